@@ -1,0 +1,11 @@
+#include "kernels/kernels.h"
+
+void fv_kernels_init_avx2(fv_kernels *k) {
+    fv_conv_init_avx2(&k->conv);
+    fv_pool_init_avx2(&k->pool);
+    fv_pointwise_init_avx2(&k->pointwise);
+    fv_softmax_init_avx2(&k->softmax);
+    fv_reduce_init_avx2(&k->reduce);
+    fv_optimizer_init_avx2(&k->optimizer);
+    fv_convert_init_avx2(&k->convert);
+}

@@ -1,0 +1,11 @@
+#include "kernels/kernels.h"
+
+void fv_kernels_init_neon(fv_kernels *k) {
+    fv_conv_init_neon(&k->conv);
+    fv_pool_init_neon(&k->pool);
+    fv_pointwise_init_neon(&k->pointwise);
+    fv_softmax_init_neon(&k->softmax);
+    fv_reduce_init_neon(&k->reduce);
+    fv_optimizer_init_neon(&k->optimizer);
+    fv_convert_init_neon(&k->convert);
+}

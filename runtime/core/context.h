@@ -1,0 +1,33 @@
+/* The context inside: settings resolved, kernel table built, reference count. */
+#ifndef FV_CORE_CONTEXT_H
+#define FV_CORE_CONTEXT_H
+
+#include "core/status.h"
+#include "kernels/kernels.h"
+
+#include <stdatomic.h>
+
+#define FV_REAL_DTYPE (sizeof(fv_real) == sizeof(double) ? FV_F64 : FV_F32)
+
+struct fv_context {
+    fv_context_settings settings; /* threads, isa and backend as resolved; isa points into fv_isa_table */
+    fv_kernels kernels;
+    int cpus;
+    double quota;
+    atomic_int references;
+};
+
+fv_context *fv_context_retain(const fv_context *c); /* released by fv_context_free; const is cast away for the count */
+
+/* Memory through the context's hooks, 64-byte aligned. NULL data is never returned for FV_OK; bytes 0 gives a unique pointer.
+ * `what` names the thing in the sentence of FV_ERR_MEMORY / FV_ERR_LIMIT. */
+fv_status fv_alloc(const fv_context *c, size_t bytes, const char *what, void **out);
+fv_status fv_alloc_zero(const fv_context *c, size_t bytes, const char *what, void **out);
+fv_status fv_alloc_array(const fv_context *c, size_t count, size_t element, const char *what, void **out); /* zeroed */
+fv_status fv_strdup(const fv_context *c, const char *text, char **out);
+/* Grows an array of *capacity elements (doubling) so that it holds at least `need`; old contents move, new ones are zero. */
+fv_status fv_grow(const fv_context *c, void **array, size_t *capacity, size_t need, size_t element, const char *what);
+void fv_release(const fv_context *c, void *memory); /* NULL is allowed */
+void fv_log(const fv_context *c, fv_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#endif

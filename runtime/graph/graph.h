@@ -1,0 +1,74 @@
+/* Graphs inside: the arrays behind fovea.h's fv_graph, copying, rewriting, planning. */
+#ifndef FV_GRAPH_GRAPH_H
+#define FV_GRAPH_GRAPH_H
+
+#include "ops/op.h"
+
+struct fv_graph {
+    fv_context *context;
+    fv_value_info *values;
+    size_t value_count, value_capacity;
+    fv_node *nodes; /* in an order that runs */
+    size_t node_count, node_capacity;
+    fv_value *inputs, *outputs;
+    size_t input_count, input_capacity, output_count, output_capacity;
+    fv_status status; /* first builder error, its sentence in error */
+    char error[512];
+};
+
+/* Deep copy, parameters' data included (share_data: pointers are shared instead, and the copy must not outlive the source). */
+fv_status fv_graph_copy(const fv_graph *g, bool share_data, fv_graph **out);
+/* Builder pieces used by ONNX, autodiff and the zoo: -1 and a sticky error on failure. */
+fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, fv_dtype dtype, const fv_shape *shape);
+fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count, int32_t outs,
+                       const fv_attributes *attr);
+/* Sets the first error (later ones are ignored) and returns FV_NONE. */
+fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Fixes the batch (inputs' dim[0] 0 -> batch) and infers every shape again. */
+fv_status fv_graph_set_batch(fv_graph *g, int64_t batch);
+
+/* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
+fv_status fv_pass_dead(fv_graph *g);           /* nodes no output or effect needs */
+fv_status fv_pass_inference(fv_graph *g);      /* dropout removed */
+fv_status fv_pass_flatten_linear(fv_graph *g); /* flatten + linear -> linear over maps */
+fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
+fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */
+fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout);
+
+/* ---- Model: a graph that no longer changes ---- */
+
+typedef struct fv_packed_cache fv_packed_cache; /* packed weights shared by sessions, locked inside */
+
+struct fv_model {
+    fv_graph *graph;
+    fv_packed_cache *packed;
+    atomic_int references;
+};
+
+fv_model *fv_model_retain(const fv_model *m);
+/* Takes the graph over (freed on failure too) and fills parameters without data from seed. */
+fv_status fv_model_adopt(fv_graph *g, uint64_t seed, fv_model **out);
+
+/* ---- Plan ---- */
+
+typedef struct fv_plan_settings {
+    bool training, profile;
+    fv_packed_cache *packed;  /* NULL: weights are packed in the run */
+    void *arena;              /* the caller's, or NULL */
+    size_t arena_bytes;
+    fv_run_info *run;
+} fv_plan_settings;
+
+/* g must be prepared, with its batch set; it must outlive the plan. only_size: fills *bytes and makes nothing else. */
+fv_status fv_plan_create(const fv_graph *g, const fv_plan_settings *s, fv_plan **out);
+fv_status fv_plan_size(const fv_graph *g, const fv_plan_settings *s, size_t *bytes);
+void fv_plan_free(fv_plan *p);
+void fv_plan_bind(fv_plan *p, fv_value v, void *data); /* inputs, outputs, parameters, state: before a run */
+void *fv_plan_data(const fv_plan *p, fv_value v);       /* of a value kept after the run: graph outputs */
+void fv_plan_run(fv_plan *p);
+size_t fv_plan_arena_bytes(const fv_plan *p);
+size_t fv_plan_packed_bytes(const fv_plan *p);
+size_t fv_plan_node_count(const fv_plan *p);
+void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out);
+
+#endif

@@ -1,0 +1,78 @@
+/* The graph's data: values, nodes, attributes. One representation serves building, ONNX, rewriting, autodiff and planning;
+ * forward, gradient and update nodes are the same kind of thing. Functions over whole graphs are in graph/. */
+#ifndef FV_OPS_IR_H
+#define FV_OPS_IR_H
+
+#include "core/context.h"
+
+typedef struct fv_op fv_op;
+
+typedef struct fv_shape {
+    int32_t rank;
+    int64_t dim[FV_MAX_RANK]; /* logical: (N,C,H,W), (N,F); dim[0] 0 before a session chose the batch */
+} fv_shape;
+
+typedef enum fv_value_kind {
+    FV_VALUE_ACTIVATION, /* made by a node, lives in the arena */
+    FV_VALUE_INPUT,      /* the caller's, given at every run */
+    FV_VALUE_PARAMETER,  /* data owned by the graph (or, in a trainer, by the trainer) */
+    FV_VALUE_STATE       /* optimizer state: as a parameter, zero at first, never saved in models */
+} fv_value_kind;
+
+/* A physical layout of parameters besides FV_PLAIN: logical (O, I, taps) stored [taps][I][O]; what weight gradients write and packing
+ * reads fastest. A linear layer over maps (C,H,W) has taps = H*W, I = C. Only inside trainers. */
+#define FV_TAPS_LAST_OUT ((fv_layout)16)
+
+typedef struct fv_value_info {
+    char *name; /* may be NULL for values inside; owned by the graph */
+    fv_value_kind kind;
+    fv_dtype dtype; /* FV_REAL_DTYPE, or FV_I32 for labels, indices, counts */
+    fv_layout layout; /* activations of rank 4 are FV_NHWC inside; everything else FV_PLAIN */
+    fv_shape shape;
+    int32_t producer; /* node, -1: none */
+    void *data;       /* parameters and state with given values; else NULL */
+    bool trainable;
+    fv_init init;
+    int64_t fan_in, fan_out; /* for init */
+    int32_t taps;     /* of FV_TAPS_LAST_OUT */
+} fv_value_info;
+
+/* Geometry in 3 axes z, y, x; 2-D has z = 1. */
+typedef struct fv_window_attr {
+    int32_t kernel[3], stride[3], dilation[3], pad_before[3], pad_after[3];
+    fv_padding padding; /* resolved into the pads by infer, which leaves it as given for files */
+} fv_window_attr;
+
+typedef struct fv_conv_attr {
+    fv_window_attr window; /* kernel follows from the weight */
+    int32_t groups;
+    bool true_convolution;
+    fv_real act_low, act_high; /* fused clamp; infinities: none */
+    bool residual;             /* fused: the last input is added before the clamp */
+} fv_conv_attr;
+
+typedef struct fv_pool_attr {
+    fv_window_attr window;
+    fv_pool_kind kind;
+    bool ceil_mode, count_padding, global;
+} fv_pool_attr;
+
+typedef union fv_attributes {
+    fv_conv_attr conv;                                         /* conv and its gradients, linear and its gradients */
+    fv_pool_attr pool;
+    struct { int32_t kind; fv_real a, b; } pointwise;          /* fv_unary or fv_binary */
+    struct { fv_real ratio; int32_t stream; } dropout;         /* stream: number of the dropout node, for its random numbers */
+    struct { fv_real smoothing; fv_reduction reduction; } loss;
+    struct { fv_optimizer optimizer; bool decay; } update;
+    struct { int64_t shape[FV_MAX_RANK]; int32_t rank; } reshape;
+} fv_attributes;
+
+typedef struct fv_node {
+    const fv_op *op;
+    char *name; /* unique among forward nodes; owned by the graph */
+    int32_t in_count, out_count;
+    fv_value *in, *out; /* owned by the graph; FV_NONE: an optional input left out, an output nobody wants */
+    fv_attributes attr;
+} fv_node;
+
+#endif

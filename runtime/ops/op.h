@@ -1,0 +1,126 @@
+/* One operator, one file: how it infers shapes, plans its phases, and what graph its gradient is.
+ * graph/ implements the functions that ops call back (fv_plan_*, fv_emit_*): declared here so that includes point down. */
+#ifndef FV_OPS_OP_H
+#define FV_OPS_OP_H
+
+#include "ops/ir.h"
+#include "parallel/parallel.h"
+
+/* ---- infer: shapes in -> shapes out ---- */
+
+/* values[i]: the graph's; node->in are known. Sets shape, dtype and layout of every out value (the builder made them), checks attributes and
+ * resolves paddings. A batch of 0 stays 0. Errors name the node: fv_fail(..., "node \"%s\": ...", node->name, ...). */
+typedef fv_status (*fv_infer_fn)(fv_node *node, fv_value_info *values);
+
+/* ---- plan: descriptor, algorithm, memory, phases ---- */
+
+/* Memory whose address the session sets before a run (arena, parameter, or the caller's tensor). Read .data inside phases only. */
+typedef struct fv_buffer {
+    void *data;
+    size_t bytes;
+} fv_buffer;
+
+/* What changes from run to run, read by phases. */
+typedef struct fv_run_info {
+    uint64_t step;        /* training step, from 0 */
+    uint32_t dropout_key[2];
+    fv_real lr, correction1, correction2;
+    fv_real momentum, beta2, epsilon, weight_decay, clip; /* constant in a trainer */
+} fv_run_info;
+
+typedef struct fv_plan fv_plan;
+
+typedef struct fv_plan_op {
+    fv_plan *plan;
+    const fv_context *context;
+    const fv_kernels *kernels;
+    const fv_node *node;
+    const fv_value_info *values; /* shapes with the batch filled in */
+    const fv_run_info *run;      /* lives as long as the plan */
+    bool training;
+    /* Filled in by the operator for explain: */
+    const char *algorithm; /* static string */
+    double flops;
+    size_t workspace_bytes, packed_bytes;
+} fv_plan_op;
+
+fv_buffer *fv_plan_buffer(const fv_plan_op *p, fv_value v); /* never NULL for a value of the node; NULL for FV_NONE */
+/* Operator state, zeroed, freed with the plan. */
+fv_status fv_plan_state(fv_plan_op *p, size_t bytes, void **out);
+/* Arena memory that lives while this node runs. */
+fv_status fv_plan_workspace(fv_plan_op *p, size_t bytes, fv_buffer **out);
+/* Every thread's scratch will have at least so many bytes. */
+void fv_plan_scratch(fv_plan_op *p, size_t bytes);
+/* Packed weights. Inference with a parameter as `weight`: memory shared by all sessions of the model, found by (weight, key); *fresh says that this
+ * plan must fill it, by phases with prepare = true, which run once. Otherwise (training, or a weight computed by the graph): arena memory that
+ * lives while this node runs, *fresh is true and the filling phases must have prepare = *in_run == false. */
+fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes, fv_buffer **out,
+                         bool *fresh, bool *in_run);
+fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg, size_t pieces);
+
+typedef fv_status (*fv_plan_fn)(fv_plan_op *p);
+
+/* ---- backward: the gradient as graph ---- */
+
+/* graph: opaque here; values and nodes may move while nodes are emitted: use these functions. */
+typedef struct fv_graph fv_graph;
+const fv_value_info *fv_emit_info(const fv_graph *g, fv_value v);
+/* Adds a node with `outs` new activation values (infer sets their shapes); returns the first, the rest follow it; FV_NONE on error (sticky in g).
+ * attr may be NULL. */
+fv_value fv_emit_node(fv_graph *g, const fv_op *op, const fv_value *in, int32_t in_count, int32_t outs, const fv_attributes *attr);
+
+typedef struct fv_backward {
+    fv_graph *graph;
+    const fv_node *node;  /* a copy: stays valid */
+    const fv_value *dout; /* [out_count] gradient of each output, FV_NONE where nothing flows */
+    const bool *wanted;   /* [in_count] whose gradient is needed */
+    fv_value *din;        /* [in_count] filled by the operator; FV_NONE: zero */
+} fv_backward;
+typedef fv_status (*fv_backward_fn)(fv_backward *b);
+
+/* ---- the operator ---- */
+
+enum { FV_OP_IN_PLACE = 1 /* out[0] may share in[0]'s memory when that dies here */, FV_OP_IN_PLACE_SECOND = 2 /* ... in[1]'s */,
+       FV_OP_EFFECT = 4 /* never dead: writes parameters or state */ };
+
+struct fv_op {
+    const char *name;
+    int32_t in_min, in_max, out_count; /* outs beyond the first may be FV_NONE */
+    unsigned flags;
+    fv_infer_fn infer;
+    fv_plan_fn plan;
+    fv_backward_fn backward; /* NULL: no gradient */
+};
+
+/* Forward operators. Inputs -> outputs (see each file). */
+extern const fv_op fv_op_conv;      /* x, weight (K,C/g,kh,kw), [bias (K)], [residual] -> y */
+extern const fv_op fv_op_linear;    /* x (N,F) or (N,C,H,W), weight (O,F), [bias (O)] -> y (N,O) */
+extern const fv_op fv_op_pool;      /* x -> y, [index int32 dense (pixels, C): training with max] */
+extern const fv_op fv_op_unary;     /* x -> y */
+extern const fv_op fv_op_binary;    /* a, b of one shape -> y */
+extern const fv_op fv_op_gain;      /* x, gain (C) -> y */
+extern const fv_op fv_op_flatten;   /* x (N,C,H,W) -> (N,C*H*W) map by map */
+extern const fv_op fv_op_layout;    /* x -> the same values in the other layout: out[0]'s layout is set by who emits it */
+extern const fv_op fv_op_dropout;   /* x -> y; the identity outside training */
+extern const fv_op fv_op_softmax;   /* x (N,F) -> y */
+/* Losses: -> loss (N) one per row, dx (gradient of the reduced loss; with FV_REDUCTION_MEAN divided by N), correct int32 (N): 1 where the largest is the label. */
+extern const fv_op fv_op_cross_entropy; /* x (N,F), labels int32 (N) -> loss, dx, correct */
+extern const fv_op fv_op_squared_error; /* x, target of x's shape -> loss, dx */
+/* Gradients: one op each, planned like any other. */
+extern const fv_op fv_op_conv_grad_input;  /* dy, weight, x (for its shape) -> dx */
+extern const fv_op fv_op_conv_grad_weight; /* dy, x, weight (for its shape and layout) -> dw, [db] */
+extern const fv_op fv_op_linear_grad_input, fv_op_linear_grad_weight; /* as conv's */
+extern const fv_op fv_op_pool_grad;        /* dy, x (shape only), [index] -> dx */
+extern const fv_op fv_op_unary_grad;       /* y, dy -> dx; also undoes a fused clamp */
+extern const fv_op fv_op_gain_grad;        /* dy, x, gain -> dx, dgain */
+extern const fv_op fv_op_flatten_grad;     /* dy, x (shape only) -> dx */
+extern const fv_op fv_op_softmax_grad;     /* y, dy -> dx */
+/* Training. */
+extern const fv_op fv_op_grad_norm; /* gradients... -> norm (1): global 2-norm in a fixed order */
+extern const fv_op fv_op_update;    /* w, dw, [m], [v], [norm] -> nothing; writes w, m, v in place */
+
+/* Every operator, NULL-terminated; by name NULL if unknown. */
+extern const fv_op *const fv_op_registry[];
+const fv_op *fv_op_find(const char *name);
+
+#endif

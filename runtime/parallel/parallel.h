@@ -1,0 +1,47 @@
+/* The scheduler: runs a list of phases in one parallel region. Operators plan phases; only this runs them.
+ *
+ * A phase is `pieces` independent calls of one function; a barrier separates phases. Results never depend on which
+ * thread runs a piece. Denormals are flushed (FTZ/DAZ, FZ) while a run lasts, on every thread, and the caller's mode is restored. */
+#ifndef FV_PARALLEL_PARALLEL_H
+#define FV_PARALLEL_PARALLEL_H
+
+#include "core/context.h"
+
+/* scratch: this thread's own, of the bytes fv_parallel_create was told, FV_ALIGNMENT-aligned. */
+typedef void (*fv_piece_fn)(void *arg, size_t piece, void *scratch);
+
+typedef struct fv_phase {
+    fv_piece_fn run;
+    void *arg;
+    size_t pieces;
+    int32_t node; /* for profiles: which node this phase belongs to */
+} fv_phase;
+
+typedef struct fv_parallel fv_parallel;
+
+/* A team of the context's backend and thread count. pthreads makes its workers here (FV_ERR_THREAD if the system refuses), they
+ * sleep between runs. One caller at a time. */
+fv_status fv_parallel_create(const fv_context *c, size_t scratch_bytes, fv_parallel **out);
+void fv_parallel_free(fv_parallel *p);
+/* Runs the phases in order. seconds (may be NULL): [phases] wall time of each is added there. Cannot fail; allocates nothing.
+ * In a forked child, or where fewer threads came than asked for, the threads there are do all the work. */
+void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, double *seconds);
+int fv_parallel_threads(const fv_parallel *p);
+
+/* One file a backend; NULL where not built in. */
+typedef struct fv_backend_ops {
+    const char *name;
+    fv_status (*start)(const fv_context *c, int threads, void *team, void (*work)(void *team, int thread, int threads), void **state);
+    void (*run)(void *state);  /* calls work(team, i, n) on n <= threads threads, the caller being 0, and returns when all are back */
+    void (*stop)(void *state);
+} fv_backend_ops;
+
+extern const fv_backend_ops fv_backend_serial, fv_backend_pthreads;
+#ifdef FV_HAVE_OPENMP
+extern const fv_backend_ops fv_backend_openmp;
+#endif
+
+/* CPUs of the affinity mask and of the cgroup quota (0: none), and the thread count that follows: min(mask, ceil(quota)), at least 1. */
+int fv_cpu_count(double *quota);
+
+#endif
