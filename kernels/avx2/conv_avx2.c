@@ -1,0 +1,228 @@
+/* Register tiles of the indirect matrix product. */
+#include "kernels/conv_driver.h"
+#include "kernels/kernels.h"
+#include <immintrin.h>
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Accumulators are named one by one, and rows is a constant after inlining: gcc 12 spills arrays of them. */
+#define ROWS_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
+#define ROWS_12(M) ROWS_6(M) M(6) M(7) M(8) M(9) M(10) M(11)
+
+/* The first n of 8 lanes; n >= 8: all. */
+ALWAYS_INLINE __m256i lane_mask(size_t n) {
+    static const int32_t lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(const void *)(lanes + 8 - (n < 8 ? n : 8)));
+}
+
+/* Bias, residual, clamp and store of 8 lanes of one pixel; whole: no mask needed. */
+typedef struct store_8 {
+    __m256 bias, low, high;
+    __m256i mask;
+    const fv_real *residual;
+    fv_real *y;
+    bool whole;
+} store_8;
+
+ALWAYS_INLINE store_8 store_begin(const fv_conv_forward_args *a, size_t first) {
+    const size_t n = a->columns > first ? a->columns - first : 0;
+    store_8 s = {_mm256_setzero_ps(),
+                 _mm256_set1_ps(a->low),
+                 _mm256_set1_ps(a->high),
+                 lane_mask(n),
+                 a->residual ? a->residual + first : NULL,
+                 a->y + first,
+                 n >= 8};
+    if (a->bias) s.bias = _mm256_maskload_ps(a->bias + first, s.mask);
+    return s;
+}
+
+ALWAYS_INLINE void store_pixel(const store_8 *s, const fv_conv_forward_args *a, size_t r, __m256 value) {
+    fv_real *y = s->y + a->y_pixel[r];
+    value = _mm256_add_ps(value, s->bias);
+    if (s->residual) value = _mm256_add_ps(value, _mm256_maskload_ps(s->residual + a->residual_pixel[r], s->mask));
+    value = _mm256_min_ps(s->high, _mm256_max_ps(s->low, value)); /* the second operand, where one is NaN */
+    if (s->whole)
+        _mm256_storeu_ps(y, value);
+    else
+        _mm256_maskstore_ps(y, s->mask, value);
+}
+
+/* rows pixels x 16 channels: 12 accumulators, 2 weights, 1 broadcast. */
+ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) {
+#define DECLARE(r)                                                                                                     \
+    const fv_real *const x##r = a->x + a->pixel[r < rows ? r : 0];                                                     \
+    __m256 low##r = _mm256_setzero_ps(), high##r = low##r;
+    ROWS_6(DECLARE)
+#undef DECLARE
+    const fv_real *panel = a->panel;
+    for (size_t j = 0; j < a->runs; j++) {
+        const ptrdiff_t end = a->run_offset[j] + (ptrdiff_t)a->run;
+        for (ptrdiff_t i = a->run_offset[j]; i < end; i++, panel += 16) {
+            const __m256 weight_low = _mm256_load_ps(panel), weight_high = _mm256_load_ps(panel + 8);
+#define MULTIPLY(r)                                                                                                    \
+    if (r < rows) {                                                                                                    \
+        const __m256 value = _mm256_broadcast_ss(x##r + i);                                                            \
+        low##r = _mm256_fmadd_ps(value, weight_low, low##r);                                                           \
+        high##r = _mm256_fmadd_ps(value, weight_high, high##r);                                                        \
+    }
+            ROWS_6(MULTIPLY)
+#undef MULTIPLY
+        }
+    }
+    const store_8 s = store_begin(a, 0), t = store_begin(a, 8);
+#define STORE(r)                                                                                                       \
+    if (r < rows) {                                                                                                    \
+        store_pixel(&s, a, r, low##r);                                                                                 \
+        store_pixel(&t, a, r, high##r);                                                                                \
+    }
+    ROWS_6(STORE)
+#undef STORE
+}
+
+/* rows pixels x 8 channels: 12 accumulators, 1 weight, 1 broadcast. */
+ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
+#define DECLARE(r)                                                                                                     \
+    const fv_real *const x##r = a->x + a->pixel[r < rows ? r : 0];                                                     \
+    __m256 sum##r = _mm256_setzero_ps();
+    ROWS_12(DECLARE)
+#undef DECLARE
+    const fv_real *panel = a->panel;
+    for (size_t j = 0; j < a->runs; j++) {
+        const ptrdiff_t end = a->run_offset[j] + (ptrdiff_t)a->run;
+        for (ptrdiff_t i = a->run_offset[j]; i < end; i++, panel += 8) {
+            const __m256 weight = _mm256_load_ps(panel);
+#define MULTIPLY(r)                                                                                                    \
+    if (r < rows) sum##r = _mm256_fmadd_ps(_mm256_broadcast_ss(x##r + i), weight, sum##r);
+            ROWS_12(MULTIPLY)
+#undef MULTIPLY
+        }
+    }
+    const store_8 s = store_begin(a, 0);
+#define STORE(r)                                                                                                       \
+    if (r < rows) store_pixel(&s, a, r, sum##r);
+    ROWS_12(STORE)
+#undef STORE
+}
+
+ALWAYS_INLINE void grad_store(fv_real *dw, __m256i mask, bool whole, __m256 sum) {
+    if (whole)
+        _mm256_storeu_ps(dw, sum);
+    else
+        _mm256_maskstore_ps(dw, mask, sum);
+}
+
+/* rows weight rows x 16 channels, as forward_16. */
+ALWAYS_INLINE void grad_16(const fv_conv_grad_args *a, const size_t rows) {
+    const __m256i mask = lane_mask(a->columns - 8);
+    const bool whole = a->columns == 16;
+#define DECLARE(r)                                                                                                     \
+    const fv_real *const x##r = a->row[r < rows ? r : 0];                                                              \
+    fv_real *const dw##r = a->dw + (ptrdiff_t)r * a->dw_pitch;                                                         \
+    __m256 low##r = _mm256_setzero_ps(), high##r = low##r;                                                             \
+    if (r < rows && a->accumulate) {                                                                                   \
+        low##r = _mm256_loadu_ps(dw##r);                                                                               \
+        high##r = _mm256_maskload_ps(dw##r + 8, mask);                                                                 \
+    }
+    ROWS_6(DECLARE)
+#undef DECLARE
+    const fv_real *dy = a->dy;
+    for (size_t p = 0; p < a->pixels; p++, dy += 16) {
+        const ptrdiff_t i = a->pixel[p];
+        const __m256 dy_low = _mm256_load_ps(dy), dy_high = _mm256_load_ps(dy + 8);
+#define MULTIPLY(r)                                                                                                    \
+    if (r < rows) {                                                                                                    \
+        const __m256 value = _mm256_broadcast_ss(x##r + i);                                                            \
+        low##r = _mm256_fmadd_ps(value, dy_low, low##r);                                                               \
+        high##r = _mm256_fmadd_ps(value, dy_high, high##r);                                                            \
+    }
+        ROWS_6(MULTIPLY)
+#undef MULTIPLY
+    }
+#define STORE(r)                                                                                                       \
+    if (r < rows) {                                                                                                    \
+        _mm256_storeu_ps(dw##r, low##r);                                                                               \
+        grad_store(dw##r + 8, mask, whole, high##r);                                                                   \
+    }
+    ROWS_6(STORE)
+#undef STORE
+}
+
+/* rows weight rows x 8 channels, as forward_8. */
+ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
+    const __m256i mask = lane_mask(a->columns);
+    const bool whole = a->columns == 8;
+#define DECLARE(r)                                                                                                     \
+    const fv_real *const x##r = a->row[r < rows ? r : 0];                                                              \
+    fv_real *const dw##r = a->dw + (ptrdiff_t)r * a->dw_pitch;                                                         \
+    __m256 sum##r = _mm256_setzero_ps();                                                                               \
+    if (r < rows && a->accumulate) sum##r = _mm256_maskload_ps(dw##r, mask);
+    ROWS_12(DECLARE)
+#undef DECLARE
+    const fv_real *dy = a->dy;
+    for (size_t p = 0; p < a->pixels; p++, dy += 8) {
+        const ptrdiff_t i = a->pixel[p];
+        const __m256 dy_p = _mm256_load_ps(dy);
+#define MULTIPLY(r)                                                                                                    \
+    if (r < rows) sum##r = _mm256_fmadd_ps(_mm256_broadcast_ss(x##r + i), dy_p, sum##r);
+        ROWS_12(MULTIPLY)
+#undef MULTIPLY
+    }
+#define STORE(r)                                                                                                       \
+    if (r < rows) grad_store(dw##r, mask, whole, sum##r);
+    ROWS_12(STORE)
+#undef STORE
+}
+
+#define TILES(columns, r)                                                                                              \
+    static void conv_forward_f32_##r##x##columns##_avx2(const fv_conv_forward_args *a) { forward_##columns(a, r); }    \
+    static void conv_grad_f32_##r##x##columns##_avx2(const fv_conv_grad_args *a) { grad_##columns(a, r); }
+TILES(16, 1)
+TILES(16, 2) TILES(16, 3) TILES(16, 4) TILES(16, 5) TILES(16, 6) TILES(8, 1) TILES(8, 2) TILES(8, 3) TILES(8, 4)
+    TILES(8, 5) TILES(8, 6) TILES(8, 7) TILES(8, 8) TILES(8, 9) TILES(8, 10) TILES(8, 11) TILES(8, 12)
+#undef TILES
+
+#define FORWARD(columns, r) [r - 1] = conv_forward_f32_##r##x##columns##_avx2,
+#define GRAD(columns, r) [r - 1] = conv_grad_f32_##r##x##columns##_avx2,
+#define TO_6(M, columns) M(columns, 1) M(columns, 2) M(columns, 3) M(columns, 4) M(columns, 5) M(columns, 6)
+#define TO_12(M, columns)                                                                                              \
+    TO_6(M, columns) M(columns, 7) M(columns, 8) M(columns, 9) M(columns, 10) M(columns, 11) M(columns, 12)
+
+        static const fv_conv_isa isa = {
+            .wide = {.rows = 6, .columns = 16, .forward = {TO_6(FORWARD, 16)}, .grad = {TO_6(GRAD, 16)}},
+            .narrow = {.rows = 12, .columns = 8, .forward = {TO_12(FORWARD, 8)}, .grad = {TO_12(GRAD, 8)}},
+};
+
+static size_t conv_packed_size_avx2(const fv_conv_desc *d) { return fv_conv_drive_packed_size(&isa, d); }
+
+static void conv_pack_avx2(const fv_conv_desc *d, const fv_conv_weights *w, fv_real *packed, fv_range panels) {
+    fv_conv_drive_pack(&isa, d, w, packed, panels);
+}
+
+static size_t conv_forward_scratch_avx2(const fv_conv_desc *d) { return fv_conv_drive_forward_scratch(d); }
+
+static size_t conv_weight_grad_scratch_avx2(const fv_conv_desc *d) { return fv_conv_drive_grad_scratch(&isa, d); }
+
+static void conv_forward_avx2(const fv_conv_desc *d, const fv_real *x, const fv_real *packed, const fv_real *bias,
+                              const fv_real *residual, fv_real *y, fv_range pixels, fv_range panels, void *scratch) {
+    fv_conv_drive_forward(&isa, d, x, packed, bias, residual, y, pixels, panels, scratch);
+}
+
+static void conv_weight_grad_avx2(const fv_conv_desc *d, const fv_real *x, const fv_real *dy, fv_real *dw,
+                                  ptrdiff_t dw_pitch, fv_range pixels, fv_range rows, void *scratch) {
+    fv_conv_drive_weight_grad(&isa, d, x, dy, dw, dw_pitch, pixels, rows, scratch);
+}
+
+void fv_conv_init_avx2(fv_conv_kernels *k) {
+    *k = (fv_conv_kernels){
+        .mr = (int32_t)isa.narrow.rows,
+        .nr = (int32_t)isa.wide.columns,
+        .grad_rows = (int32_t)isa.wide.rows,
+        .packed_size = conv_packed_size_avx2,
+        .pack = conv_pack_avx2,
+        .forward_scratch = conv_forward_scratch_avx2,
+        .weight_grad_scratch = conv_weight_grad_scratch_avx2,
+        .forward = conv_forward_avx2,
+        .weight_grad = conv_weight_grad_avx2,
+    };
+}

@@ -1,0 +1,510 @@
+/* The indirect matrix product around its register tiles, the same for every vector ISA: everything of conv.h but the
+ * arithmetic. An ISA file includes this, provides two tile shapes (fv_conv_shape: wide and narrow) in one
+ *
+ *   static const fv_conv_isa isa = { .wide = {rows, columns, forward tiles, gradient tiles}, .narrow = {...} };
+ *
+ * and fills its table with functions that pass &isa to fv_conv_drive_*. isa being a compile-time constant, the
+ * compiler sees through it.
+ *
+ * Weights are packed in panels of wide.columns output channels, [t*C + c][columns], zeros past K. The last panel of a
+ * group is narrow.columns wide where its remainder fits: its tiles then have narrow.rows rows and waste fewer products.
+ *
+ * Work goes by blocks of output pixels. Where padding exists the input a block reads is copied once into a
+ * zero-padded box of scratch (a box costs about 1/(8 * taps * panels) of the products it feeds), so that every pixel
+ * is an interior one: x + pixel[p] + tap offset + c, with one list of tap offsets for the whole call. Taps that follow
+ * each other in memory are merged into runs: a kernel row in a box, a whole kernel that covers its map.
+ */
+#ifndef FV_KERNELS_CONV_DRIVER_H
+#define FV_KERNELS_CONV_DRIVER_H
+
+#include "kernels/conv.h"
+#include <string.h>
+
+/* Bounds on a block: its input stays in L2 beside the panel; a gradient block's dy panel (64 bytes a pixel) and the
+ * lines of one row tile stay in L1. They set speed alone: no bit depends on them. */
+enum { FV_CONV_BOX_ELEMENTS = 48 << 10, FV_CONV_FORWARD_PIXELS = 1024, FV_CONV_GRAD_PIXELS = 200 };
+/* A pixel pitch that is a multiple of this many elements maps the pixels of a gradient tile to few sets of L1. */
+enum { FV_CONV_ALIASING_PITCH = 64, FV_CONV_SKEW = 16, FV_CONV_MAX_TILE_ROWS = 16 };
+
+/* Forward: y[y_pixel[r] + k] for r < rows of the tile function called, k < columns. Values are added over the runs
+ * j < runs, i < run, in this order: x[pixel[r] + run_offset[j] + i] * panel[(j*run + i)*shape columns + k].
+ * Then bias[k] (if not NULL), then residual[residual_pixel[r] + k] (if not NULL), then the clamp, NaN passing. */
+typedef struct fv_conv_forward_args {
+    const fv_real *x;
+    const ptrdiff_t *pixel, *run_offset;
+    size_t runs, run;
+    const fv_real *panel;
+    const fv_real *bias, *residual;
+    const ptrdiff_t *residual_pixel;
+    fv_real *y;
+    const ptrdiff_t *y_pixel;
+    size_t columns; /* 1 .. shape columns: none past it is read (bias, residual) or written */
+    fv_real low, high;
+} fv_conv_forward_args;
+typedef void (*fv_conv_forward_tile)(const fv_conv_forward_args *a);
+
+/* Weight gradient: dw[r*dw_pitch + k] (+)= sum_{p < pixels} row[r][pixel[p]] * dy[p*shape columns + k], one chain in
+ * the order of p that begins with dw where accumulate is set, with 0 otherwise; r < rows, k < columns. */
+typedef struct fv_conv_grad_args {
+    const fv_real *row[FV_CONV_MAX_TILE_ROWS];
+    const ptrdiff_t *pixel;
+    const fv_real *dy; /* packed, zeros past columns */
+    size_t pixels;
+    fv_real *dw;
+    ptrdiff_t dw_pitch;
+    size_t columns;
+    bool accumulate;
+} fv_conv_grad_args;
+typedef void (*fv_conv_grad_tile)(const fv_conv_grad_args *a);
+
+typedef struct fv_conv_shape {
+    size_t rows, columns;                                /* rows <= FV_CONV_MAX_TILE_ROWS */
+    fv_conv_forward_tile forward[FV_CONV_MAX_TILE_ROWS]; /* forward[r - 1]: a tile of r pixels */
+    fv_conv_grad_tile grad[FV_CONV_MAX_TILE_ROWS];       /* grad[r - 1]: a tile of r weight rows */
+} fv_conv_shape;
+
+typedef struct fv_conv_isa {
+    fv_conv_shape wide, narrow; /* narrow.columns < wide.columns */
+} fv_conv_isa;
+
+/* Axes here are 0..3: image, z, y, x. */
+typedef struct fv_conv_plan {
+    const fv_conv_desc *d;
+    size_t size[4];                      /* output lattice */
+    ptrdiff_t step[4], low[4], reach[4]; /* input step of an output; smallest tap offset; largest - smallest + 1 */
+    bool boxed;                          /* x is read from a box, not from the tensor */
+    /* A block is up to `units` indices of `axis`, all of the axes inside it, one index of each axis outside it. */
+    int axis;
+    size_t units, inner;  /* inner: pixels of one unit */
+    ptrdiff_t x_pitch[4]; /* of what is read: the tensor or the box */
+    size_t box;           /* elements; 0: not boxed */
+} fv_conv_plan;
+
+static inline size_t fv_conv_block_pixels(const fv_conv_plan *p) { return p->units * p->inner; }
+
+/* Input positions that n outputs along an axis read. */
+static inline size_t fv_conv_extent(const fv_conv_plan *p, int axis, size_t n) {
+    return (n - 1) * (size_t)p->step[axis] + (size_t)p->reach[axis];
+}
+
+static inline void fv_conv_plan_geometry(fv_conv_plan *p, const fv_conv_desc *d) {
+    *p = (fv_conv_plan){.d = d, .size = {(size_t)d->images}, .step = {1}, .reach = {1}};
+    for (int i = 0; i < 3; i++) {
+        int32_t low = d->taps ? d->tap[0][i] : 0, high = low;
+        for (int32_t t = 1; t < d->taps; t++) {
+            if (d->tap[t][i] < low) low = d->tap[t][i];
+            if (d->tap[t][i] > high) high = d->tap[t][i];
+        }
+        p->size[i + 1] = (size_t)d->out[i];
+        p->step[i + 1] = d->step[i];
+        p->low[i + 1] = low;
+        p->reach[i + 1] = (ptrdiff_t)high - low + 1;
+    }
+}
+
+static inline bool fv_conv_has_padding(const fv_conv_plan *p) {
+    if (p->d->taps == 0) return false;
+    for (int axis = 1; axis < 4; axis++) {
+        const ptrdiff_t last = ((ptrdiff_t)p->size[axis] - 1) * p->step[axis] + p->low[axis] + p->reach[axis];
+        if (p->low[axis] < 0 || last > p->d->in[axis - 1]) return true;
+    }
+    return false;
+}
+
+/* Chooses axis and units: as many pixels as fit max_pixels and, at `pitch` elements a pixel, FV_CONV_BOX_ELEMENTS. */
+static inline void fv_conv_plan_blocks(fv_conv_plan *p, size_t pitch, size_t max_pixels) {
+    size_t inner = 1, elements = pitch;
+    for (int axis = 3; axis >= 0; axis--) {
+        const size_t extent = FV_CONV_BOX_ELEMENTS / elements, reach = (size_t)p->reach[axis];
+        size_t fit = extent < reach ? 0 : (extent - reach) / (size_t)p->step[axis] + 1;
+        fit = fv_min_size(fv_min_size(fit, max_pixels / inner), p->size[axis]);
+        if (fit == 0 && axis < 3) return;
+        fit = fv_max_size(fit, 1);
+        p->axis = axis;
+        p->units = fv_div_up(p->size[axis], fv_div_up(p->size[axis], fit));
+        p->inner = inner;
+        if (fit < p->size[axis]) return;
+        inner *= p->size[axis];
+        elements *= fv_conv_extent(p, axis, p->size[axis]);
+    }
+}
+
+/* Pitches of what is read: of the tensor, or of a box that is dense at `pitch` elements a pixel. */
+static inline void fv_conv_plan_source(fv_conv_plan *p, size_t pitch) {
+    if (!p->boxed) {
+        memcpy(p->x_pitch, p->d->in_pitch, sizeof(p->x_pitch));
+        return;
+    }
+    p->box = pitch;
+    for (int axis = 3; axis >= 0; axis--) {
+        p->x_pitch[axis] = (ptrdiff_t)p->box;
+        const size_t n = axis > p->axis ? p->size[axis] : axis == p->axis ? p->units : 1;
+        p->box *= fv_conv_extent(p, axis, n);
+    }
+}
+
+static inline bool fv_conv_is_empty(const fv_conv_desc *d) { return fv_conv_out_pixels(d) == 0; }
+
+/* Boxed where there is padding, and where the small channel runs of a tensor with other channels between them could
+ * be merged. */
+static inline void fv_conv_plan_forward(fv_conv_plan *p, const fv_conv_desc *d) {
+    fv_conv_plan_geometry(p, d);
+    if (fv_conv_is_empty(d)) return;
+    const size_t channels = (size_t)d->in_channels;
+    p->boxed = fv_conv_has_padding(p) || (channels < 8 && p->reach[3] > 1 && d->in_pitch[3] != d->in_channels);
+    fv_conv_plan_blocks(p, channels, FV_CONV_FORWARD_PIXELS);
+    fv_conv_plan_source(p, channels);
+}
+
+/* Boxed where there is padding, and where the tensor's pixel pitch would make a tile's pixels evict each other. */
+static inline void fv_conv_plan_grad(fv_conv_plan *p, const fv_conv_desc *d) {
+    fv_conv_plan_geometry(p, d);
+    if (fv_conv_is_empty(d)) return;
+    size_t pitch = (size_t)d->in_channels;
+    if (pitch % FV_CONV_ALIASING_PITCH == 0) pitch += FV_CONV_SKEW;
+    const bool gaps = p->step[2] > p->reach[2] || p->step[3] > p->reach[3];
+    p->boxed = fv_conv_has_padding(p) || (d->in_pitch[3] % FV_CONV_ALIASING_PITCH == 0 && !gaps);
+    fv_conv_plan_blocks(p, pitch, FV_CONV_GRAD_PIXELS);
+    fv_conv_plan_source(p, pitch);
+}
+
+/* A block of a range: pixels [begin, begin + count), the first at position `first`. */
+typedef struct fv_conv_block {
+    size_t begin, count;
+    size_t first[4];
+} fv_conv_block;
+
+static inline fv_conv_block fv_conv_block_at(const fv_conv_plan *p, size_t begin, size_t range_end) {
+    fv_conv_block b = {.begin = begin};
+    size_t rest = begin;
+    for (int axis = 3; axis >= 1; axis--) {
+        b.first[axis] = rest % p->size[axis];
+        rest /= p->size[axis];
+    }
+    b.first[0] = rest;
+    const size_t index = b.first[p->axis];
+    const size_t left = fv_min_size(p->units, p->size[p->axis] - index) * p->inner - begin % p->inner;
+    b.count = fv_min_size(left, range_end - begin);
+    return b;
+}
+
+/* table[i] = offset of the block's pixel i for pitches per output position, relative to `origin`'s. */
+static inline void fv_conv_fill_table(const fv_conv_plan *p, const fv_conv_block *b, const ptrdiff_t pitch[4],
+                                      const size_t origin[4], ptrdiff_t *table) {
+    size_t at[4];
+    memcpy(at, b->first, sizeof(at));
+    for (size_t done = 0; done < b->count;) {
+        const size_t n = fv_min_size(p->size[3] - at[3], b->count - done);
+        ptrdiff_t offset = 0;
+        for (int axis = 0; axis < 4; axis++) offset += ((ptrdiff_t)at[axis] - (ptrdiff_t)origin[axis]) * pitch[axis];
+        for (size_t i = 0; i < n; i++) table[done + i] = offset + (ptrdiff_t)i * pitch[3];
+        done += n;
+        at[3] = 0;
+        for (int axis = 2; axis >= 0 && ++at[axis] == p->size[axis] && axis > 0; axis--) at[axis] = 0;
+    }
+}
+
+static inline void fv_conv_fill_y_table(const fv_conv_plan *p, const fv_conv_block *b, const ptrdiff_t pitch[4],
+                                        ptrdiff_t *table) {
+    fv_conv_fill_table(p, b, pitch, (const size_t[4]){0}, table);
+}
+
+/* Where the box of a block begins: the axes inside the block's axis are whole. */
+static inline void fv_conv_box_origin(const fv_conv_plan *p, const fv_conv_block *b, size_t origin[4]) {
+    for (int axis = 0; axis < 4; axis++) origin[axis] = axis > p->axis ? 0 : b->first[axis];
+}
+
+/* Offsets of the block's pixels at tap offset `low` in a box, at tap offset 0 in the tensor. */
+static inline void fv_conv_fill_x_table(const fv_conv_plan *p, const fv_conv_block *b, ptrdiff_t *table) {
+    size_t origin[4] = {0};
+    ptrdiff_t pitch[4];
+    if (p->boxed) fv_conv_box_origin(p, b, origin);
+    for (int axis = 0; axis < 4; axis++) pitch[axis] = p->x_pitch[axis] * p->step[axis];
+    fv_conv_fill_table(p, b, pitch, origin, table);
+}
+
+static inline ptrdiff_t fv_conv_tap_offset(const fv_conv_plan *p, int32_t t) {
+    ptrdiff_t offset = 0;
+    for (int axis = 1; axis < 4; axis++)
+        offset += (p->d->tap[t][axis - 1] - (p->boxed ? p->low[axis] : 0)) * p->x_pitch[axis];
+    return offset;
+}
+
+/* One row of a box: n positions from x = first on, those outside [0, in) zero. */
+static inline void fv_conv_fill_row(const fv_conv_plan *p, const fv_real *x, ptrdiff_t first, size_t n, fv_real *box) {
+    const ptrdiff_t in = p->d->in[2], end = first + (ptrdiff_t)n, pitch = p->x_pitch[3], x_pitch = p->d->in_pitch[3];
+    const size_t channels = (size_t)p->d->in_channels;
+    const ptrdiff_t from = first < 0 ? (end < 0 ? end : 0) : first;
+    const ptrdiff_t to = end > in ? (from > in ? from : in) : end;
+    memset(box, 0, (size_t)((from - first) * pitch) * sizeof(*box));
+    fv_real *out = box + (from - first) * pitch;
+    if (pitch == x_pitch && to > from) {
+        memcpy(out, x + from * x_pitch, ((size_t)((to - from - 1) * pitch) + channels) * sizeof(*out));
+    } else {
+        for (ptrdiff_t i = from; i < to; i++)
+            for (size_t c = 0; c < channels; c++)
+                out[(i - from) * pitch + (ptrdiff_t)c] = x[i * x_pitch + (ptrdiff_t)c];
+    }
+    memset(box + (to - first) * pitch, 0, (size_t)((end - to) * pitch) * sizeof(*box));
+}
+
+/* Copies what a block reads of one group into its box; x points at the group's first channel. */
+static inline void fv_conv_fill_box(const fv_conv_plan *p, const fv_conv_block *b, const fv_real *x, fv_real *box) {
+    size_t origin[4], n[4];
+    ptrdiff_t first[4];
+    fv_conv_box_origin(p, b, origin);
+    const size_t last = (b->begin % (p->inner * p->size[p->axis]) + b->count - 1) / p->inner;
+    for (int axis = 0; axis < 4; axis++) {
+        const size_t outputs = axis > p->axis ? p->size[axis] : axis == p->axis ? last - origin[axis] + 1 : 1;
+        n[axis] = fv_conv_extent(p, axis, outputs);
+        first[axis] = (ptrdiff_t)origin[axis] * p->step[axis] + p->low[axis];
+    }
+    const ptrdiff_t *pitch = p->d->in_pitch, *out = p->x_pitch;
+    for (size_t i = 0; i < n[0]; i++)
+        for (size_t z = 0; z < n[1]; z++)
+            for (size_t y = 0; y < n[2]; y++) {
+                const ptrdiff_t in_z = first[1] + (ptrdiff_t)z, in_y = first[2] + (ptrdiff_t)y;
+                fv_real *row = box + (ptrdiff_t)i * out[0] + (ptrdiff_t)z * out[1] + (ptrdiff_t)y * out[2];
+                if (in_z < 0 || in_z >= p->d->in[0] || in_y < 0 || in_y >= p->d->in[1])
+                    memset(row, 0, n[3] * (size_t)out[3] * sizeof(*row));
+                else
+                    fv_conv_fill_row(p, x + (first[0] + (ptrdiff_t)i) * pitch[0] + in_z * pitch[1] + in_y * pitch[2],
+                                     first[3], n[3], row);
+            }
+}
+
+/* Packed weights. */
+
+static inline size_t fv_conv_group_panels(const fv_conv_isa *isa, const fv_conv_desc *d) {
+    return fv_div_up((size_t)d->out_channels, isa->wide.columns);
+}
+
+static inline const fv_conv_shape *fv_conv_shape_of(const fv_conv_isa *isa, size_t columns) {
+    return columns <= isa->narrow.columns ? &isa->narrow : &isa->wide;
+}
+
+typedef struct fv_conv_panel {
+    const fv_conv_shape *shape;
+    size_t group, first, columns; /* output channels [first, first + columns) of the group */
+    size_t offset;                /* in the packed weights */
+} fv_conv_panel;
+
+static inline size_t fv_conv_group_size(const fv_conv_isa *isa, const fv_conv_desc *d) {
+    const size_t whole = (size_t)d->out_channels / isa->wide.columns,
+                 rest = (size_t)d->out_channels % isa->wide.columns;
+    const size_t columns = whole * isa->wide.columns + (rest ? fv_conv_shape_of(isa, rest)->columns : 0);
+    return columns * (size_t)d->taps * (size_t)d->in_channels;
+}
+
+static inline fv_conv_panel fv_conv_panel_at(const fv_conv_isa *isa, const fv_conv_desc *d, size_t panel) {
+    const size_t panels = fv_conv_group_panels(isa, d);
+    fv_conv_panel p = {.group = panel / panels, .first = panel % panels * isa->wide.columns};
+    p.columns = fv_min_size((size_t)d->out_channels - p.first, isa->wide.columns);
+    p.shape = fv_conv_shape_of(isa, p.columns);
+    p.offset = p.group * fv_conv_group_size(isa, d) + p.first * (size_t)d->taps * (size_t)d->in_channels;
+    return p;
+}
+
+static inline size_t fv_conv_drive_packed_size(const fv_conv_isa *isa, const fv_conv_desc *d) {
+    return (size_t)d->groups * fv_conv_group_size(isa, d);
+}
+
+static inline void fv_conv_drive_pack(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_conv_weights *w,
+                                      fv_real *packed, fv_range panels) {
+    for (size_t i = panels.begin; i < panels.end; i++) {
+        const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
+        fv_real *out = packed + p.offset;
+        for (int32_t t = 0; t < d->taps; t++) {
+            const fv_real *in = w->data + (ptrdiff_t)p.group * w->group + (ptrdiff_t)p.first * w->out +
+                                (d->weight_tap ? d->weight_tap[t] : t) * w->tap;
+            for (int32_t c = 0; c < d->in_channels; c++, in += w->in, out += p.shape->columns) {
+                for (size_t k = 0; k < p.columns; k++) out[k] = in[(ptrdiff_t)k * w->out];
+                for (size_t k = p.columns; k < p.shape->columns; k++) out[k] = 0;
+            }
+        }
+    }
+}
+
+/* Scratch: the tables and the box, in this order, each FV_ALIGNMENT-aligned. */
+
+typedef struct fv_conv_scratch {
+    ptrdiff_t *tap_offset;                       /* [taps]; forward: of the runs */
+    ptrdiff_t *pixel, *y_pixel, *residual_pixel; /* [block pixels] */
+    fv_real *box;
+    fv_real *dy; /* [block pixels][wide.columns] */
+    size_t bytes;
+} fv_conv_scratch;
+
+/* The next part of memory; NULL without memory. */
+static inline void *fv_conv_carve(void *memory, size_t *bytes, size_t part) {
+    void *at = memory ? (char *)memory + *bytes : NULL;
+    *bytes += fv_round_up(part, FV_ALIGNMENT);
+    return at;
+}
+
+/* dy_columns: 0 for forward. memory NULL: for its bytes alone. */
+static inline fv_conv_scratch fv_conv_lay_out(const fv_conv_plan *p, size_t dy_columns, void *memory) {
+    const size_t pixels = fv_conv_block_pixels(p), table = pixels * sizeof(ptrdiff_t);
+    fv_conv_scratch s = {0};
+    s.tap_offset = fv_conv_carve(memory, &s.bytes, (size_t)p->d->taps * sizeof(ptrdiff_t));
+    s.pixel = fv_conv_carve(memory, &s.bytes, table);
+    s.y_pixel = fv_conv_carve(memory, &s.bytes, table);
+    s.residual_pixel = fv_conv_carve(memory, &s.bytes, dy_columns ? 0 : table);
+    s.box = fv_conv_carve(memory, &s.bytes, p->box * sizeof(fv_real));
+    s.dy = fv_conv_carve(memory, &s.bytes, pixels * dy_columns * sizeof(fv_real));
+    return s;
+}
+
+static inline size_t fv_conv_drive_forward_scratch(const fv_conv_desc *d) {
+    fv_conv_plan p;
+    fv_conv_plan_forward(&p, d);
+    return fv_conv_lay_out(&p, 0, NULL).bytes;
+}
+
+static inline size_t fv_conv_drive_grad_scratch(const fv_conv_isa *isa, const fv_conv_desc *d) {
+    fv_conv_plan p;
+    fv_conv_plan_grad(&p, d);
+    return fv_conv_lay_out(&p, isa->wide.columns, NULL).bytes;
+}
+
+/* Rows of the next tile when `left` are left: the last two tiles are of even size, since a tile of one or two rows
+ * has too few chains to hide the latency of the additions. */
+static inline size_t fv_conv_tile_rows(size_t left, size_t most) {
+    return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
+}
+
+/* Merges taps that follow each other in memory: as many to a run as divide them all evenly. */
+static inline void fv_conv_merge_taps(const fv_conv_plan *p, ptrdiff_t *offset, fv_conv_forward_args *a) {
+    const size_t taps = (size_t)p->d->taps, channels = (size_t)p->d->in_channels;
+    size_t merged = 1;
+    for (size_t t = 0; t < taps; t++) offset[t] = fv_conv_tap_offset(p, (int32_t)t);
+    while (merged < taps && offset[merged] == offset[merged - 1] + (ptrdiff_t)channels) merged++;
+    bool even = taps % merged == 0;
+    for (size_t t = 1; t < taps && even; t++)
+        even = t % merged == 0 || offset[t] == offset[t - 1] + (ptrdiff_t)channels;
+    if (!even) merged = 1;
+    for (size_t j = 0; j < taps / merged; j++) offset[j] = offset[j * merged];
+    a->run_offset = offset;
+    a->runs = taps / merged;
+    a->run = merged * channels;
+}
+
+/* All tiles of a block and a panel. */
+static inline void fv_conv_forward_block(const fv_conv_shape *shape, const fv_conv_scratch *s, size_t pixels,
+                                         fv_conv_forward_args *a) {
+    for (size_t i = 0; i < pixels;) {
+        const size_t rows = fv_conv_tile_rows(pixels - i, shape->rows);
+        a->pixel = s->pixel + i;
+        a->y_pixel = s->y_pixel + i;
+        a->residual_pixel = s->residual_pixel + i;
+        shape->forward[rows - 1](a);
+        i += rows;
+    }
+}
+
+static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_real *x,
+                                         const fv_real *packed, const fv_real *bias, const fv_real *residual,
+                                         fv_real *y, fv_range pixels, fv_range panels, void *scratch) {
+    fv_conv_plan plan;
+    fv_conv_forward_args a = {.low = d->act_low, .high = d->act_high};
+    fv_conv_plan_forward(&plan, d);
+    const fv_conv_scratch s = fv_conv_lay_out(&plan, 0, scratch);
+    fv_conv_merge_taps(&plan, s.tap_offset, &a);
+    for (size_t begin = pixels.begin; begin < pixels.end;) {
+        const fv_conv_block b = fv_conv_block_at(&plan, begin, pixels.end);
+        fv_conv_fill_x_table(&plan, &b, s.pixel);
+        fv_conv_fill_y_table(&plan, &b, d->out_pitch, s.y_pixel);
+        if (residual) fv_conv_fill_y_table(&plan, &b, d->residual_pitch, s.residual_pixel);
+        size_t boxed_group = SIZE_MAX;
+        for (size_t i = panels.begin; i < panels.end; i++) {
+            const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
+            const size_t channel = p.group * (size_t)d->out_channels + p.first;
+            const fv_real *group_x = x + p.group * (size_t)d->in_channels;
+            if (plan.boxed && boxed_group != p.group) fv_conv_fill_box(&plan, &b, group_x, s.box);
+            boxed_group = p.group;
+            a.x = plan.boxed ? s.box : group_x;
+            a.panel = packed + p.offset;
+            a.columns = p.columns;
+            a.bias = bias ? bias + channel : NULL;
+            a.residual = residual ? residual + channel : NULL;
+            a.y = y + channel;
+            fv_conv_forward_block(p.shape, &s, b.count, &a);
+        }
+        begin += b.count;
+    }
+}
+
+/* dy of a block and a panel, dense: the tiles read it taps * C / rows times. */
+static inline void fv_conv_pack_dy(const fv_real *dy, const ptrdiff_t *pixel, size_t pixels, size_t columns,
+                                   size_t shape_columns, fv_real *out) {
+    for (size_t i = 0; i < pixels; i++, out += shape_columns) {
+        const fv_real *in = dy + pixel[i];
+        if (columns == shape_columns) {
+            memcpy(out, in, shape_columns * sizeof(*out));
+        } else {
+            for (size_t k = 0; k < columns; k++) out[k] = in[k];
+            for (size_t k = columns; k < shape_columns; k++) out[k] = 0;
+        }
+    }
+}
+
+/* All row tiles of a block and a panel; x points at the group's first channel, a->dw at row rows.begin. */
+static inline void fv_conv_grad_block(const fv_conv_shape *shape, const fv_conv_desc *d, const ptrdiff_t *tap_offset,
+                                      const fv_real *x, fv_range rows, fv_conv_grad_args *a) {
+    const size_t channels = (size_t)d->in_channels;
+    size_t t = rows.begin / channels, c = rows.begin % channels;
+    for (size_t row = rows.begin; row < rows.end;) {
+        const size_t n = fv_conv_tile_rows(rows.end - row, shape->rows);
+        for (size_t r = 0; r < n; r++) {
+            a->row[r] = x + tap_offset[t] + c;
+            if (++c == channels) {
+                c = 0;
+                t++;
+            }
+        }
+        shape->grad[n - 1](a);
+        a->dw += (ptrdiff_t)n * a->dw_pitch;
+        row += n;
+    }
+}
+
+static inline void fv_conv_zero_grad(const fv_conv_desc *d, fv_real *dw, ptrdiff_t dw_pitch, fv_range rows) {
+    for (size_t row = rows.begin; row < rows.end; row++)
+        memset(dw + (ptrdiff_t)row * dw_pitch, 0, (size_t)d->groups * (size_t)d->out_channels * sizeof(*dw));
+}
+
+static inline void fv_conv_drive_weight_grad(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_real *x,
+                                             const fv_real *dy, fv_real *dw, ptrdiff_t dw_pitch, fv_range pixels,
+                                             fv_range rows, void *scratch) {
+    fv_conv_plan plan;
+    fv_conv_grad_args a = {.dw_pitch = dw_pitch};
+    if (pixels.begin >= pixels.end) {
+        fv_conv_zero_grad(d, dw, dw_pitch, rows);
+        return;
+    }
+    fv_conv_plan_grad(&plan, d);
+    const fv_conv_scratch s = fv_conv_lay_out(&plan, isa->wide.columns, scratch);
+    for (int32_t t = 0; t < d->taps; t++) s.tap_offset[t] = fv_conv_tap_offset(&plan, t);
+    for (size_t begin = pixels.begin; begin < pixels.end;) {
+        const fv_conv_block b = fv_conv_block_at(&plan, begin, pixels.end);
+        fv_conv_fill_x_table(&plan, &b, s.pixel);
+        fv_conv_fill_y_table(&plan, &b, d->out_pitch, s.y_pixel);
+        a.pixel = s.pixel;
+        a.dy = s.dy;
+        a.pixels = b.count;
+        a.accumulate = begin != pixels.begin;
+        for (size_t i = 0; i < (size_t)d->groups * fv_conv_group_panels(isa, d); i++) {
+            const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
+            const size_t channel = p.group * (size_t)d->out_channels + p.first;
+            const fv_real *group_x = x + p.group * (size_t)d->in_channels;
+            if (plan.boxed && p.first == 0) fv_conv_fill_box(&plan, &b, group_x, s.box);
+            fv_conv_pack_dy(dy + channel, s.y_pixel, b.count, p.columns, p.shape->columns, s.dy);
+            a.columns = p.columns;
+            a.dw = dw + (ptrdiff_t)rows.begin * dw_pitch + (ptrdiff_t)channel;
+            fv_conv_grad_block(p.shape, d, s.tap_offset, plan.boxed ? s.box : group_x, rows, &a);
+        }
+        begin += b.count;
+    }
+}
+
+#endif
