@@ -434,18 +434,21 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
     }
 }
 
+/* n < 32 elements. By halves: as a loop it would become a call of memcpy for each pixel. */
+static inline void fv_conv_copy_few(fv_real *out, const fv_real *in, size_t n) {
+    for (size_t part = 16; part > 0; part /= 2)
+        if (n & part) {
+            memcpy(out, in, part * sizeof(*out));
+            out += part;
+            in += part;
+        }
+}
+
 /* dy of a block and a panel, dense: the tiles read it taps * C / rows times. */
 static inline void fv_conv_pack_dy(const fv_real *dy, const ptrdiff_t *pixel, size_t pixels, size_t columns,
                                    size_t shape_columns, fv_real *out) {
-    for (size_t i = 0; i < pixels; i++, out += shape_columns) {
-        const fv_real *in = dy + pixel[i];
-        if (columns == shape_columns) {
-            memcpy(out, in, shape_columns * sizeof(*out));
-        } else {
-            for (size_t k = 0; k < columns; k++) out[k] = in[k];
-            for (size_t k = columns; k < shape_columns; k++) out[k] = 0;
-        }
-    }
+    if (columns < shape_columns) memset(out, 0, pixels * shape_columns * sizeof(*out));
+    for (size_t i = 0; i < pixels; i++) fv_conv_copy_few(out + i * shape_columns, dy + pixel[i], columns);
 }
 
 /* All row tiles of a block and a panel; x points at the group's first channel, a->dw at row rows.begin. */

@@ -30,6 +30,7 @@ void fv_kernels_init_scalar(fv_kernels *k) {
     fv_reduce_init_scalar(&k->reduce);
     fv_optimizer_init_scalar(&k->optimizer);
     fv_convert_init_scalar(&k->convert);
+    fv_measure_init_scalar(&k->measure);
 }
 
 static unsigned detect(void) {

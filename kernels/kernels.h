@@ -4,6 +4,7 @@
 
 #include "kernels/conv.h"
 #include "kernels/convert.h"
+#include "kernels/measure.h"
 #include "kernels/optimizer.h"
 #include "kernels/pointwise.h"
 #include "kernels/pool.h"
@@ -18,6 +19,7 @@ typedef struct fv_kernels {
     fv_reduce_kernels reduce;
     fv_optimizer_kernels optimizer;
     fv_convert_kernels convert;
+    fv_measure_kernels measure;
 } fv_kernels;
 
 enum { FV_CPU_AVX2_FMA = 1, FV_CPU_NEON = 2 };
@@ -47,6 +49,7 @@ void fv_softmax_init_scalar(fv_softmax_kernels *k);
 void fv_reduce_init_scalar(fv_reduce_kernels *k);
 void fv_optimizer_init_scalar(fv_optimizer_kernels *k);
 void fv_convert_init_scalar(fv_convert_kernels *k);
+void fv_measure_init_scalar(fv_measure_kernels *k);
 
 void fv_kernels_init_avx2(fv_kernels *k);
 void fv_conv_init_avx2(fv_conv_kernels *k);
@@ -56,6 +59,7 @@ void fv_softmax_init_avx2(fv_softmax_kernels *k);
 void fv_reduce_init_avx2(fv_reduce_kernels *k);
 void fv_optimizer_init_avx2(fv_optimizer_kernels *k);
 void fv_convert_init_avx2(fv_convert_kernels *k);
+void fv_measure_init_avx2(fv_measure_kernels *k);
 
 void fv_kernels_init_neon(fv_kernels *k);
 void fv_conv_init_neon(fv_conv_kernels *k);
@@ -65,5 +69,6 @@ void fv_softmax_init_neon(fv_softmax_kernels *k);
 void fv_reduce_init_neon(fv_reduce_kernels *k);
 void fv_optimizer_init_neon(fv_optimizer_kernels *k);
 void fv_convert_init_neon(fv_convert_kernels *k);
+void fv_measure_init_neon(fv_measure_kernels *k);
 
 #endif

@@ -15,37 +15,15 @@ ALWAYS_INLINE __m256i lane_mask(size_t n) {
     return _mm256_loadu_si256((const __m256i *)(const void *)(lanes + 8 - (n < 8 ? n : 8)));
 }
 
-/* Bias, residual, clamp and store of 8 lanes of one pixel; whole: no mask needed. */
-typedef struct store_8 {
-    __m256 bias, low, high;
-    __m256i mask;
-    const fv_real *residual;
-    fv_real *y;
-    bool whole;
-} store_8;
-
-ALWAYS_INLINE store_8 store_begin(const fv_conv_forward_args *a, size_t first) {
-    const size_t n = a->columns > first ? a->columns - first : 0;
-    store_8 s = {_mm256_setzero_ps(),
-                 _mm256_set1_ps(a->low),
-                 _mm256_set1_ps(a->high),
-                 lane_mask(n),
-                 a->residual ? a->residual + first : NULL,
-                 a->y + first,
-                 n >= 8};
-    if (a->bias) s.bias = _mm256_maskload_ps(a->bias + first, s.mask);
-    return s;
+/* The columns of a tile that has fewer than its shape. */
+static void store_rows(const fv_real *tile, size_t tile_pitch, size_t rows, size_t columns, fv_real *y,
+                       const ptrdiff_t *y_pixel) {
+    for (size_t r = 0; r < rows; r++) fv_conv_copy_few(y + y_pixel[r], tile + r * tile_pitch, columns);
 }
 
-ALWAYS_INLINE void store_pixel(const store_8 *s, const fv_conv_forward_args *a, size_t r, __m256 value) {
-    fv_real *y = s->y + a->y_pixel[r];
-    value = _mm256_add_ps(value, s->bias);
-    if (s->residual) value = _mm256_add_ps(value, _mm256_maskload_ps(s->residual + a->residual_pixel[r], s->mask));
-    value = _mm256_min_ps(s->high, _mm256_max_ps(s->low, value)); /* the second operand, where one is NaN */
-    if (s->whole)
-        _mm256_storeu_ps(y, value);
-    else
-        _mm256_maskstore_ps(y, s->mask, value);
+/* The clamp passes NaN: max and min give their second operand where one is NaN. */
+ALWAYS_INLINE __m256 activate(const fv_conv_forward_args *a, __m256 sum) {
+    return _mm256_min_ps(_mm256_set1_ps(a->high), _mm256_max_ps(_mm256_set1_ps(a->low), sum));
 }
 
 /* rows pixels x 16 channels: 12 accumulators, 2 weights, 1 broadcast. */
@@ -70,14 +48,42 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
 #undef MULTIPLY
         }
     }
-    const store_8 s = store_begin(a, 0), t = store_begin(a, 8);
-#define STORE(r)                                                                                                       \
-    if (r < rows) {                                                                                                    \
-        store_pixel(&s, a, r, low##r);                                                                                 \
-        store_pixel(&t, a, r, high##r);                                                                                \
+    const __m256i mask = lane_mask(a->columns - 8);
+    if (a->bias) {
+        const __m256 bias_low = _mm256_loadu_ps(a->bias), bias_high = _mm256_maskload_ps(a->bias + 8, mask);
+#define ADD_BIAS(r)                                                                                                    \
+    low##r = _mm256_add_ps(low##r, bias_low);                                                                          \
+    high##r = _mm256_add_ps(high##r, bias_high);
+        ROWS_6(ADD_BIAS)
+#undef ADD_BIAS
     }
-    ROWS_6(STORE)
+    if (a->residual) {
+#define ADD_RESIDUAL(r)                                                                                                \
+    if (r < rows) {                                                                                                    \
+        const fv_real *residual = a->residual + a->residual_pixel[r];                                                  \
+        low##r = _mm256_add_ps(low##r, _mm256_loadu_ps(residual));                                                     \
+        high##r = _mm256_add_ps(high##r, _mm256_maskload_ps(residual + 8, mask));                                              \
+    }
+        ROWS_6(ADD_RESIDUAL)
+#undef ADD_RESIDUAL
+    }
+#define STORE(r, y)                                                                                                    \
+    if (r < rows) {                                                                                                    \
+        _mm256_storeu_ps(y, activate(a, low##r));                                                                      \
+        _mm256_storeu_ps(y + 8, activate(a, high##r));                                                                 \
+    }
+#define STORE_WHOLE(r) STORE(r, a->y + a->y_pixel[r])
+#define STORE_TILE(r) STORE(r, tile[r])
+    if (a->columns == 16) {
+        ROWS_6(STORE_WHOLE)
+    } else {
+        fv_real tile[6][16];
+        ROWS_6(STORE_TILE)
+        store_rows(tile[0], 16, rows, a->columns, a->y, a->y_pixel);
+    }
 #undef STORE
+#undef STORE_WHOLE
+#undef STORE_TILE
 }
 
 /* rows pixels x 8 channels: 12 accumulators, 1 weight, 1 broadcast. */
@@ -98,24 +104,46 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
 #undef MULTIPLY
         }
     }
-    const store_8 s = store_begin(a, 0);
-#define STORE(r)                                                                                                       \
-    if (r < rows) store_pixel(&s, a, r, sum##r);
-    ROWS_12(STORE)
+    const __m256i mask = lane_mask(a->columns);
+    if (a->bias) {
+        const __m256 bias = _mm256_maskload_ps(a->bias, mask);
+#define ADD_BIAS(r) sum##r = _mm256_add_ps(sum##r, bias);
+        ROWS_12(ADD_BIAS)
+#undef ADD_BIAS
+    }
+    if (a->residual) {
+#define ADD_RESIDUAL(r)                                                                                                \
+    if (r < rows) sum##r = _mm256_add_ps(sum##r, _mm256_maskload_ps(a->residual + a->residual_pixel[r], mask));
+        ROWS_12(ADD_RESIDUAL)
+#undef ADD_RESIDUAL
+    }
+#define STORE(r, y)                                                                                                    \
+    if (r < rows) _mm256_storeu_ps(y, activate(a, sum##r));
+#define STORE_WHOLE(r) STORE(r, a->y + a->y_pixel[r])
+#define STORE_TILE(r) STORE(r, tile[r])
+    if (a->columns == 8) {
+        ROWS_12(STORE_WHOLE)
+    } else {
+        fv_real tile[12][8];
+        ROWS_12(STORE_TILE)
+        store_rows(tile[0], 8, rows, a->columns, a->y, a->y_pixel);
+    }
 #undef STORE
+#undef STORE_WHOLE
+#undef STORE_TILE
 }
 
-ALWAYS_INLINE void grad_store(fv_real *dw, __m256i mask, bool whole, __m256 sum) {
+/* For stores that many pixels pay for: maskstore takes some 20 cycles on AMD. */
+ALWAYS_INLINE void store_first(fv_real *p, __m256i mask, bool whole, __m256 value) {
     if (whole)
-        _mm256_storeu_ps(dw, sum);
+        _mm256_storeu_ps(p, value);
     else
-        _mm256_maskstore_ps(dw, mask, sum);
+        _mm256_maskstore_ps(p, mask, value);
 }
 
 /* rows weight rows x 16 channels, as forward_16. */
 ALWAYS_INLINE void grad_16(const fv_conv_grad_args *a, const size_t rows) {
     const __m256i mask = lane_mask(a->columns - 8);
-    const bool whole = a->columns == 16;
 #define DECLARE(r)                                                                                                     \
     const fv_real *const x##r = a->row[r < rows ? r : 0];                                                              \
     fv_real *const dw##r = a->dw + (ptrdiff_t)r * a->dw_pitch;                                                         \
@@ -142,7 +170,7 @@ ALWAYS_INLINE void grad_16(const fv_conv_grad_args *a, const size_t rows) {
 #define STORE(r)                                                                                                       \
     if (r < rows) {                                                                                                    \
         _mm256_storeu_ps(dw##r, low##r);                                                                               \
-        grad_store(dw##r + 8, mask, whole, high##r);                                                                   \
+        store_first(dw##r + 8, mask, a->columns == 16, high##r);                                                       \
     }
     ROWS_6(STORE)
 #undef STORE
@@ -151,7 +179,6 @@ ALWAYS_INLINE void grad_16(const fv_conv_grad_args *a, const size_t rows) {
 /* rows weight rows x 8 channels, as forward_8. */
 ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
     const __m256i mask = lane_mask(a->columns);
-    const bool whole = a->columns == 8;
 #define DECLARE(r)                                                                                                     \
     const fv_real *const x##r = a->row[r < rows ? r : 0];                                                              \
     fv_real *const dw##r = a->dw + (ptrdiff_t)r * a->dw_pitch;                                                         \
@@ -169,7 +196,7 @@ ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
 #undef MULTIPLY
     }
 #define STORE(r)                                                                                                       \
-    if (r < rows) grad_store(dw##r, mask, whole, sum##r);
+    if (r < rows) store_first(dw##r, mask, a->columns == 8, sum##r);
     ROWS_12(STORE)
 #undef STORE
 }

@@ -8,4 +8,5 @@ void fv_kernels_init_avx2(fv_kernels *k) {
     fv_reduce_init_avx2(&k->reduce);
     fv_optimizer_init_avx2(&k->optimizer);
     fv_convert_init_avx2(&k->convert);
+    fv_measure_init_avx2(&k->measure);
 }

@@ -8,4 +8,5 @@ void fv_kernels_init_neon(fv_kernels *k) {
     fv_reduce_init_neon(&k->reduce);
     fv_optimizer_init_neon(&k->optimizer);
     fv_convert_init_neon(&k->convert);
+    fv_measure_init_neon(&k->measure);
 }

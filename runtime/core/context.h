@@ -30,4 +30,9 @@ fv_status fv_grow(const fv_context *c, void **array, size_t *capacity, size_t ne
 void fv_release(const fv_context *c, void *memory); /* NULL is allowed */
 void fv_log(const fv_context *c, fv_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* CPUs of the affinity mask; *quota: CPUs the cgroup allows, 0 without a limit. */
+int fv_cpu_count(double *quota);
+/* The tightest quota of the cgroups in `membership` (the text of /proc/self/cgroup) under the mount `root`; 0: none. */
+double fv_cgroup_quota(const char *membership, const char *root);
+
 #endif

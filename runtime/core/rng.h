@@ -13,7 +13,6 @@ typedef enum fv_purpose {
     FV_PURPOSE_CHECK = 5
 } fv_purpose;
 
-void fv_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
 /* key = mix of seed and purpose; used by kernels that draw themselves (dropout). */
 void fv_rng_key(uint64_t seed, fv_purpose purpose, uint32_t key[2]);
 uint32_t fv_rng_u32(uint64_t seed, fv_purpose purpose, uint64_t stream, uint64_t index);

@@ -28,20 +28,20 @@ void fv_parallel_free(fv_parallel *p);
 void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, double *seconds);
 int fv_parallel_threads(const fv_parallel *p);
 
-/* One file a backend; NULL where not built in. */
+typedef void (*fv_work_fn)(void *team, int thread, int threads);
+
+/* One file a backend. run calls work(team, i, n) on n <= threads threads, the caller being 0, and returns when all are back.
+ * stop: own_process is false in a forked child, where there is nobody to wait for. */
 typedef struct fv_backend_ops {
     const char *name;
-    fv_status (*start)(const fv_context *c, int threads, void *team, void (*work)(void *team, int thread, int threads), void **state);
-    void (*run)(void *state);  /* calls work(team, i, n) on n <= threads threads, the caller being 0, and returns when all are back */
-    void (*stop)(void *state);
+    fv_status (*start)(const fv_context *c, int threads, void *team, fv_work_fn work, void **state);
+    void (*run)(void *state);
+    void (*stop)(void *state, bool own_process);
 } fv_backend_ops;
 
 extern const fv_backend_ops fv_backend_serial, fv_backend_pthreads;
 #ifdef FV_HAVE_OPENMP
 extern const fv_backend_ops fv_backend_openmp;
 #endif
-
-/* CPUs of the affinity mask and of the cgroup quota (0: none), and the thread count that follows: min(mask, ceil(quota)), at least 1. */
-int fv_cpu_count(double *quota);
 
 #endif

@@ -1,0 +1,111 @@
+/* Softmax and losses over a vector wrapper; included by (isa)/softmax_(isa).c after vec_(isa).h. A row is added up in
+ * VW chains, then across; the order depends on the row's length alone. */
+#include "kernels/vec_math.h"
+
+/* NaN is passed over: it comes back through the exponentials. */
+static inline float row_largest(const float *x, size_t classes) {
+    vf top = v_set(-INFINITY);
+    size_t c = 0;
+    for (; c + VW <= classes; c += VW) top = v_at_least(top, v_load(x + c));
+    if (c < classes) top = v_at_least(top, v_keep(v_load_part(x + c, classes - c), classes - c, top));
+    return v_largest(top);
+}
+
+typedef struct row_sums {
+    float exponentials, shifted; /* of e^(x - top); of x - top */
+} row_sums;
+
+/* Stores e^(x - top) where out is not NULL. */
+static inline row_sums exponentiate_row(const float *x, float *out, size_t classes, float top) {
+    const vf base = v_set(top);
+    vf sum = v_zero(), shifted_sum = v_zero();
+    size_t c = 0;
+    for (; c + VW <= classes; c += VW) {
+        const vf shifted = v_sub(v_load(x + c), base), e = v_exp(shifted);
+        sum = v_add(sum, e);
+        shifted_sum = v_add(shifted_sum, shifted);
+        if (out) v_store(out + c, e);
+    }
+    if (c < classes) {
+        const size_t n = classes - c;
+        const vf shifted = v_sub(v_load_part(x + c, n), base), e = v_exp(shifted);
+        sum = v_add(sum, v_keep(e, n, v_zero()));
+        shifted_sum = v_add(shifted_sum, v_keep(shifted, n, v_zero()));
+        if (out) v_store_part(out + c, e, n);
+    }
+    return (row_sums){v_sum(sum), v_sum(shifted_sum)};
+}
+
+static void softmax(const float *x, float *y, size_t classes, fv_range rows) {
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        const float *in = x + r * classes;
+        float *out = y + r * classes;
+        const vf sum = v_set(exponentiate_row(in, out, classes, row_largest(in, classes)).exponentials);
+        for (size_t c = 0; c < classes; c += VW)
+            v_store_next(out + c, v_div(v_load_next(out + c, classes - c), sum), classes - c);
+    }
+}
+
+static void softmax_grad(const float *y, const float *dy, float *dx, size_t classes, fv_range rows) {
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        const size_t begin = r * classes, end = begin + classes;
+        vf dot = v_zero();
+        for (size_t i = begin; i < end; i += VW)
+            dot = v_fma(v_load_next(dy + i, end - i), v_load_next(y + i, end - i), dot);
+        const vf total = v_set(v_sum(dot));
+        for (size_t i = begin; i < end; i += VW) {
+            const vf difference = v_sub(v_load_next(dy + i, end - i), total);
+            v_store_next(dx + i, v_mul(v_load_next(y + i, end - i), difference), end - i);
+        }
+    }
+}
+
+/* dx of a row that holds e^(x - top): (e / sum - share) * scale, where share is `high` at the label and `low`
+ * elsewhere. */
+static inline void cross_entropy_row_grad(float *dx, size_t classes, size_t label, float sum, float low, float high,
+                                          float scale) {
+    const float at_label = (dx[label] / sum - high) * scale;
+    for (size_t c = 0; c < classes; c += VW) {
+        const vf p = v_div(v_load_next(dx + c, classes - c), v_set(sum));
+        v_store_next(dx + c, v_mul(v_sub(p, v_set(low)), v_set(scale)), classes - c);
+    }
+    dx[label] = at_label;
+}
+
+/* loss = log(sum) - sum_c t_c (x_c - top), with t = (1-s) onehot + s/classes. VW rows share a logarithm. */
+static void cross_entropy(const float *x, const int32_t *label, float *loss, float *dx, size_t classes, float smoothing,
+                          float scale, fv_range rows) {
+    const float low = smoothing / (float)classes, high = 1 - smoothing + low;
+    for (size_t r = rows.begin; r < rows.end; r += VW) {
+        const size_t count = fv_min_size(rows.end - r, VW);
+        float sum[VW] = {0}, linear[VW] = {0};
+        for (size_t i = 0; i < count; i++) {
+            const size_t at = (r + i) * classes, target = (size_t)label[r + i];
+            const float top = row_largest(x + at, classes), hot = x[at + target] - top;
+            float *out = dx ? dx + at : NULL;
+            const row_sums sums = exponentiate_row(x + at, out, classes, top);
+            sum[i] = sums.exponentials;
+            linear[i] = smoothing == 0 ? hot : (1 - smoothing) * hot + low * sums.shifted;
+            if (out) cross_entropy_row_grad(out, classes, target, sum[i], low, high, scale);
+        }
+        v_store_next(loss + r, v_sub(v_log(v_load(sum)), v_load(linear)), count);
+    }
+}
+
+static void squared_error(const float *x, const float *target, float *loss, float *dx, size_t classes, float scale,
+                          fv_range rows) {
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        const size_t begin = r * classes, end = begin + classes;
+        vf sum = v_zero();
+        for (size_t i = begin; i < end; i += VW) {
+            const vf d = v_sub(v_load_next(x + i, end - i), v_load_next(target + i, end - i));
+            sum = v_fma(d, d, sum);
+            if (dx) v_store_next(dx + i, v_mul(d, v_set(scale)), end - i);
+        }
+        loss[r] = v_sum(sum) / 2;
+    }
+}
+
+static void init_softmax(fv_softmax_kernels *k) {
+    *k = (fv_softmax_kernels){softmax, softmax_grad, cross_entropy, squared_error};
+}

@@ -1,0 +1,144 @@
+#include "core/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct fv_writer {
+    const fv_context *context;
+    int file;
+    fv_status status;
+    char target[PATH_MAX], temporary[PATH_MAX + 16];
+};
+
+/* The file a symbolic link points at is replaced, not the link. */
+static fv_status resolve(const char *path, char target[PATH_MAX]) {
+    char *real = realpath(path, NULL);
+    const char *use = real ? real : path;
+    const size_t length = strlen(use);
+    if (length > 0 && length < PATH_MAX) memcpy(target, use, length + 1);
+    free(real);
+    FV_RETURN_IF(length == 0 || length >= PATH_MAX, FV_ERR_ARGUMENT, "a path of %zu characters cannot be written", length);
+    return FV_OK;
+}
+
+static fv_status cannot(const char *path, int error) {
+    return fv_fail(error == ENOENT || error == ENOTDIR ? FV_ERR_NOT_FOUND : FV_ERR_IO, "cannot write %s: %s", path,
+                   strerror(error));
+}
+
+static fv_status create(fv_writer *w) {
+    const char *slash = strrchr(w->target, '/');
+    const int folder = slash ? (int)(slash - w->target + 1) : 0;
+    snprintf(w->temporary, sizeof w->temporary, "%.*s.%s.XXXXXX", folder, w->target, w->target + folder);
+    w->file = mkstemp(w->temporary);
+    if (w->file < 0) return cannot(w->target, errno);
+    struct stat old;
+    mode_t mode = 0;
+    if (stat(w->target, &old) == 0) {
+        mode = old.st_mode & 07777;
+    } else { /* the umask can only be read by setting it, which other threads would see */
+        FILE *status = fopen("/proc/self/status", "re");
+        char line[128];
+        unsigned mask = 022;
+        while (status && fgets(line, sizeof line, status))
+            if (sscanf(line, "Umask: %o", &mask) == 1) break;
+        if (status) fclose(status);
+        mode = 0666 & ~(mode_t)mask;
+    }
+    if (fchmod(w->file, mode) == 0) return FV_OK;
+    const int error = errno;
+    close(w->file);
+    unlink(w->temporary);
+    return cannot(w->target, error);
+}
+
+fv_status fv_writer_open(const fv_context *c, const char *path, fv_writer **out) {
+    fv_writer *w;
+    FV_FORWARD(fv_alloc_zero(c, sizeof *w, "a file writer", (void **)&w));
+    w->context = c;
+    fv_status status = resolve(path, w->target);
+    if (status == FV_OK) status = create(w);
+    if (status != FV_OK) {
+        fv_release(c, w);
+        return status;
+    }
+    *out = w;
+    return FV_OK;
+}
+
+fv_status fv_writer_write(fv_writer *w, const void *data, size_t bytes) {
+    const char *at = data;
+    FV_RETURN_IF(w->status != FV_OK, w->status, "cannot write %s: an earlier write failed", w->target);
+    while (bytes > 0) {
+        const ssize_t written = write(w->file, at, bytes < (1u << 30) ? bytes : 1u << 30);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return w->status = cannot(w->target, written < 0 ? errno : ENOSPC);
+        at += written;
+        bytes -= (size_t)written;
+    }
+    return FV_OK;
+}
+
+/* The rename itself is made durable; a file system that cannot sync a folder is not an error. */
+static void sync_folder(const char *path) {
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    const int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) return;
+    (void)fsync(file);
+    close(file);
+}
+
+fv_status fv_writer_commit(fv_writer *w) {
+    fv_status status = w->status;
+    if (status == FV_OK && fsync(w->file) != 0 && errno != EINVAL) status = cannot(w->target, errno);
+    if (close(w->file) != 0 && status == FV_OK) status = cannot(w->target, errno);
+    if (status == FV_OK && rename(w->temporary, w->target) != 0) status = cannot(w->target, errno);
+    if (status == FV_OK)
+        sync_folder(w->target);
+    else
+        unlink(w->temporary);
+    fv_release(w->context, w);
+    return status;
+}
+
+void fv_writer_abandon(fv_writer *w) {
+    if (!w) return;
+    close(w->file);
+    unlink(w->temporary);
+    fv_release(w->context, w);
+}
+
+fv_status fv_map_file(const char *path, fv_mapping *out) {
+    struct stat info;
+    const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang */
+    FV_RETURN_IF(file < 0, errno == ENOENT ? FV_ERR_NOT_FOUND : FV_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    *out = (fv_mapping){NULL, 0};
+    fv_status status = FV_OK;
+    if (fstat(file, &info) != 0)
+        status = fv_fail(FV_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        status = fv_fail(FV_ERR_IO, "cannot read %s: it is not a regular file", path);
+    else if (info.st_size > 0) {
+        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+        if (data == MAP_FAILED)
+            status = fv_fail(FV_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+        else
+            *out = (fv_mapping){data, (size_t)info.st_size};
+    }
+    close(file);
+    return status;
+}
+
+void fv_unmap_file(fv_mapping *m) {
+    if (m->data) munmap((void *)(uintptr_t)m->data, m->bytes);
+    *m = (fv_mapping){NULL, 0};
+}

@@ -1,0 +1,62 @@
+/* Shared by the ONNX reader and writer. */
+#ifndef FV_IO_ONNX_INTERNAL_H
+#define FV_IO_ONNX_INTERNAL_H
+
+#include "graph/graph.h"
+#include "onnx.pb-c.h"
+
+enum { FV_ONNX_IR_VERSION = 8, FV_ONNX_OPSET = 17 };
+enum { FV_ONNX_FLOAT = 1, FV_ONNX_INT32 = 6, FV_ONNX_INT64 = 7, FV_ONNX_DOUBLE = 11 };
+enum {
+    FV_ONNX_ATTR_FLOAT = 1,
+    FV_ONNX_ATTR_INT = 2,
+    FV_ONNX_ATTR_STRING = 3,
+    FV_ONNX_ATTR_FLOATS = 6,
+    FV_ONNX_ATTR_INTS = 7
+};
+
+/* A tensor of the file: where its values lie, checked against its shape. */
+typedef struct fv_onnx_tensor {
+    fv_shape shape;
+    size_t count;
+    int32_t type;     /* FV_ONNX_FLOAT, ... */
+    const void *data; /* in the mapping (raw) or in the parsed message */
+    bool raw;         /* little-endian bytes of any alignment */
+} fv_onnx_tensor;
+
+/* @param file the mapping raw_data places point into. Errors name the tensor. */
+fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_tensor *out);
+/* Value i as a float or an integer (truncated). */
+float fv_onnx_tensor_float(const fv_onnx_tensor *t, size_t i);
+int64_t fv_onnx_tensor_int(const fv_onnx_tensor *t, size_t i);
+
+/* What a reader of one operator sees. */
+typedef struct fv_onnx_reader {
+    const fv_context *context;
+    const uint8_t *file;
+    size_t file_bytes;
+    const FvOnnx__Model *model;
+    fv_graph *graph;
+    int64_t opset;
+    struct fv_onnx_names *names;
+} fv_onnx_reader;
+
+/* A named thing of the file: a constant, or a value of the graph being built. */
+typedef struct fv_onnx_name {
+    const char *name;
+    bool constant;
+    fv_onnx_tensor tensor; /* constant */
+    fv_value value;        /* FV_NONE for a constant not yet used as a parameter */
+} fv_onnx_name;
+
+const fv_onnx_name *fv_onnx_find(const fv_onnx_reader *r, const char *name);
+fv_status fv_onnx_define(fv_onnx_reader *r, const fv_onnx_name *entry);
+
+const FvOnnx__Attribute *fv_onnx_attribute(const FvOnnx__Node *n, const char *name);
+int64_t fv_onnx_attribute_int(const FvOnnx__Node *n, const char *name, int64_t otherwise);
+float fv_onnx_attribute_float(const FvOnnx__Node *n, const char *name, float otherwise);
+
+/* Adds node n to the graph and defines its outputs. FV_ERR_UNSUPPORTED with a sentence when it cannot. */
+fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n);
+
+#endif

@@ -1,0 +1,200 @@
+#include "io/onnx_walk.h"
+
+#include <string.h>
+
+enum {
+    max_depth = 32,
+    max_fields = 20 * 1000 * 1000,
+    max_string = 1 << 20, /* names and string attributes */
+    length_bytes = 5,     /* a nested message's length, written as a padded varint once it is known */
+};
+static const size_t max_skeleton = (size_t)1 << 30;
+
+typedef enum message_kind {
+    MODEL,
+    GRAPH,
+    NODE,
+    ATTRIBUTE,
+    TENSOR,
+    VALUE_INFO,
+    TYPE,
+    TENSOR_TYPE,
+    SHAPE,
+    DIMENSION,
+    OPSET,
+    ENTRY,
+    SCALAR,
+    TEXT,
+    NUMBERS,
+    RAW,
+    REFUSED,
+} message_kind;
+
+/* The fields of onnx.proto. A field with no row is left out of the skeleton. */
+typedef struct field_row {
+    message_kind parent;
+    uint32_t field;
+    message_kind kind;
+} field_row;
+
+static const field_row fields[] = {
+    {MODEL, 1, SCALAR},      {MODEL, 2, TEXT},        {MODEL, 3, TEXT},        {MODEL, 7, GRAPH},
+    {MODEL, 8, OPSET},       {OPSET, 1, TEXT},        {OPSET, 2, SCALAR},      {GRAPH, 1, NODE},
+    {GRAPH, 2, TEXT},        {GRAPH, 5, TENSOR},      {GRAPH, 11, VALUE_INFO}, {GRAPH, 12, VALUE_INFO},
+    {GRAPH, 15, REFUSED},    {NODE, 1, TEXT},         {NODE, 2, TEXT},         {NODE, 3, TEXT},
+    {NODE, 4, TEXT},         {NODE, 5, ATTRIBUTE},    {NODE, 7, TEXT},         {ATTRIBUTE, 1, TEXT},
+    {ATTRIBUTE, 2, SCALAR},  {ATTRIBUTE, 3, SCALAR},  {ATTRIBUTE, 4, TEXT},    {ATTRIBUTE, 5, TENSOR},
+    {ATTRIBUTE, 7, NUMBERS}, {ATTRIBUTE, 8, NUMBERS}, {ATTRIBUTE, 20, SCALAR}, {TENSOR, 1, NUMBERS},
+    {TENSOR, 2, SCALAR},     {TENSOR, 3, REFUSED},    {TENSOR, 4, NUMBERS},    {TENSOR, 5, NUMBERS},
+    {TENSOR, 7, NUMBERS},    {TENSOR, 8, TEXT},       {TENSOR, 9, RAW},        {TENSOR, 10, NUMBERS},
+    {TENSOR, 13, ENTRY},     {TENSOR, 14, SCALAR},    {ENTRY, 1, TEXT},        {ENTRY, 2, TEXT},
+    {VALUE_INFO, 1, TEXT},   {VALUE_INFO, 2, TYPE},   {TYPE, 1, TENSOR_TYPE},  {TENSOR_TYPE, 1, SCALAR},
+    {TENSOR_TYPE, 2, SHAPE}, {SHAPE, 1, DIMENSION},   {DIMENSION, 1, SCALAR},  {DIMENSION, 2, TEXT},
+};
+
+typedef struct walk {
+    const fv_context *context;
+    const uint8_t *file;
+    size_t at;
+    size_t fields;
+    uint8_t *out;
+    size_t used, capacity;
+} walk;
+
+static fv_status emit(walk *w, const void *data, size_t bytes) {
+    size_t need;
+    if (!fv_add_size(w->used, bytes, &need) || need > max_skeleton)
+        return fv_fail(FV_ERR_LIMIT, "the model holds more than %zu bytes besides its weights", max_skeleton);
+    FV_FORWARD(fv_grow(w->context, (void **)&w->out, &w->capacity, need, 1, "the model's structure"));
+    if (bytes) memcpy(w->out + w->used, data, bytes);
+    w->used = need;
+    return FV_OK;
+}
+
+static fv_status read_varint(walk *w, size_t end, uint64_t *out) {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 70; shift += 7) {
+        FV_RETURN_IF(w->at >= end, FV_ERR_FORMAT, "not an ONNX model: it ends inside a number at byte %zu", w->at);
+        const uint8_t byte = w->file[w->at++];
+        FV_RETURN_IF(shift == 63 && byte > 1, FV_ERR_FORMAT,
+                     "not an ONNX model: a number of more than 64 bits at byte %zu", w->at - 1);
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80)) {
+            *out = value;
+            return FV_OK;
+        }
+    }
+    return fv_fail(FV_ERR_FORMAT, "not an ONNX model: an endless number at byte %zu", w->at);
+}
+
+/* Moves past a field's value; [*begin, w->at) is the payload. */
+static fv_status read_payload(walk *w, size_t end, unsigned wire, size_t *begin) {
+    uint64_t length = 0;
+    *begin = w->at;
+    switch (wire) {
+    case 0:
+        return read_varint(w, end, &length);
+    case 1:
+        length = 8;
+        break;
+    case 5:
+        length = 4;
+        break;
+    case 2:
+        FV_FORWARD(read_varint(w, end, &length));
+        break;
+    default:
+        return fv_fail(FV_ERR_FORMAT, "not an ONNX model: wire type %u at byte %zu", wire, w->at);
+    }
+    *begin = w->at;
+    FV_RETURN_IF(length > end - w->at, FV_ERR_FORMAT,
+                 "not a whole ONNX model: a field of %llu bytes at byte %zu runs past the end of its message",
+                 (unsigned long long)length, w->at);
+    w->at += (size_t)length;
+    return FV_OK;
+}
+
+static fv_status emit_varint(walk *w, uint64_t value, int least) {
+    uint8_t bytes[10];
+    size_t n = 0;
+    do {
+        bytes[n] = (uint8_t)(value & 0x7f);
+        value >>= 7;
+        if (value || (int)n + 1 < least) bytes[n] |= 0x80;
+        n++;
+    } while (value || (int)n < least);
+    return emit(w, bytes, n);
+}
+
+static message_kind kind_of(message_kind parent, uint32_t field, bool *known) {
+    for (size_t i = 0; i < FV_ARRAY_SIZE(fields); i++)
+        if (fields[i].parent == parent && fields[i].field == field) {
+            *known = true;
+            return fields[i].kind;
+        }
+    *known = false;
+    return SCALAR;
+}
+
+static fv_status walk_message(walk *w, message_kind kind, size_t end, int depth);
+
+static fv_status walk_nested(walk *w, message_kind kind, size_t begin, uint64_t tag, int depth) {
+    const size_t end = w->at;
+    FV_RETURN_IF(depth >= max_depth, FV_ERR_LIMIT, "the model nests messages deeper than %d at byte %zu", max_depth,
+                 begin);
+    FV_FORWARD(emit_varint(w, tag, 1));
+    const size_t length_at = w->used;
+    FV_FORWARD(emit_varint(w, 0, length_bytes));
+    w->at = begin;
+    FV_FORWARD(walk_message(w, kind, end, depth + 1));
+    size_t length = w->used - length_at - length_bytes;
+    for (int i = 0; i < length_bytes; i++, length >>= 7)
+        w->out[length_at + (size_t)i] = (uint8_t)((length & 0x7f) | (i + 1 < length_bytes ? 0x80 : 0));
+    return FV_OK;
+}
+
+static fv_status walk_field(walk *w, message_kind parent, size_t end, int depth) {
+    const size_t tag_at = w->at;
+    uint64_t tag;
+    size_t begin;
+    bool known;
+    FV_FORWARD(read_varint(w, end, &tag));
+    FV_RETURN_IF(tag >> 3 == 0 || tag >> 3 > 0x1fffffff, FV_ERR_FORMAT,
+                 "not an ONNX model: field number %llu at byte %zu", (unsigned long long)(tag >> 3), tag_at);
+    FV_RETURN_IF(++w->fields > max_fields, FV_ERR_LIMIT, "the model has more than %d fields", max_fields);
+    FV_FORWARD(read_payload(w, end, (unsigned)(tag & 7), &begin));
+    const message_kind kind = kind_of(parent, (uint32_t)(tag >> 3), &known);
+    if (!known) return FV_OK;
+    const bool bytes = (tag & 7) == 2;
+    FV_RETURN_IF(kind == REFUSED, FV_ERR_UNSUPPORTED, "the model has a %s, which fovea does not read",
+                 parent == GRAPH ? "sparse initializer" : "tensor in segments");
+    FV_RETURN_IF(kind != SCALAR && kind != NUMBERS && !bytes, FV_ERR_FORMAT,
+                 "not an ONNX model: wire type %u at byte %zu", (unsigned)(tag & 7), tag_at);
+    FV_RETURN_IF(kind == TEXT && w->at - begin > max_string, FV_ERR_LIMIT,
+                 "the model has a string of %zu bytes at byte %zu", w->at - begin, begin);
+    if (kind == RAW) {
+        const fv_onnx_place place = {begin, w->at - begin};
+        FV_FORWARD(emit_varint(w, tag, 1));
+        FV_FORWARD(emit_varint(w, sizeof place, 1));
+        return emit(w, &place, sizeof place);
+    }
+    if (kind < SCALAR) return walk_nested(w, kind, begin, tag, depth);
+    return emit(w, w->file + tag_at, w->at - tag_at);
+}
+
+static fv_status walk_message(walk *w, message_kind kind, size_t end, int depth) {
+    while (w->at < end) FV_FORWARD(walk_field(w, kind, end, depth));
+    return FV_OK;
+}
+
+fv_status fv_onnx_walk(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out) {
+    walk w = {.context = c, .file = file};
+    FV_RETURN_IF(bytes == 0, FV_ERR_FORMAT, "not an ONNX model: the file is empty");
+    const fv_status status = walk_message(&w, MODEL, bytes, 0);
+    if (status != FV_OK) {
+        fv_release(c, w.out);
+        return status;
+    }
+    *out = (fv_onnx_skeleton){w.out, w.used};
+    return FV_OK;
+}

@@ -1,0 +1,316 @@
+#include "ops/conv_plan.h"
+
+#include "ops/window.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+fv_conv_geometry fv_conv_geometry_of(const fv_conv_attr *a, const fv_shape *x, const fv_shape *weight, const fv_shape *y) {
+    fv_conv_geometry g = {.images = (int32_t)x->dim[0], .groups = a->groups, .true_convolution = a->true_convolution,
+                          .act_low = a->act_low, .act_high = a->act_high};
+    const bool maps = x->rank == 4, conv = weight->rank == 4;
+    const int64_t in[3] = {1, maps ? x->dim[2] : 1, maps ? x->dim[3] : 1};
+    const int64_t out[3] = {1, conv ? y->dim[2] : 1, conv ? y->dim[3] : 1};
+    for (int i = 0; i < 3; i++) {
+        g.in[i] = (int32_t)in[i];
+        g.out[i] = (int32_t)out[i];
+        g.kernel[i] = conv ? a->window.kernel[i] : g.in[i]; /* fully connected: the whole map */
+        g.stride[i] = conv ? a->window.stride[i] : 1;
+        g.dilation[i] = conv ? a->window.dilation[i] : 1;
+        g.pad[i] = conv ? a->window.pad_before[i] : 0;
+    }
+    g.in_channels = (int32_t)(x->dim[1] / a->groups);
+    g.out_channels = (int32_t)(y->dim[1] / a->groups);
+    return g;
+}
+
+double fv_conv_flops(const fv_conv_geometry *g) {
+    double n = 2.0 * g->images * g->groups * g->in_channels * (double)g->out_channels * fv_conv_kernel_taps(g);
+    for (int a = 0; a < 3; a++) n *= g->out[a];
+    return n;
+}
+
+static fv_status make_taps(fv_plan_op *p, const fv_conv_geometry *g, fv_conv_taps *taps) {
+    const size_t count = (size_t)fv_conv_kernel_taps(g);
+    FV_FORWARD(fv_plan_state(p, count * sizeof *taps->tap, (void **)&taps->tap));
+    return fv_plan_state(p, count * sizeof *taps->weight_tap, (void **)&taps->weight_tap);
+}
+
+/* ---- products with packed weights ---- */
+
+typedef struct product {
+    fv_conv_desc desc;
+    fv_conv_taps taps;
+    const fv_conv_kernels *kernels;
+    fv_conv_weights weights; /* strides; data is `weight`'s */
+    const fv_buffer *x, *weight, *packed, *bias, *residual, *y;
+    ptrdiff_t y_offset;
+    size_t pixels, pixel_chunk, pixel_chunks, panels, panel_chunk, panel_chunks;
+} product;
+
+static void run_pack(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const product *c = arg;
+    fv_conv_weights w = c->weights;
+    w.data = c->weight->data;
+    const fv_range panels = {piece * c->panel_chunk, fv_min_size((piece + 1) * c->panel_chunk, c->panels)};
+    c->kernels->pack(&c->desc, &w, c->packed->data, panels);
+}
+
+static void run_product(void *arg, size_t piece, void *scratch) {
+    const product *c = arg;
+    const size_t i = piece / c->panel_chunks, j = piece % c->panel_chunks;
+    const fv_range pixels = {i * c->pixel_chunk, fv_min_size((i + 1) * c->pixel_chunk, c->pixels)};
+    const fv_range panels = {j * c->panel_chunk, fv_min_size((j + 1) * c->panel_chunk, c->panels)};
+    c->kernels->forward(&c->desc, c->x->data, c->packed->data, c->bias ? c->bias->data : NULL,
+                        c->residual ? c->residual->data : NULL, (fv_real *)c->y->data + c->y_offset, pixels, panels, scratch);
+}
+
+/* Pixels first: a piece that has all panels reads its input once. Few pixels (fully connected at small batches): panels too. */
+static void cut(product *c) {
+    enum { most_chunks = 64, least_pixels = 96, enough_pieces = 16 };
+    const size_t mr = (size_t)c->kernels->mr;
+    const double work = 2.0 * (double)c->desc.taps * c->desc.in_channels * c->desc.out_channels * c->desc.groups;
+    const size_t least = (size_t)fmax(least_pixels, 60e3 / fmax(work, 1));
+    c->pixels = fv_conv_out_pixels(&c->desc);
+    c->panels = (size_t)c->desc.groups * fv_div_up((size_t)c->desc.out_channels, (size_t)c->kernels->nr);
+    const size_t chunks = fv_max_size(1, fv_min_size(most_chunks, c->pixels / least));
+    c->pixel_chunk = fv_max_size(mr, fv_round_up(fv_div_up(c->pixels, chunks), mr));
+    c->pixel_chunks = fv_div_up(c->pixels, c->pixel_chunk);
+    const size_t wanted = c->pixel_chunks ? fv_div_up(enough_pieces, c->pixel_chunks) : 1;
+    const double piece_work = work * (double)c->pixel_chunk;
+    const size_t split = fv_min_size(fv_min_size(wanted, c->panels), (size_t)fmax(1, piece_work / 200e3));
+    c->panel_chunk = fv_div_up(c->panels, fv_max_size(1, split));
+    c->panel_chunks = fv_div_up(c->panels, c->panel_chunk);
+}
+
+/* Identifies a packing of a weight: whoever has the same may share it. */
+typedef struct pack_key {
+    char role[8];
+    const void *pack;
+    int32_t taps, in_channels, out_channels, groups, true_convolution, phase;
+} pack_key;
+
+static fv_status plan_product(fv_plan_op *p, product *c, fv_value weight, const char *role, int32_t phase) {
+    const fv_conv_kernels *k = &p->kernels->conv;
+    pack_key key;
+    memset(&key, 0, sizeof key); /* padding bytes are compared too */
+    snprintf(key.role, sizeof key.role, "%s", role);
+    memcpy(&key.pack, &k->pack, sizeof key.pack);
+    key.taps = c->desc.taps;
+    key.in_channels = c->desc.in_channels;
+    key.out_channels = c->desc.out_channels;
+    key.groups = c->desc.groups;
+    key.true_convolution = p->node->attr.conv.true_convolution;
+    key.phase = phase;
+    bool fresh, in_run;
+    fv_buffer *packed;
+    size_t bytes;
+    FV_RETURN_IF(!fv_mul_size(k->packed_size(&c->desc), sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\": its weights are too large",
+                 p->node->name);
+    c->kernels = k;
+    c->weight = fv_plan_buffer(p, weight);
+    cut(c);
+    FV_FORWARD(fv_plan_packed(p, weight, &key, sizeof key, bytes, &packed, &fresh, &in_run));
+    c->packed = packed;
+    p->packed_bytes += bytes;
+    if (fresh && bytes) FV_FORWARD(fv_plan_phase(p, !in_run, run_pack, c, c->panel_chunks));
+    fv_plan_scratch(p, k->forward_scratch(&c->desc));
+    return fv_plan_phase(p, false, run_product, c, c->pixel_chunks * c->panel_chunks);
+}
+
+/* Strides of a weight (O, I, taps) as w[g][t][c][k]. */
+static fv_conv_weights weight_strides(const fv_conv_geometry *g, const fv_value_info *w) {
+    const ptrdiff_t taps = fv_conv_kernel_taps(g), c = g->in_channels, k = g->out_channels;
+    if (w->layout == FV_TAPS_LAST_OUT) return (fv_conv_weights){NULL, k, c * k * g->groups, k * g->groups, 1};
+    return (fv_conv_weights){NULL, k * c * taps, 1, taps, c * taps};
+}
+
+static const char *algorithm_name(const fv_conv_kernels *k, bool in_run) {
+    static const struct {
+        int32_t mr, nr;
+        const char *names[2];
+    } known[] = {{6, 16, {"indirect 6x16", "indirect 6x16 + pack"}}, {8, 12, {"indirect 8x12", "indirect 8x12 + pack"}},
+                 {8, 8, {"indirect 8x8", "indirect 8x8 + pack"}},    {6, 8, {"indirect 6x8", "indirect 6x8 + pack"}}};
+    for (size_t i = 0; i < FV_ARRAY_SIZE(known); i++)
+        if (known[i].mr == k->mr && known[i].nr == k->nr) return known[i].names[in_run];
+    return in_run ? "indirect + pack" : "indirect";
+}
+
+fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
+                                  fv_value residual, fv_value y) {
+    product *c;
+    FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
+    FV_FORWARD(make_taps(p, g, &c->taps));
+    fv_conv_forward_desc(g, c->taps, &c->desc);
+    c->weights = weight_strides(g, &p->values[weight]);
+    c->x = fv_plan_buffer(p, x);
+    c->y = fv_plan_buffer(p, y);
+    c->bias = fv_plan_buffer(p, bias);
+    c->residual = fv_plan_buffer(p, residual);
+    p->algorithm = algorithm_name(&p->kernels->conv, p->training);
+    p->flops = fv_conv_flops(g);
+    return plan_product(p, c, weight, "forward", 0);
+}
+
+/* A kernel that is its whole map, without padding: the gradient is one plain product from O to taps*C channels, as long as the
+ * weight's (tap, channel) pairs lie at one stride. */
+static bool is_whole_map(const fv_conv_geometry *g, const fv_value_info *w) {
+    for (int a = 0; a < 3; a++)
+        if (g->kernel[a] != g->in[a] || g->pad[a] != 0 || g->dilation[a] != 1) return false;
+    if (g->groups != 1 || g->true_convolution) return false;
+    return w->layout == FV_TAPS_LAST_OUT || fv_conv_kernel_taps(g) == 1;
+}
+
+static void whole_map_desc(const fv_conv_geometry *g, const fv_value_info *w, product *c) {
+    fv_conv_geometry flat = {.images = g->images, .in = {1, 1, 1}, .out = {1, 1, 1}, .kernel = {1, 1, 1}, .stride = {1, 1, 1},
+                             .dilation = {1, 1, 1}, .groups = 1, .in_channels = g->out_channels,
+                             .out_channels = g->in_channels * fv_conv_kernel_taps(g), .act_low = -(fv_real)INFINITY,
+                             .act_high = (fv_real)INFINITY};
+    fv_conv_forward_desc(&flat, c->taps, &c->desc);
+    const ptrdiff_t k = g->out_channels;
+    c->weights = w->layout == FV_TAPS_LAST_OUT ? (fv_conv_weights){NULL, 0, 0, 1, k}
+                                               : (fv_conv_weights){NULL, 0, 0, g->in_channels, 1};
+}
+
+fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, fv_value dx) {
+    const bool whole = is_whole_map(g, &p->values[weight]);
+    const int32_t phases = whole ? 1 : fv_conv_phases(g);
+    p->algorithm = algorithm_name(&p->kernels->conv, true);
+    p->flops = fv_conv_flops(g);
+    for (int32_t i = 0; i < phases; i++) {
+        product *c;
+        FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
+        FV_FORWARD(make_taps(p, g, &c->taps));
+        if (whole) {
+            whole_map_desc(g, &p->values[weight], c);
+        } else {
+            const fv_conv_weights w = weight_strides(g, &p->values[weight]);
+            c->weights = (fv_conv_weights){NULL, w.group, w.tap, w.out, w.in};
+            if (!fv_conv_input_grad_desc(g, i, c->taps, &c->desc, &c->y_offset)) continue;
+        }
+        c->x = fv_plan_buffer(p, dy);
+        c->y = fv_plan_buffer(p, dx);
+        FV_FORWARD(plan_product(p, c, weight, whole ? "dx-map" : "dx", i));
+    }
+    return FV_OK;
+}
+
+/* ---- weight gradient ---- */
+
+typedef struct weight_grad {
+    fv_conv_desc desc;
+    fv_conv_taps taps;
+    const fv_kernels *kernels;
+    const fv_buffer *x, *dy, *dw, *db, *parts, *bias_parts;
+    size_t pixels, rows, out; /* rows = taps*C; out: channels of all groups */
+    size_t pixel_chunk, pixel_chunks, row_chunk, row_chunks;
+    size_t bias_chunk, bias_chunks;
+    size_t reduce_chunk, reduce_chunks;
+    bool plain; /* dw is (O,I,taps); parts hold [taps][I][O] */
+} weight_grad;
+
+static fv_real *part_of(const weight_grad *c, size_t chunk) {
+    fv_real *base = c->parts ? c->parts->data : c->dw->data;
+    return base + chunk * c->rows * c->out;
+}
+
+/* Pieces: every chunk of pixels times every chunk of rows, then the bias's chunks. */
+static void run_weight_grad(void *arg, size_t piece, void *scratch) {
+    const weight_grad *c = arg;
+    const size_t products = c->pixel_chunks * c->row_chunks;
+    if (piece < products) {
+        const size_t i = piece / c->row_chunks, j = piece % c->row_chunks;
+        const fv_range pixels = {i * c->pixel_chunk, fv_min_size((i + 1) * c->pixel_chunk, c->pixels)};
+        const fv_range rows = {j * c->row_chunk, fv_min_size((j + 1) * c->row_chunk, c->rows)};
+        c->kernels->conv.weight_grad(&c->desc, c->x->data, c->dy->data, part_of(c, i) + rows.begin * c->out, (ptrdiff_t)c->out,
+                                     pixels, rows, scratch);
+        return;
+    }
+    const size_t i = piece - products, begin = i * c->bias_chunk, end = fv_min_size(begin + c->bias_chunk, c->pixels);
+    fv_real *out = (fv_real *)(c->bias_chunks > 1 ? c->bias_parts->data : c->db->data) + i * c->out;
+    c->kernels->reduce.sum_rows((const fv_real *)c->dy->data + begin * c->out, (ptrdiff_t)c->out, end - begin, c->out, out);
+}
+
+/* parts[t][i][o] summed over the chunks -> dw (O,I,taps), for the weight rows of this piece. */
+static void reduce_plain(const weight_grad *c, size_t begin, size_t end) {
+    const size_t taps = (size_t)c->desc.taps, channels = (size_t)c->desc.in_channels;
+    fv_real *dw = c->dw->data;
+    for (size_t i = begin; i < end; i++) {
+        const size_t row = i / c->out, o = i % c->out, t = row / channels, channel = row % channels;
+        fv_real sum = part_of(c, 0)[i];
+        for (size_t k = 1; k < c->pixel_chunks; k++) sum += part_of(c, k)[i];
+        dw[(o * channels + channel) * taps + t] = sum;
+    }
+}
+
+static void run_reduce(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const weight_grad *c = arg;
+    const size_t n = c->rows * c->out;
+    if (piece < c->reduce_chunks) {
+        const size_t begin = piece * c->reduce_chunk, end = fv_min_size(begin + c->reduce_chunk, n);
+        if (c->plain)
+            reduce_plain(c, begin, end);
+        else
+            c->kernels->reduce.add_parts((const fv_real *)c->parts->data + begin, n, c->pixel_chunks,
+                                         (fv_real *)c->dw->data + begin, end - begin);
+        return;
+    }
+    c->kernels->reduce.add_parts(c->bias_parts->data, c->out, c->bias_chunks, c->db->data, c->out);
+}
+
+/* Small gradients are summed in chunks of pixels, large ones cut by rows; both where one alone gives too few pieces. */
+static void cut_weight_grad(weight_grad *c, bool bias) {
+    enum { enough_pieces = 16, small_gradient = 32 << 10, least_pixels = 256, least_rows = 48, bias_pixels = 1024, reduce_run = 8192 };
+    const size_t unit = (size_t)c->kernels->conv.grad_rows;
+    const size_t size = c->rows * c->out;
+    const size_t row_split = size <= small_gradient ? 1 : fv_max_size(1, fv_min_size(enough_pieces, c->rows / least_rows));
+    c->row_chunk = fv_round_up(fv_div_up(c->rows, row_split), unit);
+    c->row_chunks = fv_div_up(c->rows, c->row_chunk);
+    size_t split = row_split >= enough_pieces / 2 ? 1 : fv_min_size(fv_div_up(enough_pieces, row_split), c->pixels / least_pixels);
+    const size_t affordable = fv_max_size(1, ((size_t)4 << 20) / fv_max_size(size, 1));
+    split = fv_max_size(1, fv_min_size(split, affordable));
+    c->pixel_chunk = fv_max_size(1, fv_div_up(c->pixels, split));
+    c->pixel_chunks = fv_max_size(1, fv_div_up(c->pixels, c->pixel_chunk));
+    if (bias) {
+        const size_t chunks = fv_max_size(1, fv_min_size(enough_pieces, c->pixels / bias_pixels));
+        c->bias_chunk = fv_max_size(1, fv_div_up(c->pixels, chunks));
+        c->bias_chunks = fv_max_size(1, fv_div_up(c->pixels, c->bias_chunk));
+    }
+    c->reduce_chunk = reduce_run;
+    c->reduce_chunks = c->plain || c->pixel_chunks > 1 ? fv_div_up(size, reduce_run) : 0;
+}
+
+fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db) {
+    weight_grad *c;
+    FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
+    FV_FORWARD(make_taps(p, g, &c->taps));
+    fv_conv_weight_grad_desc(g, c->taps, &c->desc);
+    c->kernels = p->kernels;
+    c->x = fv_plan_buffer(p, x);
+    c->dy = fv_plan_buffer(p, dy);
+    c->dw = fv_plan_buffer(p, dw);
+    c->db = fv_plan_buffer(p, db);
+    c->pixels = fv_conv_out_pixels(&c->desc);
+    c->rows = (size_t)c->desc.taps * (size_t)g->in_channels;
+    c->out = (size_t)g->groups * (size_t)g->out_channels;
+    c->plain = p->values[dw].layout != FV_TAPS_LAST_OUT;
+    cut_weight_grad(c, db != FV_NONE);
+    fv_buffer *parts = NULL;
+    if (c->reduce_chunks) {
+        FV_FORWARD(fv_plan_workspace(p, c->pixel_chunks * c->rows * c->out * sizeof(fv_real), &parts));
+        c->parts = parts;
+    }
+    if (c->bias_chunks > 1) {
+        FV_FORWARD(fv_plan_workspace(p, c->bias_chunks * c->out * sizeof(fv_real), &parts));
+        c->bias_parts = parts;
+    }
+    p->algorithm = "outer product";
+    p->flops = fv_conv_flops(g);
+    fv_plan_scratch(p, p->kernels->conv.weight_grad_scratch(&c->desc));
+    FV_FORWARD(fv_plan_phase(p, false, run_weight_grad, c, c->pixel_chunks * c->row_chunks + c->bias_chunks));
+    const size_t reductions = c->reduce_chunks + (c->bias_chunks > 1);
+    return reductions ? fv_plan_phase(p, false, run_reduce, c, reductions) : FV_OK;
+}

@@ -1,0 +1,20 @@
+/* Planning shared by convolution and fully connected layers: products with packed weights, weight gradients, and how they are cut.
+ * Cuts are functions of shape and ISA alone. */
+#ifndef FV_OPS_CONV_PLAN_H
+#define FV_OPS_CONV_PLAN_H
+
+#include "ops/conv_geometry.h"
+
+/* Geometry of a conv or linear node whose x, weight and y have these shapes. */
+fv_conv_geometry fv_conv_geometry_of(const fv_conv_attr *a, const fv_shape *x, const fv_shape *weight, const fv_shape *y);
+
+/* y = act(conv(x, w) + bias + residual); bias, residual may be FV_NONE. */
+fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
+                                  fv_value residual, fv_value y);
+fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, fv_value dx);
+/* db may be FV_NONE. dw has the weight's layout. */
+fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db);
+
+double fv_conv_flops(const fv_conv_geometry *g);
+
+#endif

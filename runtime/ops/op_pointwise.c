@@ -1,0 +1,110 @@
+/* unary: x -> y; binary: a, b of one shape -> y; unary_grad: y, dy -> dx. SPEC section 3. */
+#include "ops/pieces.h"
+
+typedef struct pointwise {
+    const fv_kernels *kernels;
+    const fv_buffer *a, *b, *out;
+    size_t count;
+    int32_t kind;
+    fv_real low, high;
+} pointwise;
+
+static fv_status make(fv_plan_op *p, fv_piece_fn run) {
+    const fv_node *n = p->node;
+    pointwise *s;
+    FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
+    *s = (pointwise){p->kernels, fv_plan_buffer(p, n->in[0]), n->in_count > 1 ? fv_plan_buffer(p, n->in[1]) : NULL,
+                     fv_plan_buffer(p, n->out[0]), fv_shape_count(&p->values[n->out[0]].shape), n->attr.pointwise.kind,
+                     n->attr.pointwise.a, n->attr.pointwise.b};
+    p->algorithm = "pointwise";
+    p->flops = (double)s->count;
+    return fv_plan_phase(p, false, run, s, fv_run_pieces(s->count));
+}
+
+/* ---- unary ---- */
+
+static fv_status unary_infer(fv_node *n, fv_value_info *values) {
+    const int32_t kind = n->attr.pointwise.kind;
+    FV_RETURN_IF(kind < 0 || kind >= FV_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
+    FV_RETURN_IF(kind == FV_UNARY_CLAMP && !(n->attr.pointwise.a <= n->attr.pointwise.b), FV_ERR_ARGUMENT,
+                 "node \"%s\": clip from %g to %g", n->name, (double)n->attr.pointwise.a, (double)n->attr.pointwise.b);
+    fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
+    return FV_OK;
+}
+
+static void run_unary(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const pointwise *s = arg;
+    const fv_range r = fv_run_of(piece, s->count);
+    s->kernels->pointwise.unary[s->kind]((const fv_real *)s->a->data + r.begin, (fv_real *)s->out->data + r.begin, r.end - r.begin,
+                                         s->low, s->high);
+}
+
+static fv_status unary_plan(fv_plan_op *p) { return make(p, run_unary); }
+
+static fv_status unary_backward(fv_backward *b) {
+    const fv_value in[2] = {b->node->out[0], b->dout[0]};
+    b->din[0] = fv_emit_node(b->graph, &fv_op_unary_grad, in, 2, 1, &b->node->attr);
+    return FV_OK;
+}
+
+const fv_op fv_op_unary = {"unary", 1, 1, 1, FV_OP_IN_PLACE, unary_infer, unary_plan, unary_backward};
+
+static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
+    fv_infer_like(&values[n->out[0]], &values[n->in[1]]);
+    return FV_OK;
+}
+
+static void run_unary_grad(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const pointwise *s = arg;
+    const fv_range r = fv_run_of(piece, s->count);
+    s->kernels->pointwise.unary_grad[s->kind]((const fv_real *)s->a->data + r.begin, (const fv_real *)s->b->data + r.begin,
+                                              (fv_real *)s->out->data + r.begin, r.end - r.begin, s->low, s->high);
+}
+
+static fv_status unary_grad_plan(fv_plan_op *p) { return make(p, run_unary_grad); }
+
+const fv_op fv_op_unary_grad = {"unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND, unary_grad_infer, unary_grad_plan, NULL};
+
+/* ---- binary ---- */
+
+static fv_status binary_infer(fv_node *n, fv_value_info *values) {
+    const fv_shape *a = &values[n->in[0]].shape, *b = &values[n->in[1]].shape;
+    FV_RETURN_IF(n->attr.pointwise.kind < 0 || n->attr.pointwise.kind >= FV_BINARY_COUNT, FV_ERR_ARGUMENT,
+                 "node \"%s\": unknown function %d", n->name, n->attr.pointwise.kind);
+    FV_RETURN_IF(!fv_shape_same(a, b), FV_ERR_SHAPE, "node \"%s\": its inputs %s and %s differ in shape", n->name,
+                 fv_shape_print(a).text, fv_shape_print(b).text);
+    fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
+    return FV_OK;
+}
+
+static void run_binary(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const pointwise *s = arg;
+    const fv_range r = fv_run_of(piece, s->count);
+    s->kernels->pointwise.binary[s->kind]((const fv_real *)s->a->data + r.begin, (const fv_real *)s->b->data + r.begin,
+                                          (fv_real *)s->out->data + r.begin, r.end - r.begin);
+}
+
+static fv_status binary_plan(fv_plan_op *p) { return make(p, run_binary); }
+
+static fv_value times(fv_backward *b, fv_value dy, fv_value other) {
+    const fv_attributes multiply = {.pointwise = {FV_BINARY_MUL, 0, 0}};
+    const fv_value in[2] = {dy, other};
+    return fv_emit_node(b->graph, &fv_op_binary, in, 2, 1, &multiply);
+}
+
+static fv_status binary_backward(fv_backward *b) {
+    const fv_attributes negate = {.pointwise = {FV_UNARY_LINEAR, -1, 0}};
+    const fv_value dy = b->dout[0];
+    const int32_t kind = b->node->attr.pointwise.kind;
+    if (b->wanted[0]) b->din[0] = kind == FV_BINARY_MUL ? times(b, dy, b->node->in[1]) : dy;
+    if (!b->wanted[1]) return FV_OK;
+    b->din[1] = kind == FV_BINARY_MUL   ? times(b, dy, b->node->in[0])
+                : kind == FV_BINARY_SUB ? fv_emit_node(b->graph, &fv_op_unary, &dy, 1, 1, &negate)
+                                        : dy;
+    return FV_OK;
+}
+
+const fv_op fv_op_binary = {"binary", 2, 2, 1, FV_OP_IN_PLACE | FV_OP_IN_PLACE_SECOND, binary_infer, binary_plan, binary_backward};

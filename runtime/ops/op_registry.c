@@ -1,0 +1,20 @@
+#include "ops/op.h"
+
+#include <string.h>
+
+const fv_op *const fv_op_registry[] = {
+    &fv_op_conv,             &fv_op_linear,           &fv_op_pool,
+    &fv_op_unary,            &fv_op_binary,           &fv_op_gain,
+    &fv_op_flatten,          &fv_op_layout,           &fv_op_dropout,
+    &fv_op_softmax,          &fv_op_cross_entropy,    &fv_op_squared_error,
+    &fv_op_conv_grad_input,  &fv_op_conv_grad_weight, &fv_op_linear_grad_input,
+    &fv_op_linear_grad_weight, &fv_op_pool_grad,      &fv_op_unary_grad,
+    &fv_op_gain_grad,        &fv_op_flatten_grad,     &fv_op_softmax_grad,
+    &fv_op_grad_norm,        &fv_op_update,           NULL,
+};
+
+const fv_op *fv_op_find(const char *name) {
+    for (size_t i = 0; fv_op_registry[i]; i++)
+        if (strcmp(fv_op_registry[i]->name, name) == 0) return fv_op_registry[i];
+    return NULL;
+}

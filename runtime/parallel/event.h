@@ -1,0 +1,19 @@
+/* A number threads wait on: spin a little, then sleep in the kernel. */
+#ifndef FV_PARALLEL_EVENT_H
+#define FV_PARALLEL_EVENT_H
+
+#include <stdatomic.h>
+
+typedef struct fv_event {
+    _Alignas(64) atomic_uint value;
+    atomic_uint sleepers;
+} fv_event;
+
+void fv_event_init(fv_event *e);
+static inline unsigned fv_event_value(fv_event *e) { return atomic_load_explicit(&e->value, memory_order_acquire); }
+/* Returns once the value differs from `old`. What the signaller wrote before is then visible. */
+void fv_event_wait(fv_event *e, unsigned old, int spins);
+/* Changes the value by one and wakes every sleeper. */
+void fv_event_signal(fv_event *e);
+
+#endif

@@ -1,0 +1,93 @@
+/* Workers made once, asleep between runs. */
+#include "parallel/parallel.h"
+
+#include "parallel/event.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+enum { idle_spins = 600 }; /* some 20 microseconds, then sleep: an idle program uses no CPU */
+
+typedef struct pool pool;
+typedef struct worker {
+    pool *owner;
+    pthread_t thread;
+    int index;
+} worker;
+
+struct pool {
+    const fv_context *context;
+    void *team;
+    fv_work_fn work;
+    int threads, started;
+    atomic_bool quit;
+    fv_event begin, end;
+    atomic_int running;
+    worker workers[];
+};
+
+static void *worker_main(void *arg) {
+    worker *w = arg;
+    pool *p = w->owner;
+    for (unsigned seen = 0;; seen++) {
+        fv_event_wait(&p->begin, seen, idle_spins);
+        if (atomic_load_explicit(&p->quit, memory_order_acquire)) return NULL;
+        p->work(p->team, w->index, p->threads);
+        if (atomic_fetch_sub_explicit(&p->running, 1, memory_order_acq_rel) == 1) fv_event_signal(&p->end);
+    }
+}
+
+static void pthreads_run(void *state) {
+    pool *p = state;
+    const unsigned ended = fv_event_value(&p->end);
+    atomic_store_explicit(&p->running, p->threads - 1, memory_order_relaxed);
+    fv_event_signal(&p->begin);
+    p->work(p->team, 0, p->threads);
+    fv_event_wait(&p->end, ended, idle_spins);
+}
+
+static void pthreads_stop(void *state, bool own_process) {
+    pool *p = state;
+    atomic_store_explicit(&p->quit, true, memory_order_release);
+    fv_event_signal(&p->begin);
+    for (int i = 0; own_process && i < p->started; i++) pthread_join(p->workers[i].thread, NULL);
+    fv_release(p->context, p);
+}
+
+/* Signals stay with the host's threads. */
+static int start_worker(worker *w) {
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    const int error = pthread_create(&w->thread, NULL, worker_main, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return error;
+}
+
+static fv_status pthreads_start(const fv_context *c, int threads, void *team, fv_work_fn work, void **state) {
+    pool *p = NULL;
+    const size_t bytes = sizeof *p + (size_t)threads * sizeof *p->workers;
+    FV_FORWARD(fv_alloc_zero(c, bytes, "a thread pool", (void **)&p));
+    p->context = c;
+    p->team = team;
+    p->work = work;
+    p->threads = threads;
+    fv_event_init(&p->begin);
+    fv_event_init(&p->end);
+    atomic_init(&p->quit, false);
+    atomic_init(&p->running, 0);
+    for (int i = 0; i < threads - 1; i++) {
+        p->workers[i] = (worker){.owner = p, .index = i + 1};
+        const int error = start_worker(&p->workers[i]);
+        if (error) {
+            pthreads_stop(p, true);
+            return fv_fail(FV_ERR_THREAD, "cannot start thread %d of %d: %s", i + 2, threads, strerror(error));
+        }
+        p->started++;
+    }
+    *state = p;
+    return FV_OK;
+}
+
+const fv_backend_ops fv_backend_pthreads = {"pthreads", pthreads_start, pthreads_run, pthreads_stop};
