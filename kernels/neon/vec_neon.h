@@ -105,7 +105,10 @@ static inline void vi_count(uint64_t first, vi *low, vi *high) {
     *low = vreinterpretq_s32_u32(vuzp1q_u32(a, b));
     *high = vreinterpretq_s32_u32(vuzp2q_u32(a, b));
 }
-static inline void vi_store_4(int32_t *p, vi a, vi b, vi c, vi d) { vst4q_s32(p, (int32x4x4_t){{a, b, c, d}}); }
+static inline void vi_store_4(int32_t *p, vi a, vi b, vi c, vi d) {
+    const int32x4x4_t words = {{a, b, c, d}};
+    vst4q_s32(p, words);
+}
 static inline vm vi_keeps(vi words, uint32_t threshold) {
     return vcgeq_u32(vshrq_n_u32(vreinterpretq_u32_s32(words), 8), vdupq_n_u32(threshold));
 }
