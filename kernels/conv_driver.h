@@ -24,15 +24,24 @@
  * lines of one row tile stay in L1. They set speed alone: no bit depends on them. */
 enum { FV_CONV_BOX_ELEMENTS = 48 << 10, FV_CONV_FORWARD_PIXELS = 1024, FV_CONV_GRAD_PIXELS = 200 };
 /* A pixel pitch that is a multiple of this many elements maps the pixels of a gradient tile to few sets of L1. */
+/* Fewest images of a block that goes by position (a tile has so many pixels), and largest image, in elements. */
+enum { FV_CONV_POSITION_IMAGES = 6, FV_CONV_POSITION_ELEMENTS = 32 << 10 };
 enum { FV_CONV_ALIASING_PITCH = 64, FV_CONV_SKEW = 16, FV_CONV_MAX_TILE_ROWS = 16 };
 
-/* Forward: y[y_pixel[r] + k] for r < rows of the tile function called, k < columns. Values are added over the runs
- * j < runs, i < run, in this order: x[pixel[r] + run_offset[j] + i] * panel[(j*run + i)*shape columns + k].
- * Then bias[k] (if not NULL), then residual[residual_pixel[r] + k] (if not NULL), then the clamp, NaN passing. */
+/* Consecutive values of the sum, contiguous in memory for every pixel: k = t*C + c from `k` on, at x offset `x`. */
+typedef struct fv_conv_run {
+    ptrdiff_t x;
+    size_t k, length;
+} fv_conv_run;
+
+/* Forward: y[y_pixel[r] + column] for r < rows of the tile function called. Values are added over run[j < runs],
+ * i < run[j].length, in this order: x[pixel[r] + run[j].x + i] * panel[(run[j].k + i)*shape columns + column].
+ * Then bias[column] (if not NULL), residual[residual_pixel[r] + column] (if not NULL), then the clamp, NaN passing. */
 typedef struct fv_conv_forward_args {
     const fv_real *x;
-    const ptrdiff_t *pixel, *run_offset;
-    size_t runs, run;
+    const ptrdiff_t *pixel;
+    const fv_conv_run *run;
+    size_t runs;
     const fv_real *panel;
     const fv_real *bias, *residual;
     const ptrdiff_t *residual_pixel;
@@ -78,6 +87,7 @@ typedef struct fv_conv_plan {
     size_t units, inner;  /* inner: pixels of one unit */
     ptrdiff_t x_pitch[4]; /* of what is read: the tensor or the box */
     size_t box;           /* elements; 0: not boxed */
+    size_t images;        /* of a block that goes by position; 0: none does */
 } fv_conv_plan;
 
 static inline size_t fv_conv_block_pixels(const fv_conv_plan *p) { return p->units * p->inner; }
@@ -145,8 +155,35 @@ static inline void fv_conv_plan_source(fv_conv_plan *p, size_t pitch) {
 
 static inline bool fv_conv_is_empty(const fv_conv_desc *d) { return fv_conv_out_pixels(d) == 0; }
 
+/* Outputs along an axis whose tap offset `tap` falls inside the input. */
+static inline size_t fv_conv_inside_count(const fv_conv_plan *p, int axis, ptrdiff_t tap) {
+    const ptrdiff_t step = p->step[axis], room = p->d->in[axis - 1] - 1 - tap;
+    const ptrdiff_t first = tap < 0 ? (-tap + step - 1) / step : 0;
+    const ptrdiff_t end = room < 0 ? 0 : fv_min_size((size_t)(room / step) + 1, p->size[axis]);
+    return end > first ? (size_t)(end - first) : 0;
+}
+
+/* Is a tenth or more of the products, over all positions of an image, padding? */
+static inline bool fv_conv_is_wasteful(const fv_conv_plan *p) {
+    size_t inside = 0, all = (size_t)p->d->taps * p->size[1] * p->size[2] * p->size[3];
+    for (int32_t t = 0; t < p->d->taps; t++) {
+        size_t n = 1;
+        for (int axis = 1; axis < 4; axis++) n *= fv_conv_inside_count(p, axis, p->d->tap[t][axis - 1]);
+        inside += n;
+    }
+    return inside <= all - all / 10;
+}
+
+static inline size_t fv_conv_position_images(const fv_conv_plan *p) {
+    const size_t elements = (size_t)p->d->in[0] * (size_t)p->d->in[1] * (size_t)p->d->in[2] * (size_t)p->d->in_channels;
+    if (p->size[0] < FV_CONV_POSITION_IMAGES || elements > FV_CONV_POSITION_ELEMENTS) return 0;
+    if (!fv_conv_has_padding(p) || !fv_conv_is_wasteful(p)) return 0;
+    const size_t fit = FV_CONV_BOX_ELEMENTS / elements;
+    return fv_min_size(fv_max_size(fit, FV_CONV_POSITION_IMAGES), p->size[0]);
+}
+
 /* Boxed where there is padding, and where the small channel runs of a tensor with other channels between them could
- * be merged. */
+ * be merged. Blocks of whole small images go by position where that leaves out enough padding. */
 static inline void fv_conv_plan_forward(fv_conv_plan *p, const fv_conv_desc *d) {
     fv_conv_plan_geometry(p, d);
     if (fv_conv_is_empty(d)) return;
@@ -154,6 +191,7 @@ static inline void fv_conv_plan_forward(fv_conv_plan *p, const fv_conv_desc *d) 
     p->boxed = fv_conv_has_padding(p) || (channels < 8 && p->reach[3] > 1 && d->in_pitch[3] != d->in_channels);
     fv_conv_plan_blocks(p, channels, FV_CONV_FORWARD_PIXELS);
     fv_conv_plan_source(p, channels);
+    p->images = fv_conv_position_images(p);
 }
 
 /* Boxed where there is padding, and where the tensor's pixel pitch would make a tile's pixels evict each other. */
@@ -228,6 +266,33 @@ static inline ptrdiff_t fv_conv_tap_offset(const fv_conv_plan *p, int32_t t) {
     for (int axis = 1; axis < 4; axis++)
         offset += (p->d->tap[t][axis - 1] - (p->boxed ? p->low[axis] : 0)) * p->x_pitch[axis];
     return offset;
+}
+
+/* Does tap t of output position `at` fall inside the input? */
+static inline bool fv_conv_tap_inside(const fv_conv_plan *p, const size_t at[4], int32_t t) {
+    bool inside = true;
+    for (int axis = 1; axis < 4; axis++) {
+        const ptrdiff_t i = (ptrdiff_t)at[axis] * p->step[axis] + p->d->tap[t][axis - 1];
+        inside &= (size_t)i < (size_t)p->d->in[axis - 1]; /* a negative i is a large size_t */
+    }
+    return inside;
+}
+
+/* The runs of all taps, or of those that fall inside the input at a position; returns how many. */
+static inline size_t fv_conv_make_runs(const fv_conv_plan *p, const size_t *at, fv_conv_run *run) {
+    const size_t channels = (size_t)p->d->in_channels;
+    size_t runs = 0;
+    for (int32_t t = 0; t < p->d->taps; t++) {
+        if (at && !fv_conv_tap_inside(p, at, t)) continue;
+        const ptrdiff_t x = fv_conv_tap_offset(p, t);
+        const size_t k = (size_t)t * channels;
+        fv_conv_run *last = run + runs - 1;
+        if (runs > 0 && last->k + last->length == k && last->x + (ptrdiff_t)last->length == x)
+            last->length += channels;
+        else
+            run[runs++] = (fv_conv_run){x, k, channels};
+    }
+    return runs;
 }
 
 /* One row of a box: n positions from x = first on, those outside [0, in) zero. */
@@ -328,7 +393,8 @@ static inline void fv_conv_drive_pack(const fv_conv_isa *isa, const fv_conv_desc
 /* Scratch: the tables and the box, in this order, each FV_ALIGNMENT-aligned. */
 
 typedef struct fv_conv_scratch {
-    ptrdiff_t *tap_offset;                       /* [taps]; forward: of the runs */
+    fv_conv_run *run;                            /* [taps], forward */
+    ptrdiff_t *tap_offset;                       /* [taps], gradient */
     ptrdiff_t *pixel, *y_pixel, *residual_pixel; /* [block pixels] */
     fv_real *box;
     fv_real *dy; /* [block pixels][wide.columns] */
@@ -344,9 +410,12 @@ static inline void *fv_conv_carve(void *memory, size_t *bytes, size_t part) {
 
 /* dy_columns: 0 for forward. memory NULL: for its bytes alone. */
 static inline fv_conv_scratch fv_conv_lay_out(const fv_conv_plan *p, size_t dy_columns, void *memory) {
-    const size_t pixels = fv_conv_block_pixels(p), table = pixels * sizeof(ptrdiff_t);
+    const size_t pixels = fv_max_size(fv_conv_block_pixels(p), p->images), table = pixels * sizeof(ptrdiff_t);
     fv_conv_scratch s = {0};
-    s.tap_offset = fv_conv_carve(memory, &s.bytes, (size_t)p->d->taps * sizeof(ptrdiff_t));
+    if (dy_columns)
+        s.tap_offset = fv_conv_carve(memory, &s.bytes, (size_t)p->d->taps * sizeof(*s.tap_offset));
+    else
+        s.run = fv_conv_carve(memory, &s.bytes, (size_t)p->d->taps * sizeof(*s.run));
     s.pixel = fv_conv_carve(memory, &s.bytes, table);
     s.y_pixel = fv_conv_carve(memory, &s.bytes, table);
     s.residual_pixel = fv_conv_carve(memory, &s.bytes, dy_columns ? 0 : table);
@@ -373,22 +442,6 @@ static inline size_t fv_conv_tile_rows(size_t left, size_t most) {
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
-/* Merges taps that follow each other in memory: as many to a run as divide them all evenly. */
-static inline void fv_conv_merge_taps(const fv_conv_plan *p, ptrdiff_t *offset, fv_conv_forward_args *a) {
-    const size_t taps = (size_t)p->d->taps, channels = (size_t)p->d->in_channels;
-    size_t merged = 1;
-    for (size_t t = 0; t < taps; t++) offset[t] = fv_conv_tap_offset(p, (int32_t)t);
-    while (merged < taps && offset[merged] == offset[merged - 1] + (ptrdiff_t)channels) merged++;
-    bool even = taps % merged == 0;
-    for (size_t t = 1; t < taps && even; t++)
-        even = t % merged == 0 || offset[t] == offset[t - 1] + (ptrdiff_t)channels;
-    if (!even) merged = 1;
-    for (size_t j = 0; j < taps / merged; j++) offset[j] = offset[j * merged];
-    a->run_offset = offset;
-    a->runs = taps / merged;
-    a->run = merged * channels;
-}
-
 /* All tiles of a block and a panel. */
 static inline void fv_conv_forward_block(const fv_conv_shape *shape, const fv_conv_scratch *s, size_t pixels,
                                          fv_conv_forward_args *a) {
@@ -402,46 +455,111 @@ static inline void fv_conv_forward_block(const fv_conv_shape *shape, const fv_co
     }
 }
 
+/* A block of whole images, a tile being one position of several images: all its pixels have the same padding, which
+ * is left out. The tables hold one entry an image. plan is not boxed. */
+static inline void fv_conv_forward_positions(const fv_conv_plan *p, const fv_conv_shape *shape,
+                                             const fv_conv_scratch *s, size_t images, fv_conv_forward_args *a) {
+    const fv_conv_desc *d = p->d;
+    const fv_conv_forward_args base = *a;
+    for (size_t z = 0; z < p->size[1]; z++)
+        for (size_t y = 0; y < p->size[2]; y++)
+            for (size_t x = 0; x < p->size[3]; x++) {
+                const size_t at[4] = {0, z, y, x};
+                ptrdiff_t in = 0, out = 0, residual = 0;
+                for (int axis = 1; axis < 4; axis++) {
+                    in += (ptrdiff_t)at[axis] * p->step[axis] * d->in_pitch[axis];
+                    out += (ptrdiff_t)at[axis] * d->out_pitch[axis];
+                    residual += (ptrdiff_t)at[axis] * d->residual_pitch[axis];
+                }
+                a->runs = fv_conv_make_runs(p, at, s->run);
+                a->x = base.x + in;
+                a->y = base.y + out;
+                if (a->residual) a->residual = base.residual + residual;
+                fv_conv_forward_block(shape, s, images, a);
+            }
+    *a = base;
+}
+
+static inline void fv_conv_fill_image_table(const fv_conv_block *b, size_t images, ptrdiff_t pitch, ptrdiff_t *table) {
+    for (size_t i = 0; i < images; i++) table[i] = (ptrdiff_t)(b->first[0] + i) * pitch;
+}
+
+/* What a panel of the forward pass reads and writes, x apart. */
+static inline void fv_conv_set_panel(const fv_conv_desc *d, const fv_conv_panel *p, const fv_real *packed,
+                                     const fv_real *bias, const fv_real *residual, fv_real *y,
+                                     fv_conv_forward_args *a) {
+    const size_t channel = p->group * (size_t)d->out_channels + p->first;
+    a->panel = packed + p->offset;
+    a->columns = p->columns;
+    a->bias = bias ? bias + channel : NULL;
+    a->residual = residual ? residual + channel : NULL;
+    a->y = y + channel;
+}
+
+/* Images of the block by position that begins here; 0: it does not begin with enough whole images. */
+static inline size_t fv_conv_whole_images(const fv_conv_plan *p, size_t begin, size_t range_end) {
+    const size_t pixels = p->size[1] * p->size[2] * p->size[3], left = (range_end - begin) / pixels;
+    if (p->images == 0 || begin % pixels != 0 || left < FV_CONV_POSITION_IMAGES) return 0;
+    return fv_div_up(left, fv_div_up(left, p->images));
+}
+
 static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_real *x,
                                          const fv_real *packed, const fv_real *bias, const fv_real *residual,
                                          fv_real *y, fv_range pixels, fv_range panels, void *scratch) {
     fv_conv_plan plan;
-    fv_conv_forward_args a = {.low = d->act_low, .high = d->act_high};
     fv_conv_plan_forward(&plan, d);
+    fv_conv_plan direct = plan;
+    direct.boxed = false;
+    fv_conv_plan_source(&direct, 0);
     const fv_conv_scratch s = fv_conv_lay_out(&plan, 0, scratch);
-    fv_conv_merge_taps(&plan, s.tap_offset, &a);
+    fv_conv_forward_args a = {.pixel = s.pixel, .run = s.run, .low = d->act_low, .high = d->act_high};
+    const size_t image_pixels = plan.size[1] * plan.size[2] * plan.size[3];
     for (size_t begin = pixels.begin; begin < pixels.end;) {
-        const fv_conv_block b = fv_conv_block_at(&plan, begin, pixels.end);
-        fv_conv_fill_x_table(&plan, &b, s.pixel);
-        fv_conv_fill_y_table(&plan, &b, d->out_pitch, s.y_pixel);
-        if (residual) fv_conv_fill_y_table(&plan, &b, d->residual_pitch, s.residual_pixel);
+        fv_conv_block b = fv_conv_block_at(&plan, begin, pixels.end);
+        const size_t images = fv_conv_whole_images(&plan, begin, pixels.end);
+        if (images > 0) b.count = images * image_pixels;
+        if (images > 0) {
+            fv_conv_fill_image_table(&b, images, d->in_pitch[0], s.pixel);
+            fv_conv_fill_image_table(&b, images, d->out_pitch[0], s.y_pixel);
+            fv_conv_fill_image_table(&b, images, d->residual_pitch[0], s.residual_pixel);
+        } else {
+            a.runs = fv_conv_make_runs(&plan, NULL, s.run);
+            fv_conv_fill_x_table(&plan, &b, s.pixel);
+            fv_conv_fill_y_table(&plan, &b, d->out_pitch, s.y_pixel);
+            if (residual) fv_conv_fill_y_table(&plan, &b, d->residual_pitch, s.residual_pixel);
+        }
         size_t boxed_group = SIZE_MAX;
         for (size_t i = panels.begin; i < panels.end; i++) {
             const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
-            const size_t channel = p.group * (size_t)d->out_channels + p.first;
-            const fv_real *group_x = x + p.group * (size_t)d->in_channels;
-            if (plan.boxed && boxed_group != p.group) fv_conv_fill_box(&plan, &b, group_x, s.box);
-            boxed_group = p.group;
-            a.x = plan.boxed ? s.box : group_x;
-            a.panel = packed + p.offset;
-            a.columns = p.columns;
-            a.bias = bias ? bias + channel : NULL;
-            a.residual = residual ? residual + channel : NULL;
-            a.y = y + channel;
+            fv_conv_set_panel(d, &p, packed, bias, residual, y, &a);
+            a.x = x + p.group * (size_t)d->in_channels;
+            if (images > 0) {
+                fv_conv_forward_positions(&direct, p.shape, &s, images, &a);
+                continue;
+            }
+            if (plan.boxed) {
+                if (boxed_group != p.group) fv_conv_fill_box(&plan, &b, a.x, s.box);
+                boxed_group = p.group;
+                a.x = s.box;
+            }
             fv_conv_forward_block(p.shape, &s, b.count, &a);
         }
         begin += b.count;
     }
 }
 
-/* n < 32 elements. By halves: as a loop it would become a call of memcpy for each pixel. */
+/* n <= 16 elements, by two overlapping moves: a loop would become a call of memcpy for each pixel. */
 static inline void fv_conv_copy_few(fv_real *out, const fv_real *in, size_t n) {
-    for (size_t part = 16; part > 0; part /= 2)
-        if (n & part) {
-            memcpy(out, in, part * sizeof(*out));
-            out += part;
-            in += part;
-        }
+    if (n >= 8) {
+        memcpy(out, in, 8 * sizeof(*in));
+        memcpy(out + n - 8, in + n - 8, 8 * sizeof(*in));
+    } else if (n >= 4) {
+        memcpy(out, in, 4 * sizeof(*in));
+        memcpy(out + n - 4, in + n - 4, 4 * sizeof(*in));
+    } else {
+        if (n & 2) memcpy(out, in, 2 * sizeof(*in));
+        if (n & 1) out[n - 1] = in[n - 1];
+    }
 }
 
 /* dy of a block and a panel, dense: the tiles read it taps * C / rows times. */

@@ -33,10 +33,10 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
     __m256 low##r = _mm256_setzero_ps(), high##r = low##r;
     ROWS_6(DECLARE)
 #undef DECLARE
-    const fv_real *panel = a->panel;
-    for (size_t j = 0; j < a->runs; j++) {
-        const ptrdiff_t end = a->run_offset[j] + (ptrdiff_t)a->run;
-        for (ptrdiff_t i = a->run_offset[j]; i < end; i++, panel += 16) {
+    for (const fv_conv_run *run = a->run, *last = run + a->runs; run < last; run++) {
+        const fv_real *panel = a->panel + run->k * 16;
+        const ptrdiff_t end = run->x + (ptrdiff_t)run->length;
+        for (ptrdiff_t i = run->x; i < end; i++, panel += 16) {
             const __m256 weight_low = _mm256_load_ps(panel), weight_high = _mm256_load_ps(panel + 8);
 #define MULTIPLY(r)                                                                                                    \
     if (r < rows) {                                                                                                    \
@@ -62,7 +62,7 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
     if (r < rows) {                                                                                                    \
         const fv_real *residual = a->residual + a->residual_pixel[r];                                                  \
         low##r = _mm256_add_ps(low##r, _mm256_loadu_ps(residual));                                                     \
-        high##r = _mm256_add_ps(high##r, _mm256_maskload_ps(residual + 8, mask));                                              \
+        high##r = _mm256_add_ps(high##r, _mm256_maskload_ps(residual + 8, mask));                                      \
     }
         ROWS_6(ADD_RESIDUAL)
 #undef ADD_RESIDUAL
@@ -93,10 +93,10 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
     __m256 sum##r = _mm256_setzero_ps();
     ROWS_12(DECLARE)
 #undef DECLARE
-    const fv_real *panel = a->panel;
-    for (size_t j = 0; j < a->runs; j++) {
-        const ptrdiff_t end = a->run_offset[j] + (ptrdiff_t)a->run;
-        for (ptrdiff_t i = a->run_offset[j]; i < end; i++, panel += 8) {
+    for (const fv_conv_run *run = a->run, *last = run + a->runs; run < last; run++) {
+        const fv_real *panel = a->panel + run->k * 8;
+        const ptrdiff_t end = run->x + (ptrdiff_t)run->length;
+        for (ptrdiff_t i = run->x; i < end; i++, panel += 8) {
             const __m256 weight = _mm256_load_ps(panel);
 #define MULTIPLY(r)                                                                                                    \
     if (r < rows) sum##r = _mm256_fmadd_ps(_mm256_broadcast_ss(x##r + i), weight, sum##r);
@@ -205,8 +205,9 @@ ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
     static void conv_forward_f32_##r##x##columns##_avx2(const fv_conv_forward_args *a) { forward_##columns(a, r); }    \
     static void conv_grad_f32_##r##x##columns##_avx2(const fv_conv_grad_args *a) { grad_##columns(a, r); }
 TILES(16, 1)
-TILES(16, 2) TILES(16, 3) TILES(16, 4) TILES(16, 5) TILES(16, 6) TILES(8, 1) TILES(8, 2) TILES(8, 3) TILES(8, 4)
-    TILES(8, 5) TILES(8, 6) TILES(8, 7) TILES(8, 8) TILES(8, 9) TILES(8, 10) TILES(8, 11) TILES(8, 12)
+TILES(16, 2)
+TILES(16, 3) TILES(16, 4) TILES(16, 5) TILES(16, 6) TILES(8, 1) TILES(8, 2) TILES(8, 3) TILES(8, 4) TILES(8, 5)
+    TILES(8, 6) TILES(8, 7) TILES(8, 8) TILES(8, 9) TILES(8, 10) TILES(8, 11) TILES(8, 12)
 #undef TILES
 
 #define FORWARD(columns, r) [r - 1] = conv_forward_f32_##r##x##columns##_avx2,
@@ -217,7 +218,7 @@ TILES(16, 2) TILES(16, 3) TILES(16, 4) TILES(16, 5) TILES(16, 6) TILES(8, 1) TIL
 
         static const fv_conv_isa isa = {
             .wide = {.rows = 6, .columns = 16, .forward = {TO_6(FORWARD, 16)}, .grad = {TO_6(GRAD, 16)}},
-            .narrow = {.rows = 12, .columns = 8, .forward = {TO_12(FORWARD, 8)}, .grad = {TO_12(GRAD, 8)}},
+            .narrow = {.rows = 10, .columns = 8, .forward = {TO_12(FORWARD, 8)}, .grad = {TO_12(GRAD, 8)}},
 };
 
 static size_t conv_packed_size_avx2(const fv_conv_desc *d) { return fv_conv_drive_packed_size(&isa, d); }
@@ -242,7 +243,7 @@ static void conv_weight_grad_avx2(const fv_conv_desc *d, const fv_real *x, const
 
 void fv_conv_init_avx2(fv_conv_kernels *k) {
     *k = (fv_conv_kernels){
-        .mr = (int32_t)isa.narrow.rows,
+        .mr = (int32_t)isa.wide.rows,
         .nr = (int32_t)isa.wide.columns,
         .grad_rows = (int32_t)isa.wide.rows,
         .packed_size = conv_packed_size_avx2,
