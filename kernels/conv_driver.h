@@ -22,7 +22,7 @@
 
 /* Bounds on a block: its input stays in L2 beside the panel; a gradient block's dy panel (64 bytes a pixel) and the
  * lines of one row tile stay in L1. They set speed alone: no bit depends on them. */
-enum { FV_CONV_BOX_ELEMENTS = 48 << 10, FV_CONV_FORWARD_PIXELS = 1024, FV_CONV_GRAD_PIXELS = 200 };
+enum { FV_CONV_BOX_ELEMENTS = 48 << 10, FV_CONV_FORWARD_PIXELS = 1024, FV_CONV_GRAD_ELEMENTS = 7 << 10 };
 /* A pixel pitch that is a multiple of this many elements maps the pixels of a gradient tile to few sets of L1. */
 /* Fewest images of a block that goes by position (a tile has so many pixels), and largest image, in elements. */
 enum { FV_CONV_POSITION_IMAGES = 6, FV_CONV_POSITION_ELEMENTS = 32 << 10 };
@@ -75,6 +75,10 @@ typedef struct fv_conv_shape {
 typedef struct fv_conv_isa {
     fv_conv_shape wide, narrow; /* narrow.columns < wide.columns */
 } fv_conv_isa;
+
+static inline const fv_conv_shape *fv_conv_shape_of(const fv_conv_isa *isa, size_t columns) {
+    return columns <= isa->narrow.columns ? &isa->narrow : &isa->wide;
+}
 
 /* Axes here are 0..3: image, z, y, x. */
 typedef struct fv_conv_plan {
@@ -178,7 +182,7 @@ static inline size_t fv_conv_position_images(const fv_conv_plan *p) {
     const size_t elements = (size_t)p->d->in[0] * (size_t)p->d->in[1] * (size_t)p->d->in[2] * (size_t)p->d->in_channels;
     if (p->size[0] < FV_CONV_POSITION_IMAGES || elements > FV_CONV_POSITION_ELEMENTS) return 0;
     if (!fv_conv_has_padding(p) || !fv_conv_is_wasteful(p)) return 0;
-    const size_t fit = FV_CONV_BOX_ELEMENTS / elements;
+    const size_t fit = 2 * FV_CONV_BOX_ELEMENTS / elements;
     return fv_min_size(fv_max_size(fit, FV_CONV_POSITION_IMAGES), p->size[0]);
 }
 
@@ -195,14 +199,16 @@ static inline void fv_conv_plan_forward(fv_conv_plan *p, const fv_conv_desc *d) 
 }
 
 /* Boxed where there is padding, and where the tensor's pixel pitch would make a tile's pixels evict each other. */
-static inline void fv_conv_plan_grad(fv_conv_plan *p, const fv_conv_desc *d) {
+static inline void fv_conv_plan_grad(fv_conv_plan *p, const fv_conv_isa *isa, const fv_conv_desc *d) {
     fv_conv_plan_geometry(p, d);
     if (fv_conv_is_empty(d)) return;
+    const size_t dy_columns = fv_conv_shape_of(isa, (size_t)d->out_channels)->columns;
+    const size_t pixels = FV_CONV_GRAD_ELEMENTS / (dy_columns + fv_min_size((size_t)d->in_channels, 16));
     size_t pitch = (size_t)d->in_channels;
     if (pitch % FV_CONV_ALIASING_PITCH == 0) pitch += FV_CONV_SKEW;
     const bool gaps = p->step[2] > p->reach[2] || p->step[3] > p->reach[3];
     p->boxed = fv_conv_has_padding(p) || (d->in_pitch[3] % FV_CONV_ALIASING_PITCH == 0 && !gaps);
-    fv_conv_plan_blocks(p, pitch, FV_CONV_GRAD_PIXELS);
+    fv_conv_plan_blocks(p, pitch, pixels);
     fv_conv_plan_source(p, pitch);
 }
 
@@ -344,10 +350,6 @@ static inline size_t fv_conv_group_panels(const fv_conv_isa *isa, const fv_conv_
     return fv_div_up((size_t)d->out_channels, isa->wide.columns);
 }
 
-static inline const fv_conv_shape *fv_conv_shape_of(const fv_conv_isa *isa, size_t columns) {
-    return columns <= isa->narrow.columns ? &isa->narrow : &isa->wide;
-}
-
 typedef struct fv_conv_panel {
     const fv_conv_shape *shape;
     size_t group, first, columns; /* output channels [first, first + columns) of the group */
@@ -432,7 +434,7 @@ static inline size_t fv_conv_drive_forward_scratch(const fv_conv_desc *d) {
 
 static inline size_t fv_conv_drive_grad_scratch(const fv_conv_isa *isa, const fv_conv_desc *d) {
     fv_conv_plan p;
-    fv_conv_plan_grad(&p, d);
+    fv_conv_plan_grad(&p, isa, d);
     return fv_conv_lay_out(&p, isa->wide.columns, NULL).bytes;
 }
 
@@ -603,7 +605,7 @@ static inline void fv_conv_drive_weight_grad(const fv_conv_isa *isa, const fv_co
         fv_conv_zero_grad(d, dw, dw_pitch, rows);
         return;
     }
-    fv_conv_plan_grad(&plan, d);
+    fv_conv_plan_grad(&plan, isa, d);
     const fv_conv_scratch s = fv_conv_lay_out(&plan, isa->wide.columns, scratch);
     for (int32_t t = 0; t < d->taps; t++) s.tap_offset[t] = fv_conv_tap_offset(&plan, t);
     for (size_t begin = pixels.begin; begin < pixels.end;) {

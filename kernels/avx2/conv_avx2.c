@@ -155,8 +155,8 @@ ALWAYS_INLINE void grad_16(const fv_conv_grad_args *a, const size_t rows) {
     ROWS_6(DECLARE)
 #undef DECLARE
     const fv_real *dy = a->dy;
-    for (size_t p = 0; p < a->pixels; p++, dy += 16) {
-        const ptrdiff_t i = a->pixel[p];
+    for (const ptrdiff_t *pixel = a->pixel, *end = pixel + a->pixels; pixel < end; pixel++, dy += 16) {
+        const ptrdiff_t i = *pixel;
         const __m256 dy_low = _mm256_load_ps(dy), dy_high = _mm256_load_ps(dy + 8);
 #define MULTIPLY(r)                                                                                                    \
     if (r < rows) {                                                                                                    \
@@ -187,8 +187,8 @@ ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
     ROWS_12(DECLARE)
 #undef DECLARE
     const fv_real *dy = a->dy;
-    for (size_t p = 0; p < a->pixels; p++, dy += 8) {
-        const ptrdiff_t i = a->pixel[p];
+    for (const ptrdiff_t *pixel = a->pixel, *end = pixel + a->pixels; pixel < end; pixel++, dy += 8) {
+        const ptrdiff_t i = *pixel;
         const __m256 dy_p = _mm256_load_ps(dy);
 #define MULTIPLY(r)                                                                                                    \
     if (r < rows) sum##r = _mm256_fmadd_ps(_mm256_broadcast_ss(x##r + i), dy_p, sum##r);
