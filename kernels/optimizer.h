@@ -1,4 +1,5 @@
-/* Parameter updates (SPEC section 10), element-wise, in place on w and its state. Element i depends on element i alone. */
+/* Parameter updates (SPEC section 10), element-wise, in place on w and its state. Element i depends on element i alone,
+ * and every ISA gives the same bits (NaN's payload aside). */
 #ifndef FV_KERNELS_OPTIMIZER_H
 #define FV_KERNELS_OPTIMIZER_H
 
@@ -9,7 +10,7 @@ typedef struct fv_update {
     fv_real weight_decay; /* sgd, momentum, nesterov, adam: g += wd*w. adamw: w -= lr*wd*w first */
     fv_real momentum;     /* or beta1 */
     fv_real beta2, epsilon;
-    fv_real grad_scale;   /* g is multiplied by it first (clipping, mean) */
+    fv_real grad_scale;               /* g is multiplied by it first (clipping, mean) */
     fv_real correction1, correction2; /* adam: 1/(1 - beta1^t), 1/(1 - beta2^t), t from 1 */
 } fv_update;
 

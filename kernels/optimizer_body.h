@@ -1,4 +1,5 @@
-/* Parameter updates over a vector wrapper; included by (isa)/optimizer_(isa).c after vec_(isa).h. */
+/* Parameter updates over a vector wrapper; included by (isa)/optimizer_(isa).c after vec_(isa).h. Memory sets their
+ * pace, so they round as the scalar definition does, without fused steps, and every ISA gives the same bits. */
 #include "kernels/vec_math.h"
 
 typedef struct update_vectors {
@@ -11,7 +12,7 @@ static inline update_vectors spread(const fv_update *u) {
                             v_set(u->correction1), v_set(u->correction2)};
 }
 
-static inline vf gradient(const update_vectors *u, vf g, vf w) { return v_fma(u->decay, w, v_mul(g, u->scale)); }
+static inline vf gradient(const update_vectors *u, vf g, vf w) { return v_add(v_mul(g, u->scale), v_mul(u->decay, w)); }
 
 static inline void sgd_step(const update_vectors *u, vf g, vf *w, vf *m, vf *v) {
     (void)m, (void)v;
@@ -20,20 +21,20 @@ static inline void sgd_step(const update_vectors *u, vf g, vf *w, vf *m, vf *v) 
 
 static inline void momentum_step(const update_vectors *u, vf g, vf *w, vf *m, vf *v) {
     (void)v;
-    *m = v_fma(u->momentum, *m, gradient(u, g, *w));
+    *m = v_add(v_mul(u->momentum, *m), gradient(u, g, *w));
     *w = v_sub(*w, v_mul(u->lr, *m));
 }
 
 static inline void nesterov_step(const update_vectors *u, vf g, vf *w, vf *m, vf *v) {
     (void)v;
     const vf d = gradient(u, g, *w);
-    *m = v_fma(u->momentum, *m, d);
-    *w = v_sub(*w, v_mul(u->lr, v_fma(u->momentum, *m, d)));
+    *m = v_add(v_mul(u->momentum, *m), d);
+    *w = v_sub(*w, v_mul(u->lr, v_add(d, v_mul(u->momentum, *m))));
 }
 
 static inline void adam_move(const update_vectors *u, vf d, vf *w, vf *m, vf *v) {
-    *m = v_fma(u->momentum, *m, v_mul(u->rest, d));
-    *v = v_fma(u->beta2, *v, v_mul(u->rest2, v_mul(d, d)));
+    *m = v_add(v_mul(u->momentum, *m), v_mul(u->rest, d));
+    *v = v_add(v_mul(u->beta2, *v), v_mul(u->rest2, v_mul(d, d)));
     const vf root = v_add(v_sqrt(v_mul(*v, u->correction2)), u->epsilon);
     *w = v_sub(*w, v_div(v_mul(u->lr, v_mul(*m, u->correction1)), root));
 }

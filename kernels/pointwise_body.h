@@ -130,14 +130,22 @@ static void binary_sub(const float *x1, const float *x2, float *y, size_t n) { r
 
 static void binary_mul(const float *x1, const float *x2, float *y, size_t n) { run_pair(mul_step, x1, x2, y, n, 0, 0); }
 
+static inline vf gain_step(vf x, vf factor, vf shift) { return v_add(v_mul(x, factor), shift); }
+
+/* No shift is a shift by -0, which leaves every value as it is. */
 static void gain(const float *x, ptrdiff_t x_pitch, const float *factor, const float *shift, float *y,
                  ptrdiff_t y_pitch, size_t channels, size_t pixels) {
-    for (size_t p = 0; p < pixels; p++, x += x_pitch, y += y_pitch)
-        for (size_t c = 0; c < channels; c += VW) {
-            const size_t left = channels - c;
-            const vf product = v_mul(v_load_next(x + c, left), v_load_next(factor + c, left));
-            v_store_next(y + c, shift ? v_add(product, v_load_next(shift + c, left)) : product, left);
+    for (size_t p = 0; p < pixels; p++, x += x_pitch, y += y_pitch) {
+        size_t c = 0;
+        for (; c + VW <= channels; c += VW) {
+            const vf s = shift ? v_load(shift + c) : v_set(-0.0f);
+            v_store(y + c, gain_step(v_load(x + c), v_load(factor + c), s));
         }
+        if (c == channels) continue;
+        const size_t n = channels - c;
+        const vf s = shift ? v_load_part(shift + c, n) : v_set(-0.0f);
+        v_store_part(y + c, gain_step(v_load_part(x + c, n), v_load_part(factor + c, n), s), n);
+    }
 }
 
 /* The words of VW blocks from `first` on, block after block. */

@@ -105,8 +105,7 @@ static inline float fv_tanh(float x) {
 /* Of e^-|x|, which never overflows. */
 static inline float fv_sigmoid(float x) {
     const float e = fv_exp(-fv_abs(x));
-    const float s = 1.0f / (1.0f + e);
-    return x < 0 ? e * s : s;
+    return (x < 0 ? e : 1.0f) / (1.0f + e);
 }
 
 #endif

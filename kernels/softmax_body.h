@@ -11,14 +11,15 @@ static inline float row_largest(const float *x, size_t classes) {
     return v_largest(top);
 }
 
-typedef struct row_sums {
-    float exponentials, shifted; /* of e^(x - top); of x - top */
-} row_sums;
+typedef struct exponential_row {
+    float sum, shifted_sum; /* of e^(x - top); of x - top */
+    vf tail;                /* e^(x - top) past the row's last whole vector: read back it would wait for its stores */
+} exponential_row;
 
-/* Stores e^(x - top) where out is not NULL. */
-static inline row_sums exponentiate_row(const float *x, float *out, size_t classes, float top) {
+/* Stores e^(x - top) of whole vectors where out is not NULL. */
+static inline exponential_row exponentiate_row(const float *x, float *out, size_t classes, float top) {
     const vf base = v_set(top);
-    vf sum = v_zero(), shifted_sum = v_zero();
+    vf sum = v_zero(), shifted_sum = v_zero(), tail = v_zero();
     size_t c = 0;
     for (; c + VW <= classes; c += VW) {
         const vf shifted = v_sub(v_load(x + c), base), e = v_exp(shifted);
@@ -28,21 +29,23 @@ static inline row_sums exponentiate_row(const float *x, float *out, size_t class
     }
     if (c < classes) {
         const size_t n = classes - c;
-        const vf shifted = v_sub(v_load_part(x + c, n), base), e = v_exp(shifted);
-        sum = v_add(sum, v_keep(e, n, v_zero()));
+        const vf shifted = v_sub(v_load_part(x + c, n), base);
+        tail = v_keep(v_exp(shifted), n, v_zero());
+        sum = v_add(sum, tail);
         shifted_sum = v_add(shifted_sum, v_keep(shifted, n, v_zero()));
-        if (out) v_store_part(out + c, e, n);
     }
-    return (row_sums){v_sum(sum), v_sum(shifted_sum)};
+    return (exponential_row){v_sum(sum), v_sum(shifted_sum), tail};
 }
 
 static void softmax(const float *x, float *y, size_t classes, fv_range rows) {
     for (size_t r = rows.begin; r < rows.end; r++) {
         const float *in = x + r * classes;
         float *out = y + r * classes;
-        const vf sum = v_set(exponentiate_row(in, out, classes, row_largest(in, classes)).exponentials);
-        for (size_t c = 0; c < classes; c += VW)
-            v_store_next(out + c, v_div(v_load_next(out + c, classes - c), sum), classes - c);
+        const exponential_row row = exponentiate_row(in, out, classes, row_largest(in, classes));
+        const vf sum = v_set(row.sum);
+        size_t c = 0;
+        for (; c + VW <= classes; c += VW) v_store(out + c, v_div(v_load(out + c), sum));
+        if (c < classes) v_store_part(out + c, v_div(row.tail, sum), classes - c);
     }
 }
 
@@ -60,22 +63,28 @@ static void softmax_grad(const float *y, const float *dy, float *dx, size_t clas
     }
 }
 
-/* dx of a row that holds e^(x - top): (e / sum - share) * scale, where share is `high` at the label and `low`
- * elsewhere. */
-static inline void cross_entropy_row_grad(float *dx, size_t classes, size_t label, float sum, float low, float high,
-                                          float scale) {
-    const float at_label = (dx[label] / sum - high) * scale;
-    for (size_t c = 0; c < classes; c += VW) {
-        const vf p = v_div(v_load_next(dx + c, classes - c), v_set(sum));
-        v_store_next(dx + c, v_mul(v_sub(p, v_set(low)), v_set(scale)), classes - c);
-    }
-    dx[label] = at_label;
+/* Target of a row: `high` at the label, `low` elsewhere. */
+typedef struct target_shares {
+    float low, high;
+} target_shares;
+
+static inline vf entropy_grad(vf e, vf sum, vf share, vf scale) { return v_mul(v_sub(v_div(e, sum), share), scale); }
+
+/* dx holds the whole vectors of e^(x - top); `hot` is that of the label. */
+static inline void entropy_row_grad(float *dx, size_t classes, size_t label, float hot, const exponential_row *row,
+                                    target_shares t, float scale) {
+    const vf sum = v_set(row->sum), low = v_set(t.low), factor = v_set(scale);
+    size_t c = 0;
+    for (; c + VW <= classes; c += VW) v_store(dx + c, entropy_grad(v_load(dx + c), sum, low, factor));
+    if (c < classes) v_store_part(dx + c, entropy_grad(row->tail, sum, low, factor), classes - c);
+    v_store_part(dx + label, entropy_grad(v_exp(v_set(hot)), sum, v_set(t.high), factor), 1);
 }
 
 /* loss = log(sum) - sum_c t_c (x_c - top), with t = (1-s) onehot + s/classes. VW rows share a logarithm. */
 static void cross_entropy(const float *x, const int32_t *label, float *loss, float *dx, size_t classes, float smoothing,
                           float scale, fv_range rows) {
-    const float low = smoothing / (float)classes, high = 1 - smoothing + low;
+    const float low = smoothing / (float)classes;
+    const target_shares shares = {low, 1 - smoothing + low};
     for (size_t r = rows.begin; r < rows.end; r += VW) {
         const size_t count = fv_min_size(rows.end - r, VW);
         float sum[VW] = {0}, linear[VW] = {0};
@@ -83,10 +92,10 @@ static void cross_entropy(const float *x, const int32_t *label, float *loss, flo
             const size_t at = (r + i) * classes, target = (size_t)label[r + i];
             const float top = row_largest(x + at, classes), hot = x[at + target] - top;
             float *out = dx ? dx + at : NULL;
-            const row_sums sums = exponentiate_row(x + at, out, classes, top);
-            sum[i] = sums.exponentials;
-            linear[i] = smoothing == 0 ? hot : (1 - smoothing) * hot + low * sums.shifted;
-            if (out) cross_entropy_row_grad(out, classes, target, sum[i], low, high, scale);
+            const exponential_row row = exponentiate_row(x + at, out, classes, top);
+            sum[i] = row.sum;
+            linear[i] = smoothing == 0 ? hot : (1 - smoothing) * hot + low * row.shifted_sum;
+            if (out) entropy_row_grad(out, classes, target, hot, &row, shares, scale);
         }
         v_store_next(loss + r, v_sub(v_log(v_load(sum)), v_load(linear)), count);
     }

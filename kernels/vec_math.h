@@ -72,8 +72,7 @@ static inline vf v_tanh(vf x) {
 
 static inline vf v_sigmoid(vf x) {
     const vf one = v_set(1.0f), e = v_exp(v_or(x, v_set(-0.0f))); /* e^-|x| */
-    const vf s = v_div(one, v_add(one, e));
-    return v_select(v_lt(x, v_zero()), v_mul(e, s), s);
+    return v_div(v_select(v_lt(x, v_zero()), e, one), v_add(one, e));
 }
 
 #endif

@@ -12,7 +12,7 @@ typedef __m256 vm;  /* mask: all bits of a lane */
 typedef __m256i vi; /* 32-bit integers */
 
 static inline vi v_first(size_t n) { /* mask of the first n <= VW lanes */
-    static const int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    static const _Alignas(64) int32_t ones[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
     return _mm256_loadu_si256((const __m256i *)(const void *)(ones + 8 - n));
 }
 
@@ -20,7 +20,21 @@ static inline vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 /* The first n <= VW lanes; the rest 0, and no byte outside touched. */
 static inline vf v_load_part(const float *p, size_t n) { return _mm256_maskload_ps(p, v_first(n)); }
-static inline void v_store_part(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, v_first(n), a); }
+static inline void v_store_part(float *p, vf a, size_t n) { /* a masked store takes 12 cycles on Zen */
+    __m128 rest = _mm256_castps256_ps128(a);
+    if (n == VW) _mm256_storeu_ps(p, a);
+    if (n & 4) {
+        _mm_storeu_ps(p, rest);
+        rest = _mm256_extractf128_ps(a, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, rest);
+        rest = _mm_movehl_ps(rest, rest);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, rest);
+}
 /* The first n lanes of a, the others of rest. */
 static inline vf v_keep(vf a, size_t n, vf rest) { return _mm256_blendv_ps(rest, a, _mm256_castsi256_ps(v_first(n))); }
 static inline vf v_set(float x) { return _mm256_set1_ps(x); }
