@@ -12,6 +12,7 @@ struct fv_graph {
     size_t node_count, node_capacity;
     fv_value *inputs, *outputs;
     size_t input_count, input_capacity, output_count, output_capacity;
+    bool borrowed;    /* parameters' data belong to another graph */
     fv_status status; /* first builder error, its sentence in error */
     char error[512];
 };
@@ -26,6 +27,13 @@ fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_
 fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Fixes the batch (inputs' dim[0] 0 -> batch) and infers every shape again. */
 fv_status fv_graph_set_batch(fv_graph *g, int64_t batch);
+/* After nodes moved: producers again. */
+void fv_graph_relink(fv_graph *g);
+/* Every use of `old` (also as an output) becomes `fresh`. */
+void fv_graph_replace(fv_graph *g, fv_value old, fv_value fresh);
+/* Drops the nodes marked; frees them. */
+void fv_graph_remove(fv_graph *g, const bool *dead);
+size_t fv_graph_uses(const fv_graph *g, fv_value v); /* by nodes and as outputs */
 
 /* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
 fv_status fv_pass_dead(fv_graph *g);           /* nodes no output or effect needs */
@@ -33,6 +41,7 @@ fv_status fv_pass_inference(fv_graph *g);      /* dropout removed */
 fv_status fv_pass_flatten_linear(fv_graph *g); /* flatten + linear -> linear over maps */
 fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
 fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */
+fv_status fv_pass_pool_index(fv_graph *g);     /* training: max pooling keeps where its values came from */
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout);
 
 /* ---- Model: a graph that no longer changes ---- */
@@ -53,13 +62,14 @@ fv_status fv_model_adopt(fv_graph *g, uint64_t seed, fv_model **out);
 
 typedef struct fv_plan_settings {
     bool training, profile;
+    bool bind_outputs;        /* outputs are written to what fv_plan_bind says; else they stay in the arena until the next run */
     fv_packed_cache *packed;  /* NULL: weights are packed in the run */
     void *arena;              /* the caller's, or NULL */
     size_t arena_bytes;
     fv_run_info *run;
 } fv_plan_settings;
 
-/* g must be prepared, with its batch set; it must outlive the plan. only_size: fills *bytes and makes nothing else. */
+/* g must be prepared, with its batch set; it must outlive the plan. fv_plan_size makes nothing that lasts. */
 fv_status fv_plan_create(const fv_graph *g, const fv_plan_settings *s, fv_plan **out);
 fv_status fv_plan_size(const fv_graph *g, const fv_plan_settings *s, size_t *bytes);
 void fv_plan_free(fv_plan *p);

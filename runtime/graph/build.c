@@ -1,0 +1,254 @@
+/* The builder of fovea.h: each call checks its arguments, makes parameters where it owns them, and adds one node. */
+#include "graph/graph.h"
+
+#include "ops/window.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool usable(const fv_graph *g) { return g && g->status == FV_OK; }
+
+static bool valid(fv_graph *g, fv_value v, const char *what) {
+    if (v >= 0 && (size_t)v < g->value_count) return true;
+    fv_graph_fail(g, FV_ERR_ARGUMENT, "%s is not a value of this graph", what);
+    return false;
+}
+
+static bool name_taken(const fv_graph *g, const char *name) {
+    for (size_t i = 0; i < g->value_count; i++)
+        if (g->values[i].name && strcmp(g->values[i].name, name) == 0) return true;
+    return false;
+}
+
+static bool shape_of(fv_graph *g, const char *name, int32_t rank, const int64_t *shape, bool batch, fv_shape *out) {
+    *out = (fv_shape){.rank = rank};
+    if (rank < 1 || rank > FV_MAX_RANK || !shape) {
+        fv_graph_fail(g, FV_ERR_SHAPE, "\"%s\" has rank %d; allowed are 1 to %d", name, rank, FV_MAX_RANK);
+        return false;
+    }
+    size_t count = sizeof(double);
+    for (int32_t i = 0; i < rank; i++) {
+        const bool open = batch && i == 0;
+        if (shape[i] < (open ? 0 : 1) || shape[i] > INT32_MAX || !fv_mul_size(count, (size_t)(shape[i] ? shape[i] : 1), &count) ||
+            count > PTRDIFF_MAX / 4) {
+            fv_graph_fail(g, FV_ERR_SHAPE, "\"%s\" has size %lld on axis %d, or too many elements", name, (long long)shape[i], i);
+            return false;
+        }
+        out->dim[i] = shape[i];
+    }
+    return true;
+}
+
+fv_value fv_graph_input(fv_graph *g, const char *name, int32_t rank, const int64_t *shape) {
+    fv_shape s;
+    if (!usable(g)) return FV_NONE;
+    if (!name || !*name || name_taken(g, name)) return fv_graph_fail(g, FV_ERR_ARGUMENT, "an input needs a name of its own, got \"%.200s\"", name ? name : "");
+    if (!shape_of(g, name, rank, shape, true, &s)) return FV_NONE;
+    const fv_value v = fv_graph_new_value(g, FV_VALUE_INPUT, name, FV_REAL_DTYPE, &s);
+    if (v == FV_NONE) return v;
+    if (fv_grow(g->context, (void **)&g->inputs, &g->input_capacity, g->input_count + 1, sizeof *g->inputs, "a graph") != FV_OK)
+        return fv_graph_fail(g, FV_ERR_MEMORY, "out of memory for input \"%s\"", name);
+    g->inputs[g->input_count++] = v;
+    return v;
+}
+
+fv_status fv_graph_output(fv_graph *g, fv_value v, const char *name) {
+    FV_RETURN_IF(!g, FV_ERR_ARGUMENT, "the graph is NULL");
+    FV_FORWARD(fv_graph_status(g));
+    if (!valid(g, v, "an output")) return fv_graph_status(g);
+    FV_FORWARD(fv_grow(g->context, (void **)&g->outputs, &g->output_capacity, g->output_count + 1, sizeof *g->outputs, "a graph"));
+    if (!g->values[v].name && name && *name) FV_FORWARD(fv_strdup(g->context, name, &g->values[v].name));
+    g->outputs[g->output_count++] = v;
+    return FV_OK;
+}
+
+fv_value fv_graph_parameter(fv_graph *g, const char *name, int32_t rank, const int64_t *shape, const float *data, fv_init init,
+                            bool trainable) {
+    fv_shape s;
+    if (!usable(g)) return FV_NONE;
+    if (!name || !*name || name_taken(g, name))
+        return fv_graph_fail(g, FV_ERR_ARGUMENT, "a parameter needs a name of its own, got \"%.200s\"", name ? name : "");
+    if ((int)init < FV_INIT_HE || init > FV_INIT_ONES) return fv_graph_fail(g, FV_ERR_ARGUMENT, "\"%s\": unknown initialization %d", name, (int)init);
+    if (!shape_of(g, name, rank, shape, false, &s)) return FV_NONE;
+    const fv_value v = fv_graph_new_value(g, FV_VALUE_PARAMETER, name, FV_REAL_DTYPE, &s);
+    if (v == FV_NONE) return v;
+    fv_value_info *info = &g->values[v];
+    info->trainable = trainable;
+    info->init = init;
+    info->fan_in = info->fan_out = 1;
+    for (int32_t i = 1; i < rank; i++) info->fan_in *= shape[i];
+    for (int32_t i = 0; i < rank; i++) info->fan_out *= i == 1 ? 1 : shape[i];
+    if (!data) return v;
+    const size_t count = fv_shape_count(&s);
+    if (fv_alloc(g->context, count * sizeof(fv_real), name, &info->data) != FV_OK)
+        return fv_graph_fail(g, FV_ERR_MEMORY, "out of memory for parameter \"%s\"", name);
+    for (size_t i = 0; i < count; i++) ((fv_real *)info->data)[i] = data[i];
+    return v;
+}
+
+/* NAME.suffix. */
+static fv_value owned(fv_graph *g, const char *name, const char *suffix, int32_t rank, const int64_t *shape, fv_init init, bool trainable) {
+    char full[512];
+    if (snprintf(full, sizeof full, "%s.%s", name, suffix) >= (int)sizeof full)
+        return fv_graph_fail(g, FV_ERR_LIMIT, "a layer's name has more than %zu characters", sizeof full);
+    return fv_graph_parameter(g, full, rank, shape, NULL, init, trainable);
+}
+
+/* The name given, or one made from the kind and the node's number. */
+typedef struct layer_name {
+    char text[512];
+} layer_name;
+
+static layer_name name_for(const fv_graph *g, const char *name, const char *kind) {
+    layer_name n;
+    if (name && *name)
+        snprintf(n.text, sizeof n.text, "%s", name);
+    else
+        snprintf(n.text, sizeof n.text, "%s%zu", kind, g->node_count);
+    return n;
+}
+
+/* ---- convolution and fully connected ---- */
+
+void fv_conv_settings_default(fv_conv_settings *s) {
+    if (!s) return;
+    *s = (fv_conv_settings){.out_channels = 1, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 1, .bias = true,
+                            .init = FV_INIT_HE};
+}
+
+static void window_attr(fv_window_attr *w, const int32_t kernel[2], const int32_t stride[2], const int32_t dilation[2],
+                        const int32_t before[2], const int32_t after[2], fv_padding padding) {
+    *w = (fv_window_attr){.kernel = {1}, .stride = {1}, .dilation = {1}, .padding = padding};
+    for (int i = 0; i < 2; i++) {
+        w->kernel[i + 1] = kernel[i];
+        w->stride[i + 1] = stride[i];
+        w->dilation[i + 1] = dilation[i];
+        w->pad_before[i + 1] = before[i];
+        w->pad_after[i + 1] = after[i];
+    }
+}
+
+fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s, const char *name) {
+    if (!usable(g)) return FV_NONE;
+    if (!s) return fv_graph_fail(g, FV_ERR_ARGUMENT, "a convolution needs settings");
+    if (!valid(g, x, "a convolution's input") || !valid(g, weight, "a convolution's weight")) return FV_NONE;
+    fv_attributes attr = {.conv = {.groups = s->groups, .true_convolution = s->true_convolution, .act_low = -(fv_real)INFINITY,
+                                   .act_high = (fv_real)INFINITY}};
+    window_attr(&attr.conv.window, s->kernel, s->stride, s->dilation, s->pad_before, s->pad_after, s->padding);
+    const fv_value in[3] = {x, weight, bias};
+    return fv_graph_node(g, &fv_op_conv, name_for(g, name, "conv").text, in, bias == FV_NONE ? 2 : 3, 1, &attr);
+}
+
+fv_value fv_graph_conv(fv_graph *g, fv_value x, const fv_conv_settings *s, const char *name) {
+    if (!usable(g)) return FV_NONE;
+    if (!s) return fv_graph_fail(g, FV_ERR_ARGUMENT, "a convolution needs settings");
+    if (!valid(g, x, "a convolution's input")) return FV_NONE;
+    const layer_name n = name_for(g, name, "conv");
+    const fv_shape *in = &g->values[x].shape;
+    if (in->rank != 4 || s->groups < 1 || in->dim[1] % s->groups || s->out_channels < 1 || s->out_channels % s->groups)
+        return fv_graph_fail(g, FV_ERR_SHAPE, "node \"%s\": %d groups, %d output channels and an input of %s do not fit", n.text,
+                             s->groups, s->out_channels, fv_shape_print(in).text);
+    const int64_t shape[4] = {s->out_channels, in->dim[1] / s->groups, s->kernel[0], s->kernel[1]};
+    const fv_value w = owned(g, n.text, "weight", 4, shape, s->init, true);
+    const fv_value b = s->bias ? owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
+    return fv_graph_conv_with(g, x, w, b, s, n.text);
+}
+
+fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name) {
+    if (!usable(g)) return FV_NONE;
+    if (!valid(g, x, "a fully connected layer's input") || !valid(g, weight, "a fully connected layer's weight")) return FV_NONE;
+    const fv_attributes attr = {.conv = {.groups = 1, .act_low = -(fv_real)INFINITY, .act_high = (fv_real)INFINITY}};
+    const fv_value in[3] = {x, weight, bias};
+    return fv_graph_node(g, &fv_op_linear, name_for(g, name, "linear").text, in, bias == FV_NONE ? 2 : 3, 1, &attr);
+}
+
+fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bias, fv_init init, const char *name) {
+    if (!usable(g)) return FV_NONE;
+    if (!valid(g, x, "a fully connected layer's input")) return FV_NONE;
+    const layer_name n = name_for(g, name, "linear");
+    const fv_shape *in = &g->values[x].shape;
+    int64_t features = in->rank > 1 ? in->dim[1] : 0;
+    if (in->rank == 4) features *= in->dim[2] * in->dim[3];
+    const int64_t shape[2] = {out_features, features};
+    const fv_value w = owned(g, n.text, "weight", 2, shape, init, true);
+    const fv_value b = bias ? owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
+    return fv_graph_linear_with(g, x, w, b, n.text);
+}
+
+/* ---- pooling ---- */
+
+void fv_pool_settings_default(fv_pool_settings *s) {
+    if (!s) return;
+    *s = (fv_pool_settings){.kind = FV_POOL_MAX, .window = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}};
+}
+
+fv_value fv_graph_pool(fv_graph *g, fv_value x, const fv_pool_settings *s, const char *name) {
+    if (!usable(g)) return FV_NONE;
+    if (!s || (s->kind != FV_POOL_MAX && s->kind != FV_POOL_AVERAGE)) return fv_graph_fail(g, FV_ERR_ARGUMENT, "pooling needs settings of a known kind");
+    if (!valid(g, x, "a pooling layer's input")) return FV_NONE;
+    fv_attributes attr = {.pool = {.kind = s->kind, .ceil_mode = s->ceil_mode, .count_padding = s->count_padding, .global = s->global}};
+    window_attr(&attr.pool.window, s->window, s->stride, s->dilation, s->pad_before, s->pad_after, s->global ? FV_PAD_EXPLICIT : s->padding);
+    return fv_graph_node(g, &fv_op_pool, name_for(g, name, "pool").text, &x, 1, 1, &attr);
+}
+
+/* ---- pointwise and the rest ---- */
+
+static fv_value unary(fv_graph *g, fv_value x, fv_unary kind, float a, float b, const char *name, const char *word) {
+    if (!usable(g) || !valid(g, x, "a layer's input")) return FV_NONE;
+    const fv_attributes attr = {.pointwise = {kind, a, b}};
+    return fv_graph_node(g, &fv_op_unary, name_for(g, name, word).text, &x, 1, 1, &attr);
+}
+
+fv_value fv_graph_relu(fv_graph *g, fv_value x, const char *name) { return unary(g, x, FV_UNARY_RELU, 0, 0, name, "relu"); }
+fv_value fv_graph_sigmoid(fv_graph *g, fv_value x, const char *name) { return unary(g, x, FV_UNARY_SIGMOID, 0, 0, name, "sigmoid"); }
+fv_value fv_graph_tanh(fv_graph *g, fv_value x, const char *name) { return unary(g, x, FV_UNARY_TANH, 0, 0, name, "tanh"); }
+fv_value fv_graph_exp(fv_graph *g, fv_value x, const char *name) { return unary(g, x, FV_UNARY_EXP, 0, 0, name, "exp"); }
+fv_value fv_graph_clip(fv_graph *g, fv_value x, float low, float high, const char *name) {
+    return unary(g, x, FV_UNARY_CLAMP, low, high, name, "clip");
+}
+fv_value fv_graph_scale(fv_graph *g, fv_value x, float a, float b, const char *name) {
+    return unary(g, x, FV_UNARY_LINEAR, a, b, name, "scale");
+}
+
+static fv_value binary(fv_graph *g, fv_value a, fv_value b, fv_binary kind, const char *name, const char *word) {
+    if (!usable(g) || !valid(g, a, "a layer's first input") || !valid(g, b, "a layer's second input")) return FV_NONE;
+    const fv_attributes attr = {.pointwise = {kind, 0, 0}};
+    const fv_value in[2] = {a, b};
+    return fv_graph_node(g, &fv_op_binary, name_for(g, name, word).text, in, 2, 1, &attr);
+}
+
+fv_value fv_graph_add(fv_graph *g, fv_value a, fv_value b, const char *name) { return binary(g, a, b, FV_BINARY_ADD, name, "add"); }
+fv_value fv_graph_subtract(fv_graph *g, fv_value a, fv_value b, const char *name) { return binary(g, a, b, FV_BINARY_SUB, name, "subtract"); }
+fv_value fv_graph_multiply(fv_graph *g, fv_value a, fv_value b, const char *name) { return binary(g, a, b, FV_BINARY_MUL, name, "multiply"); }
+
+fv_value fv_graph_gain_with(fv_graph *g, fv_value x, fv_value gain, const char *name) {
+    if (!usable(g) || !valid(g, x, "a gain's input") || !valid(g, gain, "a gain's factors")) return FV_NONE;
+    const fv_value in[2] = {x, gain};
+    return fv_graph_node(g, &fv_op_gain, name_for(g, name, "gain").text, in, 2, 1, NULL);
+}
+
+fv_value fv_graph_gain(fv_graph *g, fv_value x, bool trainable, const char *name) {
+    if (!usable(g) || !valid(g, x, "a gain's input")) return FV_NONE;
+    const layer_name n = name_for(g, name, "gain");
+    const int64_t channels = g->values[x].shape.rank > 1 ? g->values[x].shape.dim[1] : 0;
+    const fv_value factors = owned(g, n.text, "gain", 1, &channels, FV_INIT_ONES, trainable);
+    return fv_graph_gain_with(g, x, factors, n.text);
+}
+
+fv_value fv_graph_flatten(fv_graph *g, fv_value x, const char *name) {
+    if (!usable(g) || !valid(g, x, "a flatten's input")) return FV_NONE;
+    return fv_graph_node(g, &fv_op_flatten, name_for(g, name, "flatten").text, &x, 1, 1, NULL);
+}
+
+fv_value fv_graph_dropout(fv_graph *g, fv_value x, float ratio, const char *name) {
+    if (!usable(g) || !valid(g, x, "a dropout's input")) return FV_NONE;
+    fv_attributes attr = {.dropout = {ratio, 0}};
+    for (size_t i = 0; i < g->node_count; i++) attr.dropout.stream += g->nodes[i].op == &fv_op_dropout;
+    return fv_graph_node(g, &fv_op_dropout, name_for(g, name, "dropout").text, &x, 1, 1, &attr);
+}
+
+fv_value fv_graph_softmax(fv_graph *g, fv_value x, const char *name) {
+    if (!usable(g) || !valid(g, x, "a softmax's input")) return FV_NONE;
+    return fv_graph_node(g, &fv_op_softmax, name_for(g, name, "softmax").text, &x, 1, 1, NULL);
+}

@@ -1,0 +1,259 @@
+#include "graph/graph.h"
+
+#include "ops/window.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- life ---- */
+
+fv_status fv_graph_create(fv_context *c, fv_graph **out) {
+    FV_RETURN_IF(!c || !out, FV_ERR_ARGUMENT, "fv_graph_create needs a context and a place for the graph");
+    fv_graph *g = NULL;
+    FV_FORWARD(fv_alloc_zero(c, sizeof *g, "a graph", (void **)&g));
+    g->context = fv_context_retain(c);
+    *out = g;
+    return FV_OK;
+}
+
+static void free_node(const fv_context *c, fv_node *n) {
+    fv_release(c, n->name);
+    fv_release(c, n->in);
+    fv_release(c, n->out);
+}
+
+void fv_graph_free(fv_graph *g) {
+    if (!g) return;
+    fv_context *c = g->context;
+    for (size_t i = 0; i < g->value_count; i++) {
+        fv_release(c, g->values[i].name);
+        if (!g->borrowed) fv_release(c, g->values[i].data);
+    }
+    for (size_t i = 0; i < g->node_count; i++) free_node(c, &g->nodes[i]);
+    fv_release(c, g->values);
+    fv_release(c, g->nodes);
+    fv_release(c, g->inputs);
+    fv_release(c, g->outputs);
+    fv_release(c, g);
+    fv_context_free(c);
+}
+
+fv_status fv_graph_status(const fv_graph *g) {
+    FV_RETURN_IF(!g, FV_ERR_ARGUMENT, "the graph is NULL");
+    return g->status == FV_OK ? FV_OK : fv_fail(g->status, "%s", g->error);
+}
+
+fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) {
+    if (g->status != FV_OK) return FV_NONE;
+    g->status = status;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(g->error, sizeof g->error, format, arguments);
+    va_end(arguments);
+    fv_fail(status, "%s", g->error);
+    return FV_NONE;
+}
+
+/* The thread's last sentence becomes the graph's. */
+static fv_value keep_error(fv_graph *g, fv_status status) {
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "%s", fv_last_error());
+    return fv_graph_fail(g, status, "%s", sentence);
+}
+
+/* ---- values ---- */
+
+fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, fv_dtype dtype, const fv_shape *shape) {
+    if (g->status != FV_OK) return FV_NONE;
+    if (g->value_count >= INT32_MAX / 2) return fv_graph_fail(g, FV_ERR_LIMIT, "the graph has too many values");
+    fv_status status = fv_grow(g->context, (void **)&g->values, &g->value_capacity, g->value_count + 1, sizeof *g->values, "a graph");
+    if (status != FV_OK) return keep_error(g, status);
+    fv_value_info *v = &g->values[g->value_count];
+    *v = (fv_value_info){.kind = kind, .dtype = dtype, .producer = -1};
+    if (shape) v->shape = *shape;
+    v->layout = kind != FV_VALUE_PARAMETER && kind != FV_VALUE_STATE && v->shape.rank == 4 ? FV_NHWC : FV_PLAIN;
+    if (name && (status = fv_strdup(g->context, name, &v->name)) != FV_OK) return keep_error(g, status);
+    return (fv_value)g->value_count++;
+}
+
+static fv_status check_count(const char *what, const char *name, const fv_shape *s) {
+    size_t count = sizeof(double);
+    for (int32_t i = 0; i < s->rank; i++) {
+        FV_RETURN_IF(s->dim[i] < 0 || s->dim[i] > INT32_MAX, FV_ERR_LIMIT, "%s \"%s\" has size %lld on axis %d", what, name,
+                     (long long)s->dim[i], i);
+        FV_RETURN_IF(!fv_mul_size(count, (size_t)s->dim[i], &count) || count > PTRDIFF_MAX / 4, FV_ERR_LIMIT, "%s \"%s\" has too many elements", what,
+                     name);
+    }
+    return FV_OK;
+}
+
+/* ---- nodes ---- */
+
+static fv_status fill_node(fv_graph *g, fv_node *n, const fv_op *op, const char *name, const fv_value *in, int32_t in_count,
+                           int32_t outs) {
+    char made[64];
+    if (!name) {
+        snprintf(made, sizeof made, "%s%zu", op->name, g->node_count);
+        name = made;
+    }
+    n->op = op;
+    n->in_count = in_count;
+    n->out_count = outs > op->out_count ? outs : op->out_count;
+    FV_FORWARD(fv_strdup(g->context, name, &n->name));
+    FV_FORWARD(fv_alloc_array(g->context, (size_t)in_count + 1, sizeof *n->in, "a node", (void **)&n->in));
+    FV_FORWARD(fv_alloc_array(g->context, (size_t)n->out_count + 1, sizeof *n->out, "a node", (void **)&n->out));
+    for (int32_t i = 0; i < in_count; i++) {
+        n->in[i] = in[i];
+        FV_RETURN_IF(in[i] != FV_NONE && (in[i] < 0 || (size_t)in[i] >= g->value_count), FV_ERR_ARGUMENT,
+                     "node \"%s\": input %d is not a value of this graph", name, i);
+        FV_RETURN_IF(in[i] == FV_NONE && i < op->in_min && op != &fv_op_pool_grad, FV_ERR_ARGUMENT, "node \"%s\": input %d is missing", name, i);
+    }
+    FV_RETURN_IF(in_count < op->in_min || in_count > op->in_max, FV_ERR_ARGUMENT, "node \"%s\": %d inputs", name, in_count);
+    for (int32_t i = 0; i < n->out_count; i++) n->out[i] = FV_NONE;
+    for (int32_t i = 0; i < outs; i++) {
+        n->out[i] = fv_graph_new_value(g, FV_VALUE_ACTIVATION, NULL, FV_REAL_DTYPE, NULL);
+        if (n->out[i] == FV_NONE) return g->status;
+    }
+    return FV_OK;
+}
+
+static fv_status infer_node(fv_graph *g, fv_node *n) {
+    FV_FORWARD(n->op->infer(n, g->values));
+    for (int32_t i = 0; i < n->out_count; i++)
+        if (n->out[i] != FV_NONE) FV_FORWARD(check_count("the output of node", n->name, &g->values[n->out[i]].shape));
+    return FV_OK;
+}
+
+fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count, int32_t outs,
+                       const fv_attributes *attr) {
+    if (g->status != FV_OK) return FV_NONE;
+    fv_status status = fv_grow(g->context, (void **)&g->nodes, &g->node_capacity, g->node_count + 1, sizeof *g->nodes, "a graph");
+    if (status != FV_OK) return keep_error(g, status);
+    fv_node n = {0};
+    if (attr) n.attr = *attr;
+    status = fill_node(g, &n, op, name, in, in_count, outs);
+    if (status == FV_OK) status = infer_node(g, &n);
+    if (status != FV_OK) {
+        free_node(g->context, &n);
+        return keep_error(g, status);
+    }
+    for (int32_t i = 0; i < n.out_count; i++)
+        if (n.out[i] != FV_NONE) g->values[n.out[i]].producer = (int32_t)g->node_count;
+    g->nodes[g->node_count++] = n;
+    return outs > 0 ? n.out[0] : 0;
+}
+
+const fv_value_info *fv_emit_info(const fv_graph *g, fv_value v) { return &g->values[v]; }
+
+fv_value fv_emit_node(fv_graph *g, const fv_op *op, const fv_value *in, int32_t in_count, int32_t outs, const fv_attributes *attr) {
+    return fv_graph_node(g, op, NULL, in, in_count, outs, attr);
+}
+
+/* ---- copies and shapes ---- */
+
+static fv_status copy_value(fv_graph *to, const fv_value_info *from, bool share_data) {
+    fv_value_info *v = &to->values[to->value_count];
+    *v = *from;
+    v->name = NULL;
+    v->data = NULL;
+    to->value_count++;
+    if (from->name) FV_FORWARD(fv_strdup(to->context, from->name, &v->name));
+    if (share_data) v->data = from->data;
+    if (!from->data || share_data) return FV_OK;
+    const size_t bytes = fv_shape_count(&from->shape) * sizeof(fv_real);
+    FV_FORWARD(fv_alloc(to->context, bytes, from->name ? from->name : "a parameter", &v->data));
+    memcpy(v->data, from->data, bytes);
+    return FV_OK;
+}
+
+static fv_status copy_node(fv_graph *to, const fv_node *from) {
+    fv_node *n = &to->nodes[to->node_count++];
+    *n = *from;
+    n->name = NULL;
+    n->in = n->out = NULL;
+    FV_FORWARD(fv_strdup(to->context, from->name, &n->name));
+    FV_FORWARD(fv_alloc_array(to->context, (size_t)n->in_count + 1, sizeof *n->in, "a node", (void **)&n->in));
+    FV_FORWARD(fv_alloc_array(to->context, (size_t)n->out_count + 1, sizeof *n->out, "a node", (void **)&n->out));
+    if (n->in_count) memcpy(n->in, from->in, (size_t)n->in_count * sizeof *n->in);
+    if (n->out_count) memcpy(n->out, from->out, (size_t)n->out_count * sizeof *n->out);
+    return FV_OK;
+}
+
+static fv_status copy_list(fv_graph *to, const fv_value *from, size_t count, fv_value **list, size_t *capacity, size_t *copied) {
+    FV_FORWARD(fv_grow(to->context, (void **)list, capacity, count, sizeof **list, "a graph"));
+    if (count) memcpy(*list, from, count * sizeof **list);
+    *copied = count;
+    return FV_OK;
+}
+
+static fv_status copy_into(fv_graph *to, const fv_graph *from, bool share_data) {
+    to->borrowed = share_data;
+    FV_FORWARD(fv_grow(to->context, (void **)&to->values, &to->value_capacity, from->value_count, sizeof *to->values, "a graph"));
+    FV_FORWARD(fv_grow(to->context, (void **)&to->nodes, &to->node_capacity, from->node_count, sizeof *to->nodes, "a graph"));
+    for (size_t i = 0; i < from->value_count; i++) FV_FORWARD(copy_value(to, &from->values[i], share_data));
+    for (size_t i = 0; i < from->node_count; i++) FV_FORWARD(copy_node(to, &from->nodes[i]));
+    FV_FORWARD(copy_list(to, from->inputs, from->input_count, &to->inputs, &to->input_capacity, &to->input_count));
+    return copy_list(to, from->outputs, from->output_count, &to->outputs, &to->output_capacity, &to->output_count);
+}
+
+fv_status fv_graph_copy(const fv_graph *g, bool share_data, fv_graph **out) {
+    fv_graph *copy = NULL;
+    FV_FORWARD(fv_graph_create(g->context, &copy));
+    const fv_status status = copy_into(copy, g, share_data);
+    if (status == FV_OK)
+        *out = copy;
+    else
+        fv_graph_free(copy);
+    return status;
+}
+
+fv_status fv_graph_set_batch(fv_graph *g, int64_t batch) {
+    FV_RETURN_IF(batch < 1 || batch > INT32_MAX, FV_ERR_ARGUMENT, "a batch of %lld; it must be 1 or more", (long long)batch);
+    for (size_t i = 0; i < g->input_count; i++) {
+        fv_value_info *v = &g->values[g->inputs[i]];
+        FV_RETURN_IF(v->shape.dim[0] != 0 && v->shape.dim[0] != batch, FV_ERR_SHAPE, "input \"%s\" has a fixed batch of %lld, not %lld",
+                     v->name ? v->name : "", (long long)v->shape.dim[0], (long long)batch);
+        v->shape.dim[0] = batch;
+        FV_FORWARD(check_count("input", v->name ? v->name : "", &v->shape));
+    }
+    for (size_t i = 0; i < g->node_count; i++) FV_FORWARD(infer_node(g, &g->nodes[i]));
+    return FV_OK;
+}
+
+/* ---- editing ---- */
+
+void fv_graph_relink(fv_graph *g) {
+    for (size_t i = 0; i < g->value_count; i++) g->values[i].producer = -1;
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int32_t k = 0; k < g->nodes[i].out_count; k++)
+            if (g->nodes[i].out[k] != FV_NONE) g->values[g->nodes[i].out[k]].producer = (int32_t)i;
+}
+
+void fv_graph_replace(fv_graph *g, fv_value old, fv_value fresh) {
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int32_t k = 0; k < g->nodes[i].in_count; k++)
+            if (g->nodes[i].in[k] == old) g->nodes[i].in[k] = fresh;
+    for (size_t i = 0; i < g->output_count; i++)
+        if (g->outputs[i] == old) g->outputs[i] = fresh;
+}
+
+size_t fv_graph_uses(const fv_graph *g, fv_value v) {
+    size_t uses = 0;
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int32_t k = 0; k < g->nodes[i].in_count; k++) uses += g->nodes[i].in[k] == v;
+    for (size_t i = 0; i < g->output_count; i++) uses += g->outputs[i] == v;
+    return uses;
+}
+
+void fv_graph_remove(fv_graph *g, const bool *dead) {
+    size_t kept = 0;
+    for (size_t i = 0; i < g->node_count; i++) {
+        if (dead[i])
+            free_node(g->context, &g->nodes[i]);
+        else
+            g->nodes[kept++] = g->nodes[i];
+    }
+    g->node_count = kept;
+    fv_graph_relink(g);
+}

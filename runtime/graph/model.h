@@ -1,0 +1,25 @@
+/* Packed weights shared by the sessions of a model. Plans are made one at a time a model (fv_packed_lock), so that a weight is
+ * packed once; entries of a plan that failed go with it. */
+#ifndef FV_GRAPH_MODEL_H
+#define FV_GRAPH_MODEL_H
+
+#include "graph/graph.h"
+
+typedef struct fv_packed_entry {
+    struct fv_packed_entry *next;
+    const void *weight; /* the parameter's data: the same for every copy of the graph that shares it */
+    size_t key_bytes, bytes;
+    bool ready;
+    void *data;
+    unsigned char key[];
+} fv_packed_entry;
+
+fv_status fv_packed_create(const fv_context *c, fv_packed_cache **out);
+void fv_packed_free(fv_packed_cache *p);
+void fv_packed_lock(fv_packed_cache *p);
+/* all_ready: the plan was made and its prepare phases have run. */
+void fv_packed_unlock(fv_packed_cache *p, bool all_ready);
+/* Finds or makes the entry; under the lock. */
+fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes, fv_packed_entry **out);
+
+#endif

@@ -1,0 +1,320 @@
+/* From a prepared graph to phases over one arena. Everything that can fail, allocates or chooses happens here; a run walks the
+ * phases. */
+#include "graph/arena.h"
+#include "graph/model.h"
+#include "ops/window.h"
+
+#include <string.h>
+
+typedef struct state_block {
+    struct state_block *next;
+    _Alignas(64) char data[];
+} state_block;
+
+/* A piece of the arena and the buffers that point at it (several when values share memory in place). */
+typedef struct workspace {
+    struct workspace *next;
+    fv_buffer buffer;
+    size_t node;
+} workspace;
+
+typedef struct planned_node {
+    const char *algorithm;
+    double flops;
+    size_t workspace_bytes, packed_bytes;
+    size_t first_phase, phases, pieces;
+} planned_node;
+
+typedef struct phase_list {
+    fv_phase *list;
+    size_t count, capacity;
+} phase_list;
+
+struct fv_plan {
+    const fv_context *context;
+    const fv_graph *graph;
+    fv_plan_settings settings;
+    fv_buffer *buffers; /* [value_count] */
+    state_block *states;
+    workspace *workspaces;
+    size_t workspace_count;
+    phase_list run, prepare;
+    planned_node *nodes; /* [node_count] */
+    size_t current;      /* node being planned */
+    size_t scratch_bytes, arena_bytes, packed_bytes;
+    void *arena;
+    bool owns_arena;
+    fv_parallel *team;
+    double *seconds; /* [run.count] summed over profiled runs */
+    size_t profiled;
+};
+
+/* ---- what operators call ---- */
+
+fv_buffer *fv_plan_buffer(const fv_plan_op *p, fv_value v) { return v == FV_NONE ? NULL : &p->plan->buffers[v]; }
+
+fv_status fv_plan_state(fv_plan_op *p, size_t bytes, void **out) {
+    state_block *b = NULL;
+    size_t total;
+    FV_RETURN_IF(!fv_add_size(bytes, sizeof *b, &total), FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
+    FV_FORWARD(fv_alloc_zero(p->context, total, "a plan", (void **)&b));
+    b->next = p->plan->states;
+    p->plan->states = b;
+    *out = b->data;
+    return FV_OK;
+}
+
+fv_status fv_plan_workspace(fv_plan_op *p, size_t bytes, fv_buffer **out) {
+    workspace *w = NULL;
+    FV_FORWARD(fv_plan_state(p, sizeof *w, (void **)&w));
+    *w = (workspace){.next = p->plan->workspaces, .buffer = {NULL, bytes}, .node = p->plan->current};
+    p->plan->workspaces = w;
+    p->plan->workspace_count++;
+    p->workspace_bytes += bytes;
+    *out = &w->buffer;
+    return FV_OK;
+}
+
+void fv_plan_scratch(fv_plan_op *p, size_t bytes) { p->plan->scratch_bytes = fv_max_size(p->plan->scratch_bytes, bytes); }
+
+fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes, fv_buffer **out,
+                         bool *fresh, bool *in_run) {
+    const fv_value_info *w = &p->values[weight];
+    if (!p->plan->settings.packed || w->kind != FV_VALUE_PARAMETER) {
+        *fresh = *in_run = true;
+        return fv_plan_workspace(p, bytes, out);
+    }
+    fv_packed_entry *entry;
+    fv_buffer *buffer = NULL;
+    FV_FORWARD(fv_plan_state(p, sizeof *buffer, (void **)&buffer));
+    FV_FORWARD(fv_packed_get(p->plan->settings.packed, w->data, key, key_bytes, bytes, &entry));
+    *buffer = (fv_buffer){entry->data, bytes};
+    p->plan->packed_bytes += bytes;
+    *fresh = !entry->ready;
+    *in_run = false;
+    *out = buffer;
+    return FV_OK;
+}
+
+fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg, size_t pieces) {
+    phase_list *l = prepare ? &p->plan->prepare : &p->plan->run;
+    if (pieces == 0) return FV_OK;
+    FV_FORWARD(fv_grow(p->context, (void **)&l->list, &l->capacity, l->count + 1, sizeof *l->list, "a plan"));
+    l->list[l->count++] = (fv_phase){run, arg, pieces, (int32_t)p->plan->current};
+    return FV_OK;
+}
+
+/* ---- planning nodes ---- */
+
+static fv_status plan_node(fv_plan *p, size_t i) {
+    fv_plan_op op = {.plan = p, .context = p->context, .kernels = &p->context->kernels, .node = &p->graph->nodes[i],
+                     .values = p->graph->values, .run = p->settings.run, .training = p->settings.training};
+    planned_node *n = &p->nodes[i];
+    p->current = i;
+    n->first_phase = p->run.count;
+    FV_FORWARD(op.node->op->plan(&op));
+    n->algorithm = op.algorithm ? op.algorithm : "";
+    n->flops = op.flops;
+    n->workspace_bytes = op.workspace_bytes;
+    n->packed_bytes = op.packed_bytes;
+    n->phases = p->run.count - n->first_phase;
+    for (size_t k = n->first_phase; k < p->run.count; k++) n->pieces += p->run.list[k].pieces;
+    return FV_OK;
+}
+
+/* ---- memory ---- */
+
+typedef struct memory_plan {
+    fv_arena_item *items;
+    size_t count;
+    int32_t *item_of; /* [value_count], -1: not in the arena */
+    size_t *last_use; /* [value_count] */
+    bool *pinned;     /* [value_count]: an output */
+} memory_plan;
+
+static size_t value_bytes(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
+
+/* A value whose memory this node may take over: it dies here, and it lies in the arena. */
+static int32_t taken_over(const fv_plan *p, const memory_plan *m, const fv_node *n, size_t step) {
+    const unsigned flags[2] = {FV_OP_IN_PLACE, FV_OP_IN_PLACE_SECOND};
+    if (n->out_count < 1 || n->out[0] == FV_NONE || m->pinned[n->out[0]]) return -1;
+    for (int32_t k = 0; k < 2 && k < n->in_count; k++) {
+        const fv_value v = n->in[k];
+        if (!(n->op->flags & flags[k]) || v == FV_NONE || m->item_of[v] < 0) continue;
+        const bool twice = n->in_count > 1 && n->in[1 - k] == v;
+        if (m->last_use[v] == step && !m->pinned[v] && !twice &&
+            value_bytes(&p->graph->values[v]) == value_bytes(&p->graph->values[n->out[0]]))
+            return m->item_of[v];
+    }
+    return -1;
+}
+
+static void find_lives(const fv_plan *p, memory_plan *m) {
+    const fv_graph *g = p->graph;
+    for (size_t i = 0; i < g->node_count; i++) {
+        for (int32_t k = 0; k < g->nodes[i].out_count; k++)
+            if (g->nodes[i].out[k] != FV_NONE) m->last_use[g->nodes[i].out[k]] = i;
+        for (int32_t k = 0; k < g->nodes[i].in_count; k++)
+            if (g->nodes[i].in[k] != FV_NONE) m->last_use[g->nodes[i].in[k]] = i;
+    }
+    for (size_t i = 0; i < g->output_count; i++) {
+        m->pinned[g->outputs[i]] = true;
+        m->last_use[g->outputs[i]] = g->node_count;
+    }
+}
+
+static void add_items(const fv_plan *p, memory_plan *m) {
+    const fv_graph *g = p->graph;
+    for (size_t i = 0; i < g->value_count; i++) m->item_of[i] = -1;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const fv_node *n = &g->nodes[i];
+        const int32_t shared = taken_over(p, m, n, i);
+        for (int32_t k = 0; k < n->out_count; k++) {
+            const fv_value v = n->out[k];
+            if (v == FV_NONE || (m->pinned[v] && p->settings.bind_outputs)) continue;
+            if (k == 0 && shared >= 0) {
+                m->item_of[v] = shared;
+                m->items[shared].last = fv_max_size(m->items[shared].last, m->last_use[v]);
+                continue;
+            }
+            m->item_of[v] = (int32_t)m->count;
+            m->items[m->count++] = (fv_arena_item){value_bytes(&g->values[v]), i, m->last_use[v], 0};
+        }
+    }
+    for (const workspace *w = p->workspaces; w; w = w->next)
+        m->items[m->count++] = (fv_arena_item){w->buffer.bytes, w->node, w->node, 0};
+}
+
+static fv_status plan_memory(fv_plan *p, memory_plan *m) {
+    const size_t values = p->graph->value_count + 1;
+    FV_FORWARD(fv_alloc_array(p->context, values + p->workspace_count, sizeof *m->items, "the memory plan", (void **)&m->items));
+    FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->item_of, "the memory plan", (void **)&m->item_of));
+    FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->last_use, "the memory plan", (void **)&m->last_use));
+    FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->pinned, "the memory plan", (void **)&m->pinned));
+    find_lives(p, m);
+    add_items(p, m);
+    return fv_arena_place(p->context, m->items, m->count, &p->arena_bytes);
+}
+
+static void point_buffers(fv_plan *p, const memory_plan *m) {
+    char *base = p->arena;
+    for (size_t v = 0; v < p->graph->value_count; v++) {
+        const fv_value_info *info = &p->graph->values[v];
+        p->buffers[v].bytes = value_bytes(info);
+        p->buffers[v].data = m->item_of[v] >= 0 ? base + m->items[m->item_of[v]].offset : info->data;
+    }
+    size_t i = m->count - p->workspace_count;
+    for (workspace *w = p->workspaces; w; w = w->next) w->buffer.data = base + m->items[i++].offset;
+}
+
+static fv_status take_arena(fv_plan *p) {
+    const fv_plan_settings *s = &p->settings;
+    if (!s->arena) {
+        p->owns_arena = true;
+        return fv_alloc(p->context, p->arena_bytes, "the network's arena", &p->arena);
+    }
+    FV_RETURN_IF(s->arena_bytes < p->arena_bytes, FV_ERR_LIMIT, "the arena given has %zu bytes, the network needs %zu", s->arena_bytes,
+                 p->arena_bytes);
+    FV_RETURN_IF((uintptr_t)s->arena % FV_ALIGNMENT, FV_ERR_ARGUMENT, "the arena given is not %d-byte aligned", FV_ALIGNMENT);
+    p->arena = s->arena;
+    return FV_OK;
+}
+
+/* ---- life ---- */
+
+static fv_status plan_nodes(fv_plan *p) {
+    FV_FORWARD(fv_alloc_array(p->context, p->graph->value_count + 1, sizeof *p->buffers, "a plan", (void **)&p->buffers));
+    FV_FORWARD(fv_alloc_array(p->context, p->graph->node_count + 1, sizeof *p->nodes, "a plan", (void **)&p->nodes));
+    for (size_t i = 0; i < p->graph->node_count; i++) FV_FORWARD(plan_node(p, i));
+    return FV_OK;
+}
+
+static fv_status realize(fv_plan *p, const memory_plan *m) {
+    FV_FORWARD(take_arena(p));
+    point_buffers(p, m);
+    FV_FORWARD(fv_alloc_array(p->context, p->run.count + 1, sizeof *p->seconds, "a plan", (void **)&p->seconds));
+    FV_FORWARD(fv_parallel_create(p->context, p->scratch_bytes, &p->team));
+    if (p->prepare.count) fv_parallel_run(p->team, p->prepare.list, p->prepare.count, NULL);
+    return FV_OK;
+}
+
+static fv_status make(const fv_graph *g, const fv_plan_settings *s, bool only_size, fv_plan **out) {
+    fv_plan *p = NULL;
+    memory_plan m = {0};
+    FV_FORWARD(fv_alloc_zero(g->context, sizeof *p, "a plan", (void **)&p));
+    p->context = g->context;
+    p->graph = g;
+    p->settings = *s;
+    if (s->packed) fv_packed_lock(s->packed);
+    fv_status status = plan_nodes(p);
+    if (status == FV_OK) status = plan_memory(p, &m);
+    if (status == FV_OK && !only_size) status = realize(p, &m);
+    if (s->packed) fv_packed_unlock(s->packed, status == FV_OK && !only_size);
+    fv_release(p->context, m.items);
+    fv_release(p->context, m.item_of);
+    fv_release(p->context, m.last_use);
+    fv_release(p->context, m.pinned);
+    if (status == FV_OK)
+        *out = p;
+    else
+        fv_plan_free(p);
+    return status;
+}
+
+fv_status fv_plan_create(const fv_graph *g, const fv_plan_settings *s, fv_plan **out) { return make(g, s, false, out); }
+
+fv_status fv_plan_size(const fv_graph *g, const fv_plan_settings *s, size_t *bytes) {
+    fv_plan *p;
+    FV_FORWARD(make(g, s, true, &p));
+    *bytes = p->arena_bytes;
+    fv_plan_free(p);
+    return FV_OK;
+}
+
+void fv_plan_free(fv_plan *p) {
+    if (!p) return;
+    fv_parallel_free(p->team);
+    if (p->owns_arena) fv_release(p->context, p->arena);
+    for (state_block *b = p->states, *next; b; b = next) {
+        next = b->next;
+        fv_release(p->context, b);
+    }
+    fv_release(p->context, p->run.list);
+    fv_release(p->context, p->prepare.list);
+    fv_release(p->context, p->nodes);
+    fv_release(p->context, p->buffers);
+    fv_release(p->context, p->seconds);
+    fv_release(p->context, p);
+}
+
+void fv_plan_bind(fv_plan *p, fv_value v, void *data) { p->buffers[v].data = data; }
+void *fv_plan_data(const fv_plan *p, fv_value v) { return p->buffers[v].data; }
+
+void fv_plan_run(fv_plan *p) {
+    fv_parallel_run(p->team, p->run.list, p->run.count, p->settings.profile ? p->seconds : NULL);
+    p->profiled += p->settings.profile;
+}
+
+/* ---- what there is ---- */
+
+size_t fv_plan_arena_bytes(const fv_plan *p) { return p->arena_bytes; }
+size_t fv_plan_packed_bytes(const fv_plan *p) { return p->packed_bytes; }
+size_t fv_plan_node_count(const fv_plan *p) { return p->graph->node_count; }
+
+void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
+    const fv_node *n = &p->graph->nodes[i];
+    const planned_node *planned = &p->nodes[i];
+    *out = (fv_node_info){.name = n->name, .op = n->op->name, .algorithm = planned->algorithm, .flops = planned->flops,
+                          .phases = planned->phases, .pieces = planned->pieces, .workspace_bytes = planned->workspace_bytes,
+                          .packed_bytes = planned->packed_bytes};
+    if (n->out_count && n->out[0] != FV_NONE) {
+        out->rank = p->graph->values[n->out[0]].shape.rank;
+        memcpy(out->shape, p->graph->values[n->out[0]].shape.dim, sizeof out->shape);
+    }
+    for (int32_t k = 0; k < n->in_count; k++)
+        if (n->in[k] != FV_NONE) out->bytes += (double)p->buffers[n->in[k]].bytes;
+    for (int32_t k = 0; k < n->out_count; k++)
+        if (n->out[k] != FV_NONE) out->bytes += (double)p->buffers[n->out[k]].bytes;
+    for (size_t k = 0; k < planned->phases && p->profiled; k++)
+        out->seconds += p->seconds[planned->first_phase + k] / (double)p->profiled;
+}

@@ -1,0 +1,202 @@
+#include "graph/graph.h"
+
+#include "ops/window.h"
+
+#include <string.h>
+
+typedef struct field {
+    int64_t size[2], jump[2]; /* receptive field and distance of neighbours, in input pixels; size 0: unknown */
+} field;
+
+struct fv_session {
+    fv_model *model;
+    fv_graph *graph; /* prepared, batch set; its parameters are the model's */
+    fv_plan *plan;
+    fv_session_settings settings;
+    field *fields; /* [value_count] */
+    atomic_flag busy;
+};
+
+void fv_session_settings_default(fv_session_settings *s) {
+    if (s) *s = (fv_session_settings){.batch = 1};
+}
+
+static fv_status check_settings(const fv_session_settings *s) {
+    FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT, "a session of batch %lld; it must be 1 or more", (long long)s->batch);
+    FV_RETURN_IF((s->input_layout != FV_PLAIN && s->input_layout != FV_NHWC) || (s->output_layout != FV_PLAIN && s->output_layout != FV_NHWC),
+                 FV_ERR_ARGUMENT, "a session's layouts are FV_PLAIN or FV_NHWC");
+    return FV_OK;
+}
+
+static fv_status prepared(const fv_model *m, const fv_session_settings *s, fv_graph **out) {
+    fv_graph *g = NULL;
+    FV_FORWARD(check_settings(s));
+    FV_FORWARD(fv_graph_copy(m->graph, true, &g));
+    fv_status status = fv_graph_set_batch(g, s->batch);
+    if (status == FV_OK) status = fv_graph_prepare(g, false, s->input_layout, s->output_layout);
+    if (status == FV_OK)
+        *out = g;
+    else
+        fv_graph_free(g);
+    return status;
+}
+
+static fv_plan_settings plan_settings(const fv_model *m, const fv_session_settings *s) {
+    static fv_run_info nothing; /* inference reads no run info; never written */
+    return (fv_plan_settings){.profile = s->profile, .bind_outputs = true, .packed = m->packed, .arena = s->arena,
+                              .arena_bytes = s->arena_bytes, .run = &nothing};
+}
+
+fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size_t *out) {
+    fv_session_settings wanted;
+    FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_session_bytes needs a model and a place for the answer");
+    fv_session_settings_default(&wanted);
+    if (s) wanted = *s;
+    fv_graph *g;
+    FV_FORWARD(prepared(m, &wanted, &g));
+    const fv_plan_settings planned = plan_settings(m, &wanted);
+    const fv_status status = fv_plan_size(g, &planned, out);
+    fv_graph_free(g);
+    return status;
+}
+
+/* ---- receptive fields: windows widen them, strides spread them ---- */
+
+static void widen(const fv_window_attr *w, const field *in, field *out) {
+    for (int a = 0; a < 2; a++) {
+        out->size[a] = in->size[a] + (int64_t)w->dilation[a + 1] * (w->kernel[a + 1] - 1) * in->jump[a];
+        out->jump[a] = in->jump[a] * w->stride[a + 1];
+    }
+}
+
+static fv_status find_fields(fv_session *s) {
+    const fv_graph *g = s->graph;
+    FV_FORWARD(fv_alloc_array(g->context, g->value_count + 1, sizeof *s->fields, "a session", (void **)&s->fields));
+    for (size_t i = 0; i < g->input_count; i++) s->fields[g->inputs[i]] = (field){{1, 1}, {1, 1}};
+    for (size_t i = 0; i < g->node_count; i++) {
+        const fv_node *n = &g->nodes[i];
+        if (n->out_count < 1 || n->out[0] == FV_NONE || g->values[n->out[0]].shape.rank != 4) continue;
+        const field *in = &s->fields[n->in[0]];
+        field *out = &s->fields[n->out[0]];
+        *out = *in;
+        if (in->size[0] == 0) continue;
+        if (n->op == &fv_op_conv) widen(&n->attr.conv.window, in, out);
+        if (n->op == &fv_op_pool) widen(&n->attr.pool.window, in, out);
+    }
+    return FV_OK;
+}
+
+/* ---- life ---- */
+
+static fv_status fill_session(fv_session *s) {
+    FV_FORWARD(prepared(s->model, &s->settings, &s->graph));
+    FV_FORWARD(find_fields(s));
+    const fv_plan_settings planned = plan_settings(s->model, &s->settings);
+    return fv_plan_create(s->graph, &planned, &s->plan);
+}
+
+fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_session **out) {
+    FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_session_create needs a model and a place for the session");
+    fv_session *made = NULL;
+    FV_FORWARD(fv_alloc_zero(m->graph->context, sizeof *made, "a session", (void **)&made));
+    made->model = fv_model_retain(m);
+    fv_session_settings_default(&made->settings);
+    if (s) made->settings = *s;
+    atomic_flag_clear(&made->busy);
+    const fv_status status = fill_session(made);
+    if (status == FV_OK)
+        *out = made;
+    else
+        fv_session_free(made);
+    return status;
+}
+
+void fv_session_free(fv_session *s) {
+    if (!s) return;
+    fv_model *m = s->model;
+    fv_plan_free(s->plan);
+    if (s->fields) fv_release(m->graph->context, s->fields);
+    fv_graph_free(s->graph);
+    fv_release(m->graph->context, s);
+    fv_model_free(m);
+}
+
+/* ---- running ---- */
+
+/* Layouts that are the same bytes are interchangeable. */
+static bool layout_fits(const fv_value_info *v, fv_layout layout) {
+    return v->shape.rank != 4 || v->layout == layout || v->shape.dim[1] == 1 || v->shape.dim[2] * v->shape.dim[3] == 1;
+}
+
+static fv_status check_tensor(const fv_value_info *v, const fv_tensor *t, const char *what) {
+    const char *name = v->name ? v->name : "";
+    fv_shape given = {.rank = t->rank};
+    FV_RETURN_IF(!t->data, FV_ERR_ARGUMENT, "%s \"%s\" has no data", what, name);
+    FV_RETURN_IF(t->dtype != v->dtype, FV_ERR_ARGUMENT, "%s \"%s\" has another element type than planned", what, name);
+    FV_RETURN_IF(t->rank < 0 || t->rank > FV_MAX_RANK, FV_ERR_SHAPE, "%s \"%s\" has rank %d", what, name, t->rank);
+    memcpy(given.dim, t->shape, sizeof given.dim);
+    FV_RETURN_IF(!fv_shape_same(&given, &v->shape), FV_ERR_SHAPE, "%s \"%s\" has shape %s, but the session was planned for %s", what, name,
+                 fv_shape_print(&given).text, fv_shape_print(&v->shape).text);
+    FV_RETURN_IF(!layout_fits(v, t->layout), FV_ERR_SHAPE, "%s \"%s\" has another layout than the session was planned for", what, name);
+    FV_RETURN_IF((uintptr_t)t->data % fv_dtype_bytes(t->dtype), FV_ERR_ARGUMENT, "%s \"%s\" is not aligned to its elements", what, name);
+    return FV_OK;
+}
+
+static bool overlap(const fv_tensor *a, size_t a_bytes, const fv_tensor *b, size_t b_bytes) {
+    const uintptr_t x = (uintptr_t)a->data, y = (uintptr_t)b->data;
+    return x < y + b_bytes && y < x + a_bytes;
+}
+
+static size_t bytes_of(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
+
+static fv_status check_overlaps(const fv_graph *g, const fv_tensor *inputs, const fv_tensor *outputs) {
+    for (size_t i = 0; i < g->output_count; i++) {
+        const size_t bytes = bytes_of(&g->values[g->outputs[i]]);
+        for (size_t k = 0; k < g->input_count; k++)
+            FV_RETURN_IF(overlap(&outputs[i], bytes, &inputs[k], bytes_of(&g->values[g->inputs[k]])), FV_ERR_ARGUMENT,
+                         "output %zu overlaps input %zu", i, k);
+        for (size_t k = 0; k < i; k++)
+            FV_RETURN_IF(overlap(&outputs[i], bytes, &outputs[k], bytes_of(&g->values[g->outputs[k]])), FV_ERR_ARGUMENT,
+                         "output %zu overlaps output %zu", i, k);
+    }
+    return FV_OK;
+}
+
+static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
+    const fv_graph *g = s->graph;
+    FV_RETURN_IF(input_count != g->input_count || output_count != g->output_count, FV_ERR_ARGUMENT,
+                 "%zu inputs and %zu outputs were given; the model has %zu and %zu", input_count, output_count, g->input_count,
+                 g->output_count);
+    for (size_t i = 0; i < input_count; i++) FV_FORWARD(check_tensor(&g->values[g->inputs[i]], &inputs[i], "input"));
+    for (size_t i = 0; i < output_count; i++) FV_FORWARD(check_tensor(&g->values[g->outputs[i]], &outputs[i], "output"));
+    FV_FORWARD(check_overlaps(g, inputs, outputs));
+    for (size_t i = 0; i < input_count; i++) fv_plan_bind(s->plan, g->inputs[i], inputs[i].data);
+    for (size_t i = 0; i < output_count; i++) fv_plan_bind(s->plan, g->outputs[i], outputs[i].data);
+    fv_plan_run(s->plan);
+    return FV_OK;
+}
+
+fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
+    FV_RETURN_IF(!s || !inputs || !outputs, FV_ERR_ARGUMENT, "fv_session_run needs a session, inputs and outputs");
+    FV_RETURN_IF(atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire), FV_ERR_BUSY,
+                 "the session is running on another thread; use one session per thread");
+    const fv_status status = run(s, inputs, input_count, outputs, output_count);
+    atomic_flag_clear_explicit(&s->busy, memory_order_release);
+    return status;
+}
+
+/* ---- what there is ---- */
+
+size_t fv_session_node_count(const fv_session *s) { return s ? fv_plan_node_count(s->plan) : 0; }
+size_t fv_session_arena_bytes(const fv_session *s) { return s ? fv_plan_arena_bytes(s->plan) : 0; }
+size_t fv_session_packed_bytes(const fv_session *s) { return s ? fv_plan_packed_bytes(s->plan) : 0; }
+
+fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out) {
+    FV_RETURN_IF(!s || !out || i >= s->graph->node_count, FV_ERR_ARGUMENT, "the session has no node %zu", i);
+    fv_plan_node(s->plan, i, out);
+    const fv_node *n = &s->graph->nodes[i];
+    if (n->out_count == 0 || n->out[0] == FV_NONE) return FV_OK;
+    const field *f = &s->fields[n->out[0]];
+    for (int a = 0; a < 2; a++) out->receptive_field[a] = f->size[a] > INT32_MAX ? INT32_MAX : (int32_t)f->size[a];
+    return FV_OK;
+}

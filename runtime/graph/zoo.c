@@ -1,0 +1,102 @@
+/* The built-in networks, each a few builder calls. */
+#include "graph/graph.h"
+
+#include <string.h>
+
+typedef struct zoo_shape {
+    int32_t channels, height, width, classes;
+} zoo_shape;
+
+static fv_value conv_relu(fv_graph *g, fv_value x, int32_t maps, int32_t kernel, int32_t pad, const char *name) {
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.out_channels = maps;
+    for (int i = 0; i < 2; i++) {
+        s.kernel[i] = kernel;
+        s.pad_before[i] = s.pad_after[i] = pad;
+    }
+    return fv_graph_relu(g, fv_graph_conv(g, x, &s, name), NULL);
+}
+
+static fv_value max_pool(fv_graph *g, fv_value x, const char *name) {
+    fv_pool_settings s;
+    fv_pool_settings_default(&s);
+    return fv_graph_pool(g, x, &s, name);
+}
+
+static fv_value input(fv_graph *g, const zoo_shape *s) {
+    const int64_t shape[4] = {0, s->channels, s->height, s->width};
+    return fv_graph_input(g, "input", 4, shape);
+}
+
+/* SPEC section 7, after LeCun et al. 1998: 61,706 parameters at 1x28x28. */
+static fv_value lenet5(fv_graph *g, const zoo_shape *s) {
+    fv_value x = max_pool(g, conv_relu(g, input(g, s), 6, 5, 2, "conv1"), "pool1");
+    x = max_pool(g, conv_relu(g, x, 16, 5, 0, "conv2"), "pool2");
+    x = fv_graph_relu(g, fv_graph_linear(g, x, 120, true, FV_INIT_HE, "fc1"), NULL);
+    x = fv_graph_relu(g, fv_graph_linear(g, x, 84, true, FV_INIT_HE, "fc2"), NULL);
+    return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc3");
+}
+
+/* SPEC section 9: the lecture's worked example. */
+static fv_value lecture(fv_graph *g, const zoo_shape *s) {
+    fv_value x = max_pool(g, conv_relu(g, input(g, s), 3, 5, 0, "conv1"), "pool1");
+    x = max_pool(g, conv_relu(g, x, 9, 5, 0, "conv2"), "pool2");
+    return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc");
+}
+
+static fv_value cnn(fv_graph *g, const zoo_shape *s) {
+    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    x = fv_graph_dropout(g, max_pool(g, x, "pool1"), 0.25f, "dropout1");
+    x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
+    x = fv_graph_dropout(g, max_pool(g, x, "pool2"), 0.25f, "dropout2");
+    x = fv_graph_relu(g, fv_graph_linear(g, x, 128, true, FV_INIT_HE, "fc1"), NULL);
+    return fv_graph_linear(g, fv_graph_dropout(g, x, 0.5f, "dropout3"), s->classes, true, FV_INIT_LECUN, "fc2");
+}
+
+static const struct {
+    const char *name, *about;
+    fv_value (*build)(fv_graph *g, const zoo_shape *s);
+    zoo_shape shape;
+} zoo[] = {
+    {"lenet5", "LeNet-5 with ReLU and max-pooling, 61,706 parameters at 1x28x28", lenet5, {1, 28, 28, 10}},
+    {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one layer", lecture, {1, 28, 28, 10}},
+    {"cnn", "four 3x3 convolutions of 32 and 64 maps, dropout", cnn, {1, 28, 28, 10}},
+};
+
+void fv_zoo_settings_default(fv_zoo_settings *s) {
+    if (s) *s = (fv_zoo_settings){.seed = 1};
+}
+
+const char *fv_zoo_name(size_t i, const char **about) {
+    if (i >= FV_ARRAY_SIZE(zoo)) return NULL;
+    if (about) *about = zoo[i].about;
+    return zoo[i].name;
+}
+
+static fv_status build(fv_context *c, size_t i, const fv_zoo_settings *s, fv_model **out) {
+    fv_graph *g;
+    zoo_shape shape = zoo[i].shape;
+    FV_RETURN_IF(s->classes < 0 || s->channels < 0 || s->height < 0 || s->width < 0, FV_ERR_ARGUMENT, "a network cannot have negative sizes");
+    if (s->classes) shape.classes = s->classes;
+    if (s->channels) shape.channels = s->channels;
+    if (s->height) shape.height = s->height;
+    if (s->width) shape.width = s->width;
+    FV_FORWARD(fv_graph_create(c, &g));
+    fv_status status = fv_graph_output(g, zoo[i].build(g, &shape), "output");
+    if (status != FV_OK) {
+        fv_graph_free(g);
+        return fv_fail_within(status, "%s at %dx%dx%d", zoo[i].name, shape.channels, shape.height, shape.width);
+    }
+    return fv_model_adopt(g, s->seed, out);
+}
+
+fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s, fv_model **out) {
+    fv_zoo_settings wanted;
+    FV_RETURN_IF(!c || !name || !out, FV_ERR_ARGUMENT, "fv_model_zoo needs a context, a name and a place for the model");
+    fv_zoo_settings_default(&wanted);
+    if (s) wanted = *s;
+    for (size_t i = 0; i < FV_ARRAY_SIZE(zoo); i++)
+        if (strcmp(zoo[i].name, name) == 0) return build(c, i, &wanted, out);
+    return fv_fail(FV_ERR_NOT_FOUND, "there is no network \"%.100s\"; there are lenet5, lecture, cnn", name);
+}
