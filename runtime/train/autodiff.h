@@ -4,10 +4,11 @@
 
 #include "graph/graph.h"
 
-/* Appends nodes computing the gradient of sum(seed[i] . output[i]). outputs[i]'s gradient is the value seeds[i] (same shape and layout).
- * gradients[v] for each of the graph's values at entry: set to the value holding its gradient for those in `wanted`, FV_NONE where it is zero. Several uses of a value are added in
- * the nodes' reverse order. FV_ERR_UNSUPPORTED names the node whose operator has no gradient. */
+/* Appends nodes computing the gradient of sum(seeds[i] . outputs[i]); a seed has its output's shape and layout. The nodes and the first
+ * value_count values of g are differentiated, value_count = g->value_count at entry. gradients[value_count]: for each value the one
+ * holding its gradient, FV_NONE where it is zero or leads to no value of `wanted`. Several uses of a value are added in the nodes' reverse
+ * order. FV_ERR_UNSUPPORTED names the node whose operator has no gradient. */
 fv_status fv_autodiff(fv_graph *g, const fv_value *outputs, const fv_value *seeds, size_t count, const fv_value *wanted,
-                      size_t wanted_count, fv_value *gradients);
+                      size_t wanted_count, size_t value_count, fv_value *gradients);
 
 #endif
