@@ -224,7 +224,7 @@ static void run_weight_grad(void *arg, size_t piece, void *scratch) {
         const size_t i = piece / c->row_chunks, j = piece % c->row_chunks;
         const fv_range pixels = {i * c->pixel_chunk, fv_min_size((i + 1) * c->pixel_chunk, c->pixels)};
         const fv_range rows = {j * c->row_chunk, fv_min_size((j + 1) * c->row_chunk, c->rows)};
-        c->kernels->conv.weight_grad(&c->desc, c->x->data, c->dy->data, part_of(c, i) + rows.begin * c->out, (ptrdiff_t)c->out,
+        c->kernels->conv.weight_grad(&c->desc, c->x->data, c->dy->data, part_of(c, i), (ptrdiff_t)c->out,
                                      pixels, rows, scratch);
         return;
     }

@@ -1,0 +1,65 @@
+/* What every subcommand shares: options, messages, the context and the model a user names. */
+#ifndef FOVEA_TOOLS_CLI_H
+#define FOVEA_TOOLS_CLI_H
+
+#include "fovea.h"
+
+#include <stdio.h>
+
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_MISMATCH = 3 };
+
+typedef enum cli_kind { CLI_FLAG, CLI_INT, CLI_SEED, CLI_REAL, CLI_TEXT } cli_kind;
+
+/* target: bool (CLI_FLAG), int64_t, uint64_t, double or const char *. */
+typedef struct cli_option {
+    const char *name, *value; /* value: its placeholder in the help; NULL for a flag */
+    cli_kind kind;
+    void *target;
+    double low, high; /* bounds of CLI_INT and CLI_REAL */
+    const char *help;
+} cli_option;
+
+typedef struct cli_command {
+    const char *name, *synopsis, *about, *examples;
+    int (*run)(int argc, char **argv);
+} cli_command;
+
+extern const cli_command cmd_new, cmd_train, cmd_eval, cmd_predict, cmd_check, cmd_bench, cmd_explain, cmd_info;
+
+/* Options common to all that compute. */
+typedef struct cli_compute {
+    int64_t threads;
+    const char *isa, *backend;
+} cli_compute;
+
+#define CLI_COMPUTE_OPTIONS(c)                                                                                         \
+    {"threads", "N", CLI_INT, &(c)->threads, 0, 1024, "threads; 0: as many as this process may use (default)"},        \
+        {"isa", "NAME", CLI_TEXT, &(c)->isa, 0, 0, "cap the instruction set: scalar, avx2, neon"}, {                   \
+        "backend", "NAME", CLI_TEXT, &(c)->backend, 0, 0, "openmp, pthreads or serial"                                 \
+    }
+#define CLI_END                                                                                                        \
+    { NULL, NULL, CLI_FLAG, NULL, 0, 0, NULL }
+
+/* Parses argv[1..]. Returns -1 to go on, or the exit status (after --help or a wrong usage, already explained).
+ * Positional arguments are left in argv[1..*positional]. */
+int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, int *positional);
+void cli_print_help(FILE *out, const cli_command *command, const cli_option *options);
+
+/* "fovea COMMAND: sentence" on stderr; returns the status. */
+int cli_fail(const cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int cli_usage(const cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* cli_fail with the library's last sentence. */
+int cli_library(const cli_command *command);
+
+/* The context the options describe. Prints and returns the exit status on failure, -1 when fine. */
+int cli_context(const cli_command *command, const cli_compute *compute, fv_context **out);
+/* A zoo name or an ONNX file. height, width, channels, classes: for a zoo network, 0 its own. */
+int cli_model(const cli_command *command, fv_context *context, const char *name, const fv_zoo_settings *zoo,
+              fv_model **out);
+
+/* "H,W" of --size; NULL leaves both alone. */
+int cli_size(const cli_command *command, const char *text, int32_t *height, int32_t *width);
+
+double cli_seconds(void); /* monotonic */
+
+#endif
