@@ -1,0 +1,33 @@
+/* A row of the benchmark: one kernel on one shape, run on every ISA of this machine. C functions; shim.cc hands them to
+ * Google Benchmark. */
+#ifndef FV_BENCH_BENCH_H
+#define FV_BENCH_BENCH_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "kernels/kernels.h"
+
+typedef struct fv_bench_case fv_bench_case;
+struct fv_bench_case {
+    char name[96];       /* kernel/shape */
+    double flops, bytes; /* of a run; flops 0: a row that moves memory */
+    const void *spec;    /* what make reads; static */
+    int32_t kind;        /* which of the family's kernels */
+    void *(*make)(const fv_bench_case *c, const fv_kernels *k); /* NULL: no memory */
+    void (*run)(void *state);
+    void (*drop)(void *state);
+};
+
+typedef void (*fv_bench_add_fn)(void *user, const fv_bench_case *c);
+void fv_bench_conv(fv_bench_add_fn add, void *user);
+void fv_bench_layers(fv_bench_add_fn add, void *user);
+
+/* count values in [-1, 1) that are no two alike, 64-byte aligned; NULL: no memory. free() releases them. */
+float *fv_bench_values(size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
