@@ -133,6 +133,7 @@ int main(int argc, char **argv) {
     if (benchmark::ReportUnrecognizedArguments(count, rest.data())) return 2;
     print_peak();
     fv_bench_conv(add_row, nullptr);
+    fv_bench_conv_pooled(add_row, nullptr);
     fv_bench_layers(add_row, nullptr);
     return benchmark::RunSpecifiedBenchmarks() == 0;
 }

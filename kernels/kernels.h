@@ -3,6 +3,7 @@
 #define FV_KERNELS_KERNELS_H
 
 #include "kernels/conv.h"
+#include "kernels/conv_pooled.h"
 #include "kernels/convert.h"
 #include "kernels/measure.h"
 #include "kernels/optimizer.h"
@@ -13,6 +14,7 @@
 
 typedef struct fv_kernels {
     fv_conv_kernels conv;
+    fv_conv_pooled_kernels conv_pooled;
     fv_pool_kernels pool;
     fv_pointwise_kernels pointwise;
     fv_softmax_kernels softmax;
@@ -43,6 +45,7 @@ const char *fv_isa_best(void);
 /* Family initializers: each scalar one fills its whole struct. */
 void fv_kernels_init_scalar(fv_kernels *k);
 void fv_conv_init_scalar(fv_conv_kernels *k);
+void fv_conv_pooled_init_scalar(fv_conv_pooled_kernels *k);
 void fv_pool_init_scalar(fv_pool_kernels *k);
 void fv_pointwise_init_scalar(fv_pointwise_kernels *k);
 void fv_softmax_init_scalar(fv_softmax_kernels *k);
@@ -53,6 +56,7 @@ void fv_measure_init_scalar(fv_measure_kernels *k);
 
 void fv_kernels_init_avx2(fv_kernels *k);
 void fv_conv_init_avx2(fv_conv_kernels *k);
+void fv_conv_pooled_init_avx2(fv_conv_pooled_kernels *k);
 void fv_pool_init_avx2(fv_pool_kernels *k);
 void fv_pointwise_init_avx2(fv_pointwise_kernels *k);
 void fv_softmax_init_avx2(fv_softmax_kernels *k);
@@ -63,6 +67,7 @@ void fv_measure_init_avx2(fv_measure_kernels *k);
 
 void fv_kernels_init_neon(fv_kernels *k);
 void fv_conv_init_neon(fv_conv_kernels *k);
+void fv_conv_pooled_init_neon(fv_conv_pooled_kernels *k);
 void fv_pool_init_neon(fv_pool_kernels *k);
 void fv_pointwise_init_neon(fv_pointwise_kernels *k);
 void fv_softmax_init_neon(fv_softmax_kernels *k);

@@ -59,6 +59,8 @@ static inline vm v_both(vm a, vm b) { return _mm256_and_ps(a, b); }
 static inline vm v_either(vm a, vm b) { return _mm256_or_ps(a, b); }
 static inline vm v_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
 static inline vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
+/* Lane i as bit i. */
+static inline unsigned v_lanes(vm m) { return (unsigned)_mm256_movemask_ps(m); }
 static inline vf v_where(vm m, vf a) { return _mm256_and_ps(m, a); } /* a or +0 */
 
 static inline vi vi_set(int32_t x) { return _mm256_set1_epi32(x); }

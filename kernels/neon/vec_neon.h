@@ -57,6 +57,11 @@ static inline vm v_both(vm a, vm b) { return vandq_u32(a, b); }
 static inline vm v_either(vm a, vm b) { return vorrq_u32(a, b); }
 static inline vm v_not(vm a) { return vmvnq_u32(a); }
 static inline vf v_select(vm m, vf yes, vf no) { return vbslq_f32(m, yes, no); }
+/* Lane i as bit i. */
+static inline unsigned v_lanes(vm m) {
+    static const uint32_t bit[4] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(m, vld1q_u32(bit)));
+}
 static inline vf v_where(vm m, vf a) { return vreinterpretq_f32_u32(vandq_u32(m, vreinterpretq_u32_f32(a))); }
 
 static inline vi vi_set(int32_t x) { return vdupq_n_s32(x); }
