@@ -120,8 +120,7 @@ static fv_status plan_product(fv_plan_op *p, product *c, fv_value weight, const 
     return fv_plan_phase(p, false, run_product, c, c->pixel_chunks * c->panel_chunks);
 }
 
-/* Strides of a weight (O, I, taps) as w[g][t][c][k]. */
-static fv_conv_weights weight_strides(const fv_conv_geometry *g, const fv_value_info *w) {
+fv_conv_weights fv_conv_weight_strides(const fv_conv_geometry *g, const fv_value_info *w) {
     const ptrdiff_t taps = fv_conv_kernel_taps(g), c = g->in_channels, k = g->out_channels;
     if (w->layout == FV_TAPS_LAST_OUT) return (fv_conv_weights){NULL, k, c * k * g->groups, k * g->groups, 1};
     return (fv_conv_weights){NULL, k * c * taps, 1, taps, c * taps};
@@ -144,7 +143,7 @@ fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_v
     FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
     FV_FORWARD(make_taps(p, g, &c->taps));
     fv_conv_forward_desc(g, c->taps, &c->desc);
-    c->weights = weight_strides(g, &p->values[weight]);
+    c->weights = fv_conv_weight_strides(g, &p->values[weight]);
     c->x = fv_plan_buffer(p, x);
     c->y = fv_plan_buffer(p, y);
     c->bias = fv_plan_buffer(p, bias);
@@ -186,7 +185,7 @@ fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_v
         if (whole) {
             whole_map_desc(g, &p->values[weight], c);
         } else {
-            const fv_conv_weights w = weight_strides(g, &p->values[weight]);
+            const fv_conv_weights w = fv_conv_weight_strides(g, &p->values[weight]);
             c->weights = (fv_conv_weights){NULL, w.group, w.tap, w.out, w.in};
             if (!fv_conv_input_grad_desc(g, i, c->taps, &c->desc, &c->y_offset)) continue;
         }
@@ -204,9 +203,11 @@ typedef struct weight_grad {
     fv_conv_taps taps;
     const fv_kernels *kernels;
     const fv_buffer *x, *dy, *dw, *db, *parts, *bias_parts;
-    size_t pixels, rows, out; /* rows = taps*C; out: channels of all groups */
+    const fv_buffer *at; /* dy is that of the pooled map, at its places (conv_pooled.h); NULL: dy is the output's own */
+    fv_conv_pooled_desc pooled;
+    size_t pixels, rows, out; /* pixels: of dy, or with `at` images; rows = taps*C; out: channels of all groups */
     size_t pixel_chunk, pixel_chunks, row_chunk, row_chunks;
-    size_t bias_chunk, bias_chunks;
+    size_t bias_rows, bias_chunk, bias_chunks; /* rows: of dy */
     size_t reduce_chunk, reduce_chunks;
     bool plain; /* dw is (O,I,taps); parts hold [taps][I][O] */
 } weight_grad;
@@ -224,11 +225,14 @@ static void run_weight_grad(void *arg, size_t piece, void *scratch) {
         const size_t i = piece / c->row_chunks, j = piece % c->row_chunks;
         const fv_range pixels = {i * c->pixel_chunk, fv_min_size((i + 1) * c->pixel_chunk, c->pixels)};
         const fv_range rows = {j * c->row_chunk, fv_min_size((j + 1) * c->row_chunk, c->rows)};
-        c->kernels->conv.weight_grad(&c->desc, c->x->data, c->dy->data, part_of(c, i), (ptrdiff_t)c->out,
-                                     pixels, rows, scratch);
+        if (c->at)
+            c->kernels->conv_pooled.weight_grad(&c->pooled, c->x->data, c->dy->data, c->at->data, part_of(c, i), (ptrdiff_t)c->out, pixels,
+                                                (fv_range){0, c->out}, scratch);
+        else
+            c->kernels->conv.weight_grad(&c->desc, c->x->data, c->dy->data, part_of(c, i), (ptrdiff_t)c->out, pixels, rows, scratch);
         return;
     }
-    const size_t i = piece - products, begin = i * c->bias_chunk, end = fv_min_size(begin + c->bias_chunk, c->pixels);
+    const size_t i = piece - products, begin = i * c->bias_chunk, end = fv_min_size(begin + c->bias_chunk, c->bias_rows);
     fv_real *out = (fv_real *)(c->bias_chunks > 1 ? c->bias_parts->data : c->db->data) + i * c->out;
     c->kernels->reduce.sum_rows((const fv_real *)c->dy->data + begin * c->out, (ptrdiff_t)c->out, end - begin, c->out, out);
 }
@@ -261,9 +265,11 @@ static void run_reduce(void *arg, size_t piece, void *scratch) {
     c->kernels->reduce.add_parts(c->bias_parts->data, c->out, c->bias_chunks, c->db->data, c->out);
 }
 
+enum { enough_pieces = 16 };
+
 /* Small gradients are summed in chunks of pixels, large ones cut by rows; both where one alone gives too few pieces. */
-static void cut_weight_grad(weight_grad *c, bool bias) {
-    enum { enough_pieces = 16, small_gradient = 32 << 10, least_pixels = 256, least_rows = 48, bias_pixels = 1024, reduce_run = 8192 };
+static void cut_products(weight_grad *c) {
+    enum { small_gradient = 32 << 10, least_pixels = 256, least_rows = 48 };
     const size_t unit = (size_t)c->kernels->conv.grad_rows;
     const size_t size = c->rows * c->out;
     const size_t row_split = size <= small_gradient ? 1 : fv_max_size(1, fv_min_size(enough_pieces, c->rows / least_rows));
@@ -274,16 +280,35 @@ static void cut_weight_grad(weight_grad *c, bool bias) {
     split = fv_max_size(1, fv_min_size(split, affordable));
     c->pixel_chunk = fv_max_size(1, fv_div_up(c->pixels, split));
     c->pixel_chunks = fv_max_size(1, fv_div_up(c->pixels, c->pixel_chunk));
-    if (bias) {
-        const size_t chunks = fv_max_size(1, fv_min_size(enough_pieces, c->pixels / bias_pixels));
-        c->bias_chunk = fv_max_size(1, fv_div_up(c->pixels, chunks));
-        c->bias_chunks = fv_max_size(1, fv_div_up(c->pixels, c->bias_chunk));
-    }
-    c->reduce_chunk = reduce_run;
-    c->reduce_chunks = c->plain || c->pixel_chunks > 1 ? fv_div_up(size, reduce_run) : 0;
 }
 
-fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db) {
+/* By images, a piece being a million products or more. */
+static void cut_pooled(weight_grad *c) {
+    const double work = (double)c->bias_rows * (double)c->rows * (double)c->out;
+    const size_t split = fv_min_size(fv_min_size(enough_pieces, c->pixels), (size_t)(work / 1e6));
+    c->row_chunk = c->rows;
+    c->row_chunks = 1;
+    c->pixel_chunk = fv_max_size(1, fv_div_up(c->pixels, fv_max_size(1, split)));
+    c->pixel_chunks = fv_max_size(1, fv_div_up(c->pixels, c->pixel_chunk));
+}
+
+static void cut_weight_grad(weight_grad *c, bool bias) {
+    enum { bias_pixels = 1024, reduce_run = 8192 };
+    if (c->at)
+        cut_pooled(c);
+    else
+        cut_products(c);
+    if (bias) {
+        const size_t chunks = fv_max_size(1, fv_min_size(enough_pieces, c->bias_rows / bias_pixels));
+        c->bias_chunk = fv_max_size(1, fv_div_up(c->bias_rows, chunks));
+        c->bias_chunks = fv_max_size(1, fv_div_up(c->bias_rows, c->bias_chunk));
+    }
+    c->reduce_chunk = reduce_run;
+    c->reduce_chunks = c->plain || c->pixel_chunks > 1 ? fv_div_up(c->rows * c->out, reduce_run) : 0;
+}
+
+fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db,
+                                   const fv_conv_pooled *pooled) {
     weight_grad *c;
     FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
     FV_FORWARD(make_taps(p, g, &c->taps));
@@ -293,7 +318,13 @@ fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_
     c->dy = fv_plan_buffer(p, dy);
     c->dw = fv_plan_buffer(p, dw);
     c->db = fv_plan_buffer(p, db);
-    c->pixels = fv_conv_out_pixels(&c->desc);
+    c->pixels = c->bias_rows = fv_conv_out_pixels(&c->desc);
+    if (pooled) {
+        c->at = fv_plan_buffer(p, pooled->at);
+        fv_conv_pooled_describe(g, pooled, &c->pooled);
+        c->pixels = (size_t)g->images;
+        c->bias_rows = c->pixels * (size_t)pooled->pooled[0] * (size_t)pooled->pooled[1];
+    }
     c->rows = (size_t)c->desc.taps * (size_t)g->in_channels;
     c->out = (size_t)g->groups * (size_t)g->out_channels;
     c->plain = p->values[dw].layout != FV_TAPS_LAST_OUT;
@@ -307,9 +338,9 @@ fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_
         FV_FORWARD(fv_plan_workspace(p, c->bias_chunks * c->out * sizeof(fv_real), &parts));
         c->bias_parts = parts;
     }
-    p->algorithm = "outer product";
+    p->algorithm = pooled ? "outer product of places" : "outer product";
     p->flops = fv_conv_flops(g);
-    fv_plan_scratch(p, p->kernels->conv.weight_grad_scratch(&c->desc));
+    fv_plan_scratch(p, pooled ? p->kernels->conv_pooled.weight_grad_scratch(&c->pooled) : p->kernels->conv.weight_grad_scratch(&c->desc));
     FV_FORWARD(fv_plan_phase(p, false, run_weight_grad, c, c->pixel_chunks * c->row_chunks + c->bias_chunks));
     const size_t reductions = c->reduce_chunks + (c->bias_chunks > 1);
     return reductions ? fv_plan_phase(p, false, run_reduce, c, reductions) : FV_OK;

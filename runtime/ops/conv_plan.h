@@ -12,8 +12,20 @@ fv_conv_geometry fv_conv_geometry_of(const fv_conv_attr *a, const fv_shape *x, c
 fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
                                   fv_value residual, fv_value y);
 fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, fv_value dx);
-/* db may be FV_NONE. dw has the weight's layout. */
-fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db);
+
+/* The convolution's output went through max pooling: dy is the pooled map's, `at` its places (kernels/conv_pooled.h). */
+typedef struct fv_conv_pooled {
+    fv_value at;
+    int32_t pooled[2], window[2];
+} fv_conv_pooled;
+
+/* db may be FV_NONE. dw has the weight's layout. pooled: NULL where dy is the output's own gradient. */
+fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db,
+                                   const fv_conv_pooled *pooled);
+void fv_conv_pooled_describe(const fv_conv_geometry *g, const fv_conv_pooled *pooled, fv_conv_pooled_desc *d);
+
+/* Strides of a weight (O, I, taps) as w[g][t][c][k]. */
+fv_conv_weights fv_conv_weight_strides(const fv_conv_geometry *g, const fv_value_info *w);
 
 double fv_conv_flops(const fv_conv_geometry *g);
 

@@ -110,6 +110,8 @@ extern const fv_op fv_op_squared_error; /* x, target of x's shape -> loss, dx */
 extern const fv_op fv_op_conv_grad_input;  /* dy, weight, x (for its shape) -> dx */
 extern const fv_op fv_op_conv_grad_weight; /* dy, x, weight (for its shape and layout) -> dw, [db] */
 extern const fv_op fv_op_linear_grad_input, fv_op_linear_grad_weight; /* as conv's */
+extern const fv_op fv_op_conv_pooled_grad_input;  /* dy of the pooled map, index, weight, x (for its shape) -> dx */
+extern const fv_op fv_op_conv_pooled_grad_weight; /* dy of the pooled map, index, x, weight (shape and layout) -> dw, [db] */
 extern const fv_op fv_op_pool_grad;        /* dy, x (shape only), [index] -> dx */
 extern const fv_op fv_op_unary_grad;       /* y, dy -> dx; also undoes a fused clamp */
 extern const fv_op fv_op_gain_grad;        /* dy, x, gain -> dx, dgain */

@@ -134,7 +134,7 @@ static fv_status grad_weight_plan(fv_plan_op *p) {
     const fv_node *n = p->node;
     const fv_conv_geometry g = fv_conv_geometry_of(&n->attr.conv, &p->values[n->in[1]].shape, &p->values[n->in[2]].shape,
                                                    &p->values[n->in[0]].shape);
-    return fv_conv_plan_weight_grad(p, &g, n->in[0], n->in[1], n->out[0], n->out_count > 1 ? n->out[1] : FV_NONE);
+    return fv_conv_plan_weight_grad(p, &g, n->in[0], n->in[1], n->out[0], n->out_count > 1 ? n->out[1] : FV_NONE, NULL);
 }
 
 const fv_op fv_op_conv_grad_input = {"conv_grad_input", 3, 3, 1, 0, grad_input_infer, grad_input_plan, NULL};

@@ -178,6 +178,7 @@ fv_status fv_build_step(fv_trainer *t) {
     if (status == FV_OK) status = add_gradients(t, output, seed, &l);
     if (status == FV_OK) status = add_updates(t, &l);
     if (status == FV_OK) status = set_outputs(t);
+    if (status == FV_OK) status = fv_pass_pooled_gradients(g);
     fv_release(g->context, l.parameters);
     fv_release(g->context, l.gradients);
     return status;
