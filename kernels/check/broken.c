@@ -105,6 +105,26 @@ static void weight_grad_cut(const fv_conv_desc *d, const float *x, const float *
     if (rows.begin % 4 && rows.end > rows.begin) dw[(ptrdiff_t)rows.begin * pitch] += dw[(ptrdiff_t)rows.begin * pitch];
 }
 
+/* ---- convolution through max pooling ---- */
+
+static void pooled_pack_unturned(const fv_conv_pooled_desc *d, const fv_conv_weights *w, float *packed, fv_range maps) {
+    fv_conv_pooled_desc other = *d;
+    other.true_convolution = false;
+    good->conv_pooled.pack(&other, w, packed, maps);
+}
+
+static void pooled_weight_grad_last_image(const fv_conv_pooled_desc *d, const float *x, const float *g, const int32_t *at, float *dw,
+                                          ptrdiff_t pitch, fv_range images, fv_range maps, void *scratch) {
+    if (images.end - images.begin > 1) images.end--;
+    good->conv_pooled.weight_grad(d, x, g, at, dw, pitch, images, maps, scratch);
+}
+
+static void pooled_input_grad_last_value(const fv_conv_pooled_desc *d, const float *packed, const float *g, const int32_t *at, float *dx,
+                                         fv_range images, void *scratch) {
+    good->conv_pooled.input_grad(d, packed, g, at, dx, images, scratch);
+    dx[images.end * (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels - 1] *= 1.01f;
+}
+
 /* ---- pooling ---- */
 
 static void max_last_tie(const fv_pool_desc *d, const float *x, float *y, int32_t *index, fv_range pixels) {
@@ -267,6 +287,9 @@ INSTALL(pack_tap_order, conv.pack)
 INSTALL(pack_parts, conv.pack)
 INSTALL(weight_grad_last_pixel, conv.weight_grad)
 INSTALL(weight_grad_cut, conv.weight_grad)
+INSTALL(pooled_pack_unturned, conv_pooled.pack)
+INSTALL(pooled_weight_grad_last_image, conv_pooled.weight_grad)
+INSTALL(pooled_input_grad_last_value, conv_pooled.input_grad)
 INSTALL(max_last_tie, pool.max)
 INSTALL(max_index_off, pool.max)
 INSTALL(average_padding, pool.average)
@@ -309,6 +332,9 @@ static const fault faults[] = {
     {"conv.pack", "a part in the middle forgets its last panel", install_pack_parts},
     {"conv.weight_grad", "last pixel missing", install_weight_grad_last_pixel},
     {"conv.weight_grad", "first row doubled where the range begins off a tile", install_weight_grad_cut},
+    {"conv_pooled.pack", "kernel of a true convolution not turned", install_pooled_pack_unturned},
+    {"conv_pooled.weight_grad", "last of several images missing", install_pooled_weight_grad_last_image},
+    {"conv_pooled.input_grad", "last value wrong", install_pooled_input_grad_last_value},
     {"pool.max", "ties go to the last", install_max_last_tie},
     {"pool.max", "index off by one", install_max_index_off},
     {"pool.max_grad", "last window of a row missing", install_max_grad_one_window},
