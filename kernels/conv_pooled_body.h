@@ -172,17 +172,18 @@ typedef struct grad_tile {
 } grad_tile;
 
 /* Accumulator i is map i / (rows*vectors), row i / vectors % rows, vector i % vectors; all constants after inlining. */
-FV_ALWAYS_INLINE void weight_tile(const grad_tile *t, const size_t maps, const size_t rows, const size_t vectors) {
+FV_ALWAYS_INLINE void weight_tile(const grad_tile *tile, const size_t maps, const size_t rows, const size_t vectors) {
+    const grad_tile t = *tile; /* a copy: no store changes it */
     const size_t count = maps * rows * vectors;
-    const ptrdiff_t row_step = t->row_step;
-#define SUM(i) (t->sum + (ptrdiff_t)(i / (rows * vectors)) * t->sum_map + (ptrdiff_t)(i / vectors % rows) * t->sum_row + i % vectors * VW)
+    const ptrdiff_t row_step = t.row_step;
+#define SUM(i) (t.sum + (ptrdiff_t)(i / (rows * vectors)) * t.sum_map + (ptrdiff_t)(i / vectors % rows) * t.sum_row + i % vectors * VW)
 #define LOAD(i) vf s##i = i < count ? v_load(SUM(i)) : v_zero();
     ACCUMULATORS(LOAD)
 #undef LOAD
-    const float *g = t->g;
-    const int32_t *at = t->at;
-    for (const ptrdiff_t *base = t->base, *end = base + t->windows; base < end; base++, g += t->maps, at += t->maps) {
-        const float *x0 = t->x + *base + t->place[at[0]], *x1 = maps > 1 ? t->x + *base + t->place[at[1]] : x0;
+    const float *g = t.g;
+    const int32_t *at = t.at;
+    for (const ptrdiff_t *base = t.base, *end = base + t.windows; base < end; base++, g += t.maps, at += t.maps) {
+        const float *x0 = t.x + *base + t.place[at[0]], *x1 = maps > 1 ? t.x + *base + t.place[at[1]] : x0;
         const vf g0 = v_set(g[0]), g1 = maps > 1 ? v_set(g[1]) : g0;
 #define ADD(i)                                                                                                                     \
     if (i < count)                                                                                                                 \
@@ -210,13 +211,14 @@ typedef struct input_tile {
     ptrdiff_t w_map, w_row;
 } input_tile;
 
-FV_ALWAYS_INLINE void input_tile_run(const input_tile *t, const size_t rows, const size_t vectors) {
+FV_ALWAYS_INLINE void input_tile_run(const input_tile *tile, const size_t rows, const size_t vectors) {
+    const input_tile t = *tile;
     const size_t count = rows * vectors;
-    const uint64_t *mask = t->mask;
-    const float *g = t->g;
-    const ptrdiff_t w_row = t->w_row, row_step = t->row_step;
-    for (size_t p = 0; p < t->windows; p++, g += t->maps)
-        for (size_t a = 0; a < t->places; a++) {
+    const uint64_t *mask = t.mask;
+    const float *g = t.g;
+    const ptrdiff_t w_row = t.w_row, row_step = t.row_step;
+    for (size_t p = 0; p < t.windows; p++, g += t.maps)
+        for (size_t a = 0; a < t.places; a++) {
             uint64_t left = *mask++;
             if (left == 0) continue;
 #define ZERO(i) vf s##i = v_zero();
@@ -224,7 +226,7 @@ FV_ALWAYS_INLINE void input_tile_run(const input_tile *t, const size_t rows, con
 #undef ZERO
             do {
                 const int k = __builtin_ctzll(left);
-                const float *w = t->w + k * t->w_map;
+                const float *w = t.w + k * t.w_map;
                 const vf gradient = v_set(g[k]);
 #define ADD(i)                                                                                                                     \
     if (i < count) s##i = v_fma(v_load(w + (ptrdiff_t)(i / vectors) * w_row + i % vectors * VW), gradient, s##i);
@@ -232,7 +234,7 @@ FV_ALWAYS_INLINE void input_tile_run(const input_tile *t, const size_t rows, con
 #undef ADD
                 left &= left - 1;
             } while (left);
-            float *dx = t->dx + t->base[p] + t->place[a];
+            float *dx = t.dx + t.base[p] + t.place[a];
 #define TO(i) (dx + (ptrdiff_t)(i / vectors) * row_step + i % vectors * VW)
 #define STORE(i)                                                                                                                   \
     if (i < count) v_store(TO(i), v_add(v_load(TO(i)), s##i));
