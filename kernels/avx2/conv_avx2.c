@@ -1,5 +1,5 @@
 /* Register tiles of the indirect matrix product. */
-#include "kernels/conv_driver.h"
+#include "kernels/conv_few.h"
 #include "kernels/kernels.h"
 #include <immintrin.h>
 
@@ -133,6 +133,79 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
 #undef STORE_TILE
 }
 
+/* Two quads of pixels, i values on. */
+ALWAYS_INLINE __m256 load_quads(const fv_real *first, const fv_real *second, ptrdiff_t i) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(first + i)), _mm_loadu_ps(second + i), 1);
+}
+
+/* Six maps of two quads, pixels along the lanes, turned to maps along the lanes: part i of a quad is its values 4*i to 4*i + 3. */
+ALWAYS_INLINE void turn_quads(const __m256 map[6], __m256 part[6]) {
+    const __m256 low_01 = _mm256_unpacklo_ps(map[0], map[1]), high_01 = _mm256_unpackhi_ps(map[0], map[1]);
+    const __m256 low_23 = _mm256_unpacklo_ps(map[2], map[3]), high_23 = _mm256_unpackhi_ps(map[2], map[3]);
+    const __m256 low_45 = _mm256_unpacklo_ps(map[4], map[5]), high_45 = _mm256_unpackhi_ps(map[4], map[5]);
+    part[0] = _mm256_shuffle_ps(low_01, low_23, 0x44);
+    part[1] = _mm256_shuffle_ps(low_45, low_01, 0xe4);
+    part[2] = _mm256_shuffle_ps(low_23, low_45, 0xee);
+    part[3] = _mm256_shuffle_ps(high_01, high_23, 0x44);
+    part[4] = _mm256_shuffle_ps(high_45, high_01, 0xe4);
+    part[5] = _mm256_shuffle_ps(high_23, high_45, 0xee);
+}
+
+/* Quads q and q + 1. */
+ALWAYS_INLINE void store_quads(const fv_conv_few_args *a, size_t q, const __m256 map[6]) {
+    __m256 part[6];
+    turn_quads(map, part);
+    if (a->whole) {
+        for (int i = 0; i < 6; i++) _mm_storeu_ps(a->y[q] + 4 * i, _mm256_castps256_ps128(part[i]));
+        for (int i = 0; i < 6; i++) _mm_storeu_ps(a->y[q + 1] + 4 * i, _mm256_extractf128_ps(part[i], 1));
+        return;
+    }
+    fv_real quad[2][4 * FV_CONV_FEW_MAPS];
+    for (int i = 0; i < 6; i++) _mm_storeu_ps(quad[0] + 4 * i, _mm256_castps256_ps128(part[i]));
+    for (int i = 0; i < 6; i++) _mm_storeu_ps(quad[1] + 4 * i, _mm256_extractf128_ps(part[i], 1));
+    for (size_t h = 0; h < 2; h++)
+        for (size_t i = 0; i < a->pixels[q + h]; i++)
+            fv_conv_copy_few(a->y[q + h] + (ptrdiff_t)i * a->y_pitch, quad[h] + i * FV_CONV_FEW_MAPS, a->maps);
+}
+
+/* 16 pixels x 6 maps: 12 accumulators, 2 vectors of pixels, 1 broadcast weight. */
+static void conv_few_f32_16x6_avx2(const fv_conv_few_args *a) {
+    const fv_real *const x0 = a->x[0], *const x1 = a->x[1], *const x2 = a->x[2], *const x3 = a->x[3];
+#define DECLARE(m) __m256 low##m = _mm256_setzero_ps(), high##m = low##m;
+    ROWS_6(DECLARE)
+#undef DECLARE
+    const fv_real *panel = a->panel;
+    for (const ptrdiff_t *offset = a->offset, *end = offset + a->values; offset < end; offset++, panel += 8) {
+        const __m256 low = load_quads(x0, x1, *offset), high = load_quads(x2, x3, *offset);
+#define MULTIPLY(m)                                                                                                    \
+    {                                                                                                                  \
+        const __m256 weight = _mm256_broadcast_ss(panel + m);                                                          \
+        low##m = _mm256_fmadd_ps(low, weight, low##m);                                                                 \
+        high##m = _mm256_fmadd_ps(high, weight, high##m);                                                              \
+    }
+        ROWS_6(MULTIPLY)
+#undef MULTIPLY
+    }
+    const __m256 least = _mm256_set1_ps(a->low), most = _mm256_set1_ps(a->high);
+    if (a->bias) {
+#define ADD_BIAS(m)                                                                                                    \
+    {                                                                                                                  \
+        const __m256 bias = _mm256_broadcast_ss(a->bias + (m < a->maps ? m : 0));                                      \
+        low##m = _mm256_add_ps(low##m, bias);                                                                          \
+        high##m = _mm256_add_ps(high##m, bias);                                                                        \
+    }
+        ROWS_6(ADD_BIAS)
+#undef ADD_BIAS
+    }
+#define ACTIVATE(m)                                                                                                    \
+    low##m = _mm256_min_ps(most, _mm256_max_ps(least, low##m));                                                        \
+    high##m = _mm256_min_ps(most, _mm256_max_ps(least, high##m));
+    ROWS_6(ACTIVATE)
+#undef ACTIVATE
+    store_quads(a, 0, (const __m256[6]){low0, low1, low2, low3, low4, low5});
+    store_quads(a, 2, (const __m256[6]){high0, high1, high2, high3, high4, high5});
+}
+
 /* For stores that many pixels pay for: maskstore takes some 20 cycles on AMD. */
 ALWAYS_INLINE void store_first(fv_real *p, __m256i mask, bool whole, __m256 value) {
     if (whole)
@@ -227,12 +300,15 @@ static void conv_pack_avx2(const fv_conv_desc *d, const fv_conv_weights *w, fv_r
     fv_conv_drive_pack(&isa, d, w, packed, panels);
 }
 
-static size_t conv_forward_scratch_avx2(const fv_conv_desc *d) { return fv_conv_drive_forward_scratch(d); }
+static size_t conv_forward_scratch_avx2(const fv_conv_desc *d) {
+    return fv_max_size(fv_conv_drive_forward_scratch(d), fv_conv_few_scratch(d));
+}
 
 static size_t conv_weight_grad_scratch_avx2(const fv_conv_desc *d) { return fv_conv_drive_grad_scratch(&isa, d); }
 
 static void conv_forward_avx2(const fv_conv_desc *d, const fv_real *x, const fv_real *packed, const fv_real *bias,
                               const fv_real *residual, fv_real *y, fv_range pixels, fv_range panels, void *scratch) {
+    if (!residual && fv_conv_few_forward(&isa, conv_few_f32_16x6_avx2, d, x, packed, bias, y, pixels, panels, scratch)) return;
     fv_conv_drive_forward(&isa, d, x, packed, bias, residual, y, pixels, panels, scratch);
 }
 
