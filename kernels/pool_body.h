@@ -6,7 +6,7 @@
 
 /* Largest so far and its place. NaN wins and stays; a tie leaves the first. */
 static inline void max_step(vf v, int32_t tap, vf *best, vi *at) {
-    const vm better = v_either(v_gt(v, *best), v_both(v_nan(v), v_not(v_nan(*best))));
+    const vm better = v_beats(v, *best);
     *best = v_select(better, v, *best);
     *at = vi_select(better, vi_set(tap), *at);
 }
@@ -22,24 +22,6 @@ static inline void max_store(float *y, int32_t *index, vf best, vi at, size_t n)
 }
 
 static inline vf load_channels(const float *p, size_t n) { return n == VW ? v_load(p) : v_load_part(p, n); }
-
-/* A window inside the input: its taps stand at fixed distances. The first is taken as it is (also -inf). */
-static inline void max_inside(const fv_pool_desc *d, const float *x, float *y, int32_t *index) {
-    const size_t channels = (size_t)d->channels;
-    for (size_t c = 0; c < channels; c += VW) {
-        const size_t n = fv_min_size(channels - c, VW);
-        vf best = load_channels(x + c, n);
-        vi at = vi_set(0);
-        int32_t tap = 0;
-        for (int32_t z = 0; z < d->window[0]; z++)
-            for (int32_t v = 0; v < d->window[1]; v++) {
-                const float *row = x + z * d->in_pitch[1] + v * d->in_pitch[2] + c;
-                for (int32_t u = 0; u < d->window[2]; u++, tap++)
-                    if (tap > 0) max_step(load_channels(row + u * d->in_pitch[3], n), tap, &best, &at);
-            }
-        max_store(y + c, index ? index + c : NULL, best, at, n);
-    }
-}
 
 static void max_walk(const fv_pool_desc *d, const float *x, const fv_pool_pixel *o, float *y, int32_t *index) {
     const size_t channels = (size_t)d->channels;
@@ -67,19 +49,82 @@ static bool apart(const fv_pool_desc *d) {
     return true;
 }
 
-static void pool_max(const fv_pool_desc *d, const float *x, float *y, int32_t *index, fv_range pixels) {
-    const bool simple = apart(d);
+/* Windows side by side that lie inside the input. */
+typedef struct max_windows {
+    const float *x;
+    float *y;
+    int32_t *index; /* or NULL */
+    size_t count;
+    /* Elements from x and from y on that whole vectors may read and write, the latter in ascending order. */
+    size_t readable, writable;
+} max_windows;
+
+/* The taps of such a window stand at fixed distances. The first is taken as it is (also -inf). */
+FV_ALWAYS_INLINE void max_inside(const fv_pool_desc *d, const max_windows *w, const int32_t depth, const int32_t height,
+                                 const int32_t width, const bool placed) {
+    const size_t channels = (size_t)d->channels, step = (size_t)(d->stride[2] * d->in_pitch[3]);
+    const size_t last = (size_t)((depth - 1) * d->in_pitch[1] + (height - 1) * d->in_pitch[2] + (width - 1) * d->in_pitch[3]);
+    for (size_t i = 0; i < w->count; i++)
+        for (size_t c = 0; c < channels; c += VW) {
+            const size_t in = i * step + c, out = i * (size_t)d->out_pitch[3] + c;
+            const bool whole = in + last + VW <= w->readable && out + VW <= w->writable;
+            const size_t n = whole ? VW : fv_min_size(channels - c, VW);
+            vf best = load_channels(w->x + in, n);
+            vi at = vi_set(0);
+            int32_t tap = 1;
+            for (int32_t z = 0; z < depth; z++)
+                for (int32_t v = 0; v < height; v++)
+                    for (int32_t u = z + v == 0; u < width; u++, tap++) {
+                        const float *value = w->x + in + z * d->in_pitch[1] + v * d->in_pitch[2] + u * d->in_pitch[3];
+                        max_step(load_channels(value, n), tap, &best, &at);
+                    }
+            max_store(w->y + out, placed ? w->index + i * channels + c : NULL, best, at, n);
+        }
+}
+
+static void max_inside_any(const fv_pool_desc *d, const max_windows *w) {
+    const bool flat_2x2 = d->window[0] == 1 && d->window[1] == 2 && d->window[2] == 2;
+    if (flat_2x2 && w->index)
+        max_inside(d, w, 1, 2, 2, true);
+    else if (flat_2x2)
+        max_inside(d, w, 1, 2, 2, false);
+    else
+        max_inside(d, w, d->window[0], d->window[1], d->window[2], w->index != NULL);
+}
+
+/* Elements of a tensor without gaps; 0 where there are gaps. */
+static size_t dense_size(const ptrdiff_t pitch[4], const int32_t size[3], int32_t images, int32_t channels) {
+    ptrdiff_t dense = channels;
+    for (int a = 3; a >= 1; a--) {
+        if (pitch[a] != dense) return 0;
+        dense *= size[a - 1];
+    }
+    return pitch[0] == dense ? (size_t)(images * dense) : 0;
+}
+
+static void max_apart(const fv_pool_desc *d, const float *x, float *y, int32_t *index, fv_range pixels) {
     const size_t channels = (size_t)d->channels;
+    const size_t readable = dense_size(d->in_pitch, d->in, d->images, d->channels);
+    const size_t writable = dense_size(d->out_pitch, d->out, d->images, d->channels) ? pixels.end * channels : 0;
+    for (size_t p = pixels.begin; p < pixels.end;) {
+        const fv_pool_pixel o = fv_pool_out_pixel(d, p);
+        const fv_pool_pixel i = {o.image, {o.at[0] * d->stride[0], o.at[1] * d->stride[1], o.at[2] * d->stride[2]}};
+        const ptrdiff_t in = fv_pool_offset(d->in_pitch, &i), out = fv_pool_offset(d->out_pitch, &o);
+        const size_t count = fv_min_size((size_t)(d->out[2] - o.at[2]), pixels.end - p);
+        max_inside_any(d, &(max_windows){x + in, y + out, index ? index + p * channels : NULL, count,
+                                         readable ? readable - (size_t)in : 0, writable ? writable - (size_t)out : 0});
+        p += count;
+    }
+}
+
+static void pool_max(const fv_pool_desc *d, const float *x, float *y, int32_t *index, fv_range pixels) {
+    if (apart(d)) {
+        max_apart(d, x, y, index, pixels);
+        return;
+    }
     fv_pool_pixel o = fv_pool_out_pixel(d, pixels.begin);
     for (size_t p = pixels.begin; p < pixels.end; p++) {
-        float *out = y + fv_pool_offset(d->out_pitch, &o);
-        int32_t *places = index ? index + p * channels : NULL;
-        if (simple) {
-            const fv_pool_pixel i = {o.image, {o.at[0] * d->stride[0], o.at[1] * d->stride[1], o.at[2] * d->stride[2]}};
-            max_inside(d, x + fv_pool_offset(d->in_pitch, &i), out, places);
-        } else {
-            max_walk(d, x, &o, out, places);
-        }
+        max_walk(d, x, &o, y + fv_pool_offset(d->out_pitch, &o), index ? index + p * (size_t)d->channels : NULL);
         if (++o.at[2] == d->out[2]) o = fv_pool_out_pixel(d, p + 1);
     }
 }

@@ -54,10 +54,9 @@ static inline vf v_or(vf a, vf b) { return _mm256_or_ps(a, b); }
 static inline vm v_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 static inline vm v_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 static inline vm v_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
-static inline vm v_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
+/* a > b, or a is NaN and b is not. */
+static inline vm v_beats(vf a, vf b) { return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NLE_UQ), _mm256_cmp_ps(b, b, _CMP_ORD_Q)); }
 static inline vm v_both(vm a, vm b) { return _mm256_and_ps(a, b); }
-static inline vm v_either(vm a, vm b) { return _mm256_or_ps(a, b); }
-static inline vm v_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
 static inline vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 /* Lane i as bit i. */
 static inline unsigned v_lanes(vm m) { return (unsigned)_mm256_movemask_ps(m); }
@@ -67,7 +66,21 @@ static inline vi vi_set(int32_t x) { return _mm256_set1_epi32(x); }
 static inline vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
 static inline vi vi_load_part(const int32_t *p, size_t n) { return _mm256_maskload_epi32(p, v_first(n)); }
 static inline void vi_store(int32_t *p, vi a) { _mm256_storeu_si256((__m256i *)(void *)p, a); }
-static inline void vi_store_part(int32_t *p, vi a, size_t n) { _mm256_maskstore_epi32(p, v_first(n), a); }
+static inline void vi_store_part(int32_t *p, vi a, size_t n) {
+    __m128i rest = _mm256_castsi256_si128(a);
+    if (n == VW) vi_store(p, a);
+    if (n & 4) {
+        _mm_storeu_si128((__m128i *)(void *)p, rest);
+        rest = _mm256_extracti128_si256(a, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_epi64((__m128i *)(void *)p, rest);
+        rest = _mm_unpackhi_epi64(rest, rest);
+        p += 2;
+    }
+    if (n & 1) *p = _mm_cvtsi128_si32(rest);
+}
 static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
 static inline vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
