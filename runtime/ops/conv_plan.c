@@ -130,8 +130,7 @@ static const char *algorithm_name(const fv_conv_kernels *k, bool in_run) {
     static const struct {
         int32_t mr, nr;
         const char *names[2];
-    } known[] = {{6, 16, {"indirect 6x16", "indirect 6x16 + pack"}}, {8, 12, {"indirect 8x12", "indirect 8x12 + pack"}},
-                 {8, 8, {"indirect 8x8", "indirect 8x8 + pack"}},    {6, 8, {"indirect 6x8", "indirect 6x8 + pack"}}};
+    } known[] = {{6, 16, {"indirect 6x16", "indirect 6x16 + pack"}}, {12, 8, {"indirect 12x8", "indirect 12x8 + pack"}}};
     for (size_t i = 0; i < FV_ARRAY_SIZE(known); i++)
         if (known[i].mr == k->mr && known[i].nr == k->nr) return known[i].names[in_run];
     return in_run ? "indirect + pack" : "indirect";
