@@ -7,7 +7,7 @@
 
 /* Accumulators are named one by one, and rows is a constant after inlining: gcc 12 spills arrays of them. */
 #define ROWS_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
-#define ROWS_12(M) ROWS_6(M) M(6) M(7) M(8) M(9) M(10) M(11)
+#define ROWS_10(M) ROWS_6(M) M(6) M(7) M(8) M(9)
 
 /* The first n of 8 lanes; n >= 8: all. */
 ALWAYS_INLINE __m256i lane_mask(size_t n) {
@@ -86,12 +86,12 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
 #undef STORE_TILE
 }
 
-/* rows pixels x 8 channels: 12 accumulators, 1 weight, 1 broadcast. */
+/* rows pixels x 8 channels: 10 accumulators, 1 weight, 1 broadcast. */
 ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
 #define DECLARE(r)                                                                                                     \
     const fv_real *const x##r = a->x + a->pixel[r < rows ? r : 0];                                                     \
     __m256 sum##r = _mm256_setzero_ps();
-    ROWS_12(DECLARE)
+    ROWS_10(DECLARE)
 #undef DECLARE
     for (const fv_conv_run *run = a->run, *last = run + a->runs; run < last; run++) {
         const fv_real *panel = a->panel + run->k * 8;
@@ -100,7 +100,7 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
             const __m256 weight = _mm256_load_ps(panel);
 #define MULTIPLY(r)                                                                                                    \
     if (r < rows) sum##r = _mm256_fmadd_ps(_mm256_broadcast_ss(x##r + i), weight, sum##r);
-            ROWS_12(MULTIPLY)
+            ROWS_10(MULTIPLY)
 #undef MULTIPLY
         }
     }
@@ -108,13 +108,13 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
     if (a->bias) {
         const __m256 bias = _mm256_maskload_ps(a->bias, mask);
 #define ADD_BIAS(r) sum##r = _mm256_add_ps(sum##r, bias);
-        ROWS_12(ADD_BIAS)
+        ROWS_10(ADD_BIAS)
 #undef ADD_BIAS
     }
     if (a->residual) {
 #define ADD_RESIDUAL(r)                                                                                                \
     if (r < rows) sum##r = _mm256_add_ps(sum##r, _mm256_maskload_ps(a->residual + a->residual_pixel[r], mask));
-        ROWS_12(ADD_RESIDUAL)
+        ROWS_10(ADD_RESIDUAL)
 #undef ADD_RESIDUAL
     }
 #define STORE(r, y)                                                                                                    \
@@ -122,10 +122,10 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
 #define STORE_WHOLE(r) STORE(r, a->y + a->y_pixel[r])
 #define STORE_TILE(r) STORE(r, tile[r])
     if (a->columns == 8) {
-        ROWS_12(STORE_WHOLE)
+        ROWS_10(STORE_WHOLE)
     } else {
-        fv_real tile[12][8];
-        ROWS_12(STORE_TILE)
+        fv_real tile[10][8];
+        ROWS_10(STORE_TILE)
         store_rows(tile[0], 8, rows, a->columns, a->y, a->y_pixel);
     }
 #undef STORE
@@ -257,7 +257,7 @@ ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
     fv_real *const dw##r = a->dw + (ptrdiff_t)r * a->dw_pitch;                                                         \
     __m256 sum##r = _mm256_setzero_ps();                                                                               \
     if (r < rows && a->accumulate) sum##r = _mm256_maskload_ps(dw##r, mask);
-    ROWS_12(DECLARE)
+    ROWS_10(DECLARE)
 #undef DECLARE
     const fv_real *dy = a->dy;
     for (const ptrdiff_t *pixel = a->pixel, *end = pixel + a->pixels; pixel < end; pixel++, dy += 8) {
@@ -265,33 +265,29 @@ ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
         const __m256 dy_p = _mm256_load_ps(dy);
 #define MULTIPLY(r)                                                                                                    \
     if (r < rows) sum##r = _mm256_fmadd_ps(_mm256_broadcast_ss(x##r + i), dy_p, sum##r);
-        ROWS_12(MULTIPLY)
+        ROWS_10(MULTIPLY)
 #undef MULTIPLY
     }
 #define STORE(r)                                                                                                       \
     if (r < rows) store_first(dw##r, mask, a->columns == 8, sum##r);
-    ROWS_12(STORE)
+    ROWS_10(STORE)
 #undef STORE
 }
 
 #define TILES(columns, r)                                                                                              \
     static void conv_forward_f32_##r##x##columns##_avx2(const fv_conv_forward_args *a) { forward_##columns(a, r); }    \
     static void conv_grad_f32_##r##x##columns##_avx2(const fv_conv_grad_args *a) { grad_##columns(a, r); }
-TILES(16, 1)
-TILES(16, 2)
-TILES(16, 3) TILES(16, 4) TILES(16, 5) TILES(16, 6) TILES(8, 1) TILES(8, 2) TILES(8, 3) TILES(8, 4) TILES(8, 5)
-    TILES(8, 6) TILES(8, 7) TILES(8, 8) TILES(8, 9) TILES(8, 10) TILES(8, 11) TILES(8, 12)
+#define TO_6(M, columns) M(columns, 1) M(columns, 2) M(columns, 3) M(columns, 4) M(columns, 5) M(columns, 6)
+#define TO_10(M, columns) TO_6(M, columns) M(columns, 7) M(columns, 8) M(columns, 9) M(columns, 10)
+TO_6(TILES, 16)
+TO_10(TILES, 8)
 #undef TILES
 
 #define FORWARD(columns, r) [r - 1] = conv_forward_f32_##r##x##columns##_avx2,
 #define GRAD(columns, r) [r - 1] = conv_grad_f32_##r##x##columns##_avx2,
-#define TO_6(M, columns) M(columns, 1) M(columns, 2) M(columns, 3) M(columns, 4) M(columns, 5) M(columns, 6)
-#define TO_12(M, columns)                                                                                              \
-    TO_6(M, columns) M(columns, 7) M(columns, 8) M(columns, 9) M(columns, 10) M(columns, 11) M(columns, 12)
-
-        static const fv_conv_isa isa = {
-            .wide = {.rows = 6, .columns = 16, .forward = {TO_6(FORWARD, 16)}, .grad = {TO_6(GRAD, 16)}},
-            .narrow = {.rows = 10, .columns = 8, .forward = {TO_12(FORWARD, 8)}, .grad = {TO_12(GRAD, 8)}},
+static const fv_conv_isa isa = {
+    .wide = {.rows = 6, .columns = 16, .forward = {TO_6(FORWARD, 16)}, .grad = {TO_6(GRAD, 16)}},
+    .narrow = {.rows = 10, .columns = 8, .forward = {TO_10(FORWARD, 8)}, .grad = {TO_10(GRAD, 8)}},
 };
 
 static size_t conv_packed_size_avx2(const fv_conv_desc *d) { return fv_conv_drive_packed_size(&isa, d); }

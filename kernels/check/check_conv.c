@@ -133,12 +133,13 @@ static bool is_padded(const fv_conv_desc *d) {
 
 static void draw_geometry(fv_case *c, geometry *g) {
     fv_check_random *r = &c->random;
-    const size_t budget = check_chance(r, 0.01) ? 4000000 : check_chance(r, 0.1) ? 100000 : 15000;
+    const bool thin = check_chance(r, 0.1); /* many pixels of few channels: several blocks of a gradient */
+    const size_t budget = check_chance(r, 0.01) ? 4000000 : thin || check_chance(r, 0.1) ? 100000 : 15000;
     const int mark = c->memory->used;
     const int kind = (int)(check_chance(r, 0.5) ? FORWARD : check_below(r, KINDS));
     const int rank = kind == ROWS ? 0 : check_chance(r, 0.7) ? 2 : check_chance(r, 0.5) ? 1 : 3;
-    int32_t most = budget > 100000 ? LARGEST : 18, output[3];
-    size_t channels = budget > 100000 ? 300 : 80;
+    int32_t most = thin || budget > 100000 ? LARGEST : 18, output[3];
+    size_t channels = thin ? 6 : budget > 100000 ? 300 : 80;
     do {
         axis a[3];
         c->memory->used = mark;
