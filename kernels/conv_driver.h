@@ -3,7 +3,7 @@
  *
  *   static const fv_conv_isa isa = { .wide = {rows, columns, forward tiles, gradient tiles}, .narrow = {...} };
  *
- * and fills its table with functions that pass &isa to fv_conv_drive_*. isa being a compile-time constant, the
+ * and includes conv_table.h, whose functions pass &isa to fv_conv_drive_*. isa being a compile-time constant, the
  * compiler sees through it.
  *
  * Weights are packed in panels of wide.columns output channels, [t*C + c][columns], zeros past K. The last panel of a
@@ -23,9 +23,9 @@
 /* Bounds on a block: its input stays in L2 beside the panel; a gradient block's dy panel (64 bytes a pixel) and the
  * lines of one row tile stay in L1. They set speed alone: no bit depends on them. */
 enum { FV_CONV_BOX_ELEMENTS = 48 << 10, FV_CONV_FORWARD_PIXELS = 1024, FV_CONV_GRAD_ELEMENTS = 7 << 10 };
-/* A pixel pitch that is a multiple of this many elements maps the pixels of a gradient tile to few sets of L1. */
 /* Fewest images of a block that goes by position (a tile has so many pixels), and largest image, in elements. */
 enum { FV_CONV_POSITION_IMAGES = 6, FV_CONV_POSITION_ELEMENTS = 32 << 10 };
+/* A pixel pitch that is a multiple of this many elements maps the pixels of a gradient tile to few sets of L1. */
 enum { FV_CONV_ALIASING_PITCH = 64, FV_CONV_SKEW = 16, FV_CONV_MAX_TILE_ROWS = 16 };
 
 /* Consecutive values of the sum, contiguous in memory for every pixel: k = t*C + c from `k` on, at x offset `x`. */

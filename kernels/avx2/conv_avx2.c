@@ -133,6 +133,49 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
 #undef STORE_TILE
 }
 
+/* One pixel x 16 channels of each of so many panels: 8 accumulators, 1 broadcast, weights from memory. */
+ALWAYS_INLINE void forward_row(const fv_conv_forward_args *a, const size_t panels) {
+#define PANELS_4(M) M(0) M(1) M(2) M(3)
+    const fv_real *const x = a->x + a->pixel[0];
+    const ptrdiff_t pitch = a->panel_pitch;
+#define DECLARE(p) __m256 low##p = _mm256_setzero_ps(), high##p = low##p;
+    PANELS_4(DECLARE)
+#undef DECLARE
+    for (const fv_conv_run *run = a->run, *last = run + a->runs; run < last; run++) {
+        const fv_real *panel = a->panel + run->k * 16;
+        const ptrdiff_t end = run->x + (ptrdiff_t)run->length;
+        for (ptrdiff_t i = run->x; i < end; i++, panel += 16) {
+            const __m256 value = _mm256_broadcast_ss(x + i);
+#define MULTIPLY(p)                                                                                                    \
+    if (p < panels) {                                                                                                  \
+        low##p = _mm256_fmadd_ps(value, _mm256_load_ps(panel + p * pitch), low##p);                                    \
+        high##p = _mm256_fmadd_ps(value, _mm256_load_ps(panel + p * pitch + 8), high##p);                              \
+    }
+            PANELS_4(MULTIPLY)
+#undef MULTIPLY
+        }
+    }
+    const fv_real *const bias = a->bias, *const residual = a->residual ? a->residual + a->residual_pixel[0] : NULL;
+    fv_real *const y = a->y + a->y_pixel[0];
+#define FINISH(sum, k)                                                                                                 \
+    if (bias) sum = _mm256_add_ps(sum, _mm256_loadu_ps(bias + k));                                                     \
+    if (residual) sum = _mm256_add_ps(sum, _mm256_loadu_ps(residual + k));                                             \
+    _mm256_storeu_ps(y + k, activate(a, sum));
+#define FINISH_PANEL(p)                                                                                                \
+    if (p < panels) {                                                                                                  \
+        FINISH(low##p, 16 * p)                                                                                         \
+        FINISH(high##p, 16 * p + 8)                                                                                    \
+    }
+    PANELS_4(FINISH_PANEL)
+#undef FINISH
+#undef FINISH_PANEL
+#undef PANELS_4
+}
+
+static void conv_forward_f32_1x32_avx2(const fv_conv_forward_args *a) { forward_row(a, 2); }
+static void conv_forward_f32_1x48_avx2(const fv_conv_forward_args *a) { forward_row(a, 3); }
+static void conv_forward_f32_1x64_avx2(const fv_conv_forward_args *a) { forward_row(a, 4); }
+
 /* Two quads of pixels, i values on. */
 ALWAYS_INLINE __m256 load_quads(const fv_real *first, const fv_real *second, ptrdiff_t i) {
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(first + i)), _mm_loadu_ps(second + i), 1);
@@ -288,19 +331,14 @@ TO_10(TILES, 8)
 static const fv_conv_isa isa = {
     .wide = {.rows = 6, .columns = 16, .forward = {TO_6(FORWARD, 16)}, .grad = {TO_6(GRAD, 16)}},
     .narrow = {.rows = 10, .columns = 8, .forward = {TO_10(FORWARD, 8)}, .grad = {TO_10(GRAD, 8)}},
+    .row = {NULL, conv_forward_f32_1x32_avx2, conv_forward_f32_1x48_avx2, conv_forward_f32_1x64_avx2},
 };
 
-static size_t conv_packed_size_avx2(const fv_conv_desc *d) { return fv_conv_drive_packed_size(&isa, d); }
-
-static void conv_pack_avx2(const fv_conv_desc *d, const fv_conv_weights *w, fv_real *packed, fv_range panels) {
-    fv_conv_drive_pack(&isa, d, w, packed, panels);
-}
+#include "kernels/conv_table.h"
 
 static size_t conv_forward_scratch_avx2(const fv_conv_desc *d) {
     return fv_max_size(fv_conv_drive_forward_scratch(d), fv_conv_few_scratch(d));
 }
-
-static size_t conv_weight_grad_scratch_avx2(const fv_conv_desc *d) { return fv_conv_drive_grad_scratch(&isa, d); }
 
 static void conv_forward_avx2(const fv_conv_desc *d, const fv_real *x, const fv_real *packed, const fv_real *bias,
                               const fv_real *residual, fv_real *y, fv_range pixels, fv_range panels, void *scratch) {
@@ -308,21 +346,8 @@ static void conv_forward_avx2(const fv_conv_desc *d, const fv_real *x, const fv_
     fv_conv_drive_forward(&isa, d, x, packed, bias, residual, y, pixels, panels, scratch);
 }
 
-static void conv_weight_grad_avx2(const fv_conv_desc *d, const fv_real *x, const fv_real *dy, fv_real *dw,
-                                  ptrdiff_t dw_pitch, fv_range pixels, fv_range rows, void *scratch) {
-    fv_conv_drive_weight_grad(&isa, d, x, dy, dw, dw_pitch, pixels, rows, scratch);
-}
-
 void fv_conv_init_avx2(fv_conv_kernels *k) {
-    *k = (fv_conv_kernels){
-        .mr = (int32_t)isa.wide.rows,
-        .nr = (int32_t)isa.wide.columns,
-        .grad_rows = (int32_t)isa.wide.rows,
-        .packed_size = conv_packed_size_avx2,
-        .pack = conv_pack_avx2,
-        .forward_scratch = conv_forward_scratch_avx2,
-        .weight_grad_scratch = conv_weight_grad_scratch_avx2,
-        .forward = conv_forward_avx2,
-        .weight_grad = conv_weight_grad_avx2,
-    };
+    init_conv(k);
+    k->forward_scratch = conv_forward_scratch_avx2;
+    k->forward = conv_forward_avx2;
 }

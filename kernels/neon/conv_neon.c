@@ -272,36 +272,6 @@ static const fv_conv_isa isa = {
     .narrow = {.rows = 12, .columns = 4, .forward = {HEIGHTS(FORWARD_4)}, .grad = {HEIGHTS(GRAD_4)}},
 };
 
-static size_t conv_packed_size_neon(const fv_conv_desc *d) { return fv_conv_drive_packed_size(&isa, d); }
+#include "kernels/conv_table.h"
 
-static void conv_pack_neon(const fv_conv_desc *d, const fv_conv_weights *w, fv_real *packed, fv_range panels) {
-    fv_conv_drive_pack(&isa, d, w, packed, panels);
-}
-
-static size_t conv_forward_scratch_neon(const fv_conv_desc *d) { return fv_conv_drive_forward_scratch(d); }
-
-static size_t conv_weight_grad_scratch_neon(const fv_conv_desc *d) { return fv_conv_drive_grad_scratch(&isa, d); }
-
-static void conv_forward_neon(const fv_conv_desc *d, const fv_real *x, const fv_real *packed, const fv_real *bias,
-                              const fv_real *residual, fv_real *y, fv_range pixels, fv_range panels, void *scratch) {
-    fv_conv_drive_forward(&isa, d, x, packed, bias, residual, y, pixels, panels, scratch);
-}
-
-static void conv_weight_grad_neon(const fv_conv_desc *d, const fv_real *x, const fv_real *dy, fv_real *dw,
-                                  ptrdiff_t dw_pitch, fv_range pixels, fv_range rows, void *scratch) {
-    fv_conv_drive_weight_grad(&isa, d, x, dy, dw, dw_pitch, pixels, rows, scratch);
-}
-
-void fv_conv_init_neon(fv_conv_kernels *k) {
-    *k = (fv_conv_kernels){
-        .mr = (int32_t)isa.wide.rows,
-        .nr = (int32_t)isa.wide.columns,
-        .grad_rows = (int32_t)isa.wide.rows,
-        .packed_size = conv_packed_size_neon,
-        .pack = conv_pack_neon,
-        .forward_scratch = conv_forward_scratch_neon,
-        .weight_grad_scratch = conv_weight_grad_scratch_neon,
-        .forward = conv_forward_neon,
-        .weight_grad = conv_weight_grad_neon,
-    };
-}
+void fv_conv_init_neon(fv_conv_kernels *k) { init_conv(k); }

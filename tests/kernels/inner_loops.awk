@@ -1,4 +1,4 @@
-# From a disassembly (objdump or llvm-objdump, -d --no-show-raw-insn): the innermost loops with multiply-adds of the conv_* tiles. A line
+# From a disassembly (objdump or llvm-objdump, -d --no-show-raw-insn): the innermost loops with multiply-adds of the tiles. A line
 #   loop FUNCTION MULTIPLY-ADDS STACK-ACCESSES
 # and then the loop's instructions, a tab before each, branch targets as "."
 function flush_function(    i, j, inner, from, fmas, stack) {
