@@ -406,6 +406,7 @@ fv_check_result fv_check_self_test(const fv_check_options *options, fv_check_rep
         const fv_check_slot named = {.name = faults[i].slot};
         if (!fv_check_slot_matches(&named, options->op)) continue;
         r.slots++;
+        if (options->progress) options->progress(options->user, (double)i / (double)FV_ARRAY_SIZE(faults));
         r.mismatches += !is_caught(options, &faults[i], &scalar, memory, &r.cases);
     }
     fv_check_signals_end();

@@ -14,6 +14,8 @@
 #include "kernels/kernels.h"
 
 typedef void (*fv_check_print_fn)(void *user, const char *line);
+/* The share of the work done, 0..1. */
+typedef void (*fv_check_progress_fn)(void *user, double share);
 
 typedef struct fv_check_options {
     const char *op;  /* a slot ("conv.forward") or a family ("conv"); NULL: all */
@@ -25,6 +27,7 @@ typedef struct fv_check_options {
     int threads;             /* slots checked side by side; <= 1: none */
     bool quiet;              /* mismatches alone are printed */
     fv_check_print_fn print; /* NULL: nothing is printed */
+    fv_check_progress_fn progress; /* NULL: none. Like print, never called by two threads at once */
     void *user;
 } fv_check_options;
 

@@ -221,6 +221,8 @@ typedef struct fv_check_job {
     uint64_t first_case, cases;
     double seconds;
     int stop_at;
+    void (*tick)(void *user, uint64_t cases); /* so many more are done; NULL: none */
+    void *tick_user;
     uint64_t done, failures; /* results */
     double worst_ratio;
     uint64_t worst_ulp;

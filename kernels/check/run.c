@@ -137,6 +137,7 @@ void fv_check_do_job(const fv_check_options *o, fv_check_job *job, fv_check_memo
         c.eps = c.values == FV_VALUES_INTEGER ? 0 : FLT_EPSILON;
         run_case(&c, job->slot);
         job->done++;
+        if (job->tick && i % 64 == 63) job->tick(job->tick_user, 64);
         job->worst_ratio = fmax(job->worst_ratio, c.worst_ratio);
         if (c.worst_ulp > job->worst_ulp) job->worst_ulp = c.worst_ulp;
         if (!c.failed) continue;
@@ -174,6 +175,7 @@ typedef struct walk {
     atomic_size_t next;
     atomic_bool no_memory;
     double begin;
+    uint64_t ticked; /* cases, under the lock */
     pthread_mutex_t lock;
 } walk;
 
@@ -181,6 +183,17 @@ static void locked_print(void *user, const char *line) {
     walk *w = user;
     pthread_mutex_lock(&w->lock);
     if (w->o->print) w->o->print(w->o->user, line);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void locked_tick(void *user, uint64_t cases) {
+    walk *w = user;
+    const fv_check_options *o = w->o;
+    pthread_mutex_lock(&w->lock);
+    w->ticked += cases;
+    const double all = (double)w->count * (double)w->jobs[0].cases;
+    const double share = o->seconds > 0 ? (seconds_now() - w->begin) / o->seconds : (double)w->ticked / all;
+    o->progress(o->user, fmin(share, 1));
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -201,7 +214,9 @@ static bool walk_init(walk *w, const fv_check_options *o) {
                                                  .reference = &w->tables[0],
                                                  .first_case = o->only_case < 0 ? 0 : (uint64_t)o->only_case,
                                                  .cases = o->only_case < 0 ? o->cases : 1,
-                                                 .stop_at = 3};
+                                                 .stop_at = 3,
+                                                 .tick = o->progress ? locked_tick : NULL,
+                                                 .tick_user = w};
         }
     }
     return true;
