@@ -29,6 +29,13 @@ static void run_copy(void *arg, size_t piece, void *scratch) {
     memcpy((fv_real *)s->out->data + r.begin, (const fv_real *)s->in->data + r.begin, (r.end - r.begin) * sizeof(fv_real));
 }
 
+static fv_status plan_copy(fv_plan_op *p, layout *s, size_t count) {
+    s->images = s->rows = 1;
+    s->columns = count;
+    p->algorithm = "copy";
+    return fv_plan_phase(p, false, run_copy, s, fv_run_pieces(count));
+}
+
 /* channels_last: how the input lies. */
 static fv_status plan(fv_plan_op *p, const fv_shape *maps, bool channels_last) {
     const size_t pixels = (size_t)(maps->dim[2] * maps->dim[3]), channels = (size_t)maps->dim[1];
@@ -38,10 +45,7 @@ static fv_status plan(fv_plan_op *p, const fv_shape *maps, bool channels_last) {
                   .images = (size_t)maps->dim[0], .rows = channels_last ? pixels : channels,
                   .columns = channels_last ? channels : pixels};
     const bool same = p->values[p->node->in[0]].layout == p->values[p->node->out[0]].layout && p->node->op == &fv_op_layout;
-    if (pixels == 1 || channels == 1 || same) {
-        p->algorithm = "copy";
-        return fv_plan_phase(p, false, run_copy, s, fv_run_pieces(s->images * pixels * channels));
-    }
+    if (maps->rank != 4 || pixels == 1 || channels == 1 || same) return plan_copy(p, s, fv_shape_count(maps));
     p->algorithm = "transpose";
     s->chunk = fv_round_up(fv_rows_per_piece(s->columns), 8);
     s->chunks = fv_div_up(s->rows, s->chunk);
