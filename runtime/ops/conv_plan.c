@@ -156,7 +156,7 @@ fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_v
  * weight's (tap, channel) pairs lie at one stride. */
 static bool is_whole_map(const fv_conv_geometry *g, const fv_value_info *w) {
     for (int a = 0; a < 3; a++)
-        if (g->kernel[a] != g->in[a] || g->pad[a] != 0 || g->dilation[a] != 1) return false;
+        if (g->kernel[a] != g->in[a] || g->out[a] != 1 || g->pad[a] != 0 || g->dilation[a] != 1) return false;
     if (g->groups != 1 || g->true_convolution) return false;
     return w->layout == FV_TAPS_LAST_OUT || fv_conv_kernel_taps(g) == 1;
 }
