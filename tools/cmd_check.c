@@ -1,3 +1,4 @@
+#include "check/grad.h"
 #include "cli.h"
 #include "kernels/check/check.h"
 #include "progress.h"
@@ -18,9 +19,11 @@ static void show_share(void *user, double share) {
     progress_update(&o->bar, (int64_t)(1e6 * share), NULL);
 }
 
-typedef struct mode {
-    bool list, self_test;
-} mode;
+typedef struct request {
+    fv_check_options check;
+    int64_t cases, only, threads; /* cases 0, only -1: not given */
+    bool list, self_test, grad;
+} request;
 
 static const char *sentence(fv_check_result r) {
     switch (r) {
@@ -50,55 +53,86 @@ static void print_summary(const char *what, const char *unit, const fv_check_rep
            (unsigned long long)r->cases, (unsigned long long)r->mismatches, (unsigned long long)seed, sentence(result));
 }
 
-static int check_slots(const fv_check_options *o, output *out, bool self_test) {
+/* What each mode checks, what its parts are called, and how many cases it does of each unless told. */
+typedef struct mode {
+    const char *what, *unit;
+    uint64_t cases;
+    fv_check_result (*run)(const fv_check_options *o, fv_check_report *r);
+} mode;
+
+static const mode kernels = {"kernels", "slots", 2000, fv_check_run};
+static const mode broken = {"broken kernels", "faults", 2000, fv_check_self_test};
+static const mode gradients = {"gradients", "rows", 50, fv_grad_check};
+
+static int check(request *q, output *out) {
+    const mode *m = q->self_test ? &broken : q->grad ? &gradients : &kernels;
     fv_check_report report;
+    if (q->cases == 0) q->check.cases = m->cases;
     progress_start(&out->bar, "check", 1000000);
-    const fv_check_result result = self_test ? fv_check_self_test(o, &report) : fv_check_run(o, &report);
+    const fv_check_result result = m->run(&q->check, &report);
     progress_clear(&out->bar);
-    print_summary(self_test ? "broken kernels" : "kernels", self_test ? "faults" : "slots", &report, o->seed, result);
+    print_summary(m->what, m->unit, &report, q->check.seed, result);
     return exit_status(result);
 }
 
+/* Options that a mode would ignore are refused. */
+static int refuse(const request *q) {
+    const bool schedule = q->only >= 0 || q->check.seconds > 0 || q->threads > 1;
+    if (q->list && q->self_test) return cli_usage(&cmd_check, "--list and --self-test exclude each other");
+    if (q->self_test && q->grad)
+        return cli_usage(&cmd_check, "--self-test is about kernels: it does not go with --grad");
+    if ((q->list || q->self_test) && schedule)
+        return cli_usage(&cmd_check, "--case, --budget and --threads do not go with --list and --self-test");
+    if (q->list && q->cases) return cli_usage(&cmd_check, "--cases does not go with --list");
+    if (q->list && q->grad && q->check.isa)
+        return cli_usage(&cmd_check, "--isa does not go with --list --grad: rows are the same everywhere");
+    return -1;
+}
+
 static int run(int argc, char **argv) {
-    fv_check_options o = fv_check_defaults();
     output out = {{0}};
-    mode m = {0};
-    int64_t cases = (int64_t)o.cases, only = -1, threads = 1;
+    request q = {.check = fv_check_defaults(), .only = -1, .threads = 1};
+    fv_check_options *o = &q.check;
     const cli_option options[] = {
-        {"op", "SLOT", CLI_TEXT, &o.op, 0, 0, "one slot (conv.forward) or family (conv); default: all"},
-        {"isa", "NAME", CLI_TEXT, &o.isa, 0, 0, "one instruction set: scalar, avx2, neon; default: every one here"},
-        {"cases", "N", CLI_INT, &cases, 1, 1e12, "random cases a slot and instruction set (default 2000)"},
-        {"budget", "S", CLI_REAL, &o.seconds, 0.01, 1e6, "at most so many seconds in all, shared by the slots"},
-        {"seed", "S", CLI_SEED, &o.seed, 0, 0, "of the cases (default 1)"},
-        {"case", "I", CLI_INT, &only, 0, 1e15, "this case alone, as a mismatch names it"},
-        {"threads", "N", CLI_INT, &threads, 1, 16, "slots checked side by side (default 1)"},
-        {"quiet", NULL, CLI_FLAG, &o.quiet, 0, 0, "print mismatches and the summary alone"},
-        {"list", NULL, CLI_FLAG, &m.list, 0, 0, "list slots and instruction sets instead"},
-        {"self-test", NULL, CLI_FLAG, &m.self_test, 0, 0, "show that kernels broken on purpose are caught"},
+        {"grad", NULL, CLI_FLAG, &q.grad, 0, 0, "every operator's backward against central differences instead"},
+        {"list", NULL, CLI_FLAG, &q.list, 0, 0, "list slots and instruction sets (with --grad: rows) instead"},
+        {"self-test", NULL, CLI_FLAG, &q.self_test, 0, 0, "show that kernels broken on purpose are caught"},
+        {"op", "NAME", CLI_TEXT, &o->op, 0, 0, "one slot or row (conv.forward) or a family (conv); default: all"},
+        {"isa", "NAME", CLI_TEXT, &o->isa, 0, 0, "one instruction set: scalar, avx2, neon; default: every one here"},
+        {"cases", "N", CLI_INT, &q.cases, 1, 1e12,
+         "random cases of each slot and instruction set (default 2000), or of each row of --grad (50)"},
+        {"budget", "S", CLI_REAL, &o->seconds, 0.01, 1e6, "at most so many seconds in all, shared evenly"},
+        {"seed", "S", CLI_SEED, &o->seed, 0, 0, "of the cases (default 1)"},
+        {"case", "I", CLI_INT, &q.only, 0, 1e15, "this case alone, as a mismatch names it"},
+        {"threads", "N", CLI_INT, &q.threads, 1, 16, "slots or rows checked side by side (default 1)"},
+        {"quiet", NULL, CLI_FLAG, &o->quiet, 0, 0, "print mismatches and the summary alone"},
         CLI_END,
     };
     int positional;
-    const int status = cli_parse(&cmd_check, options, argc, argv, &positional);
-    if (status >= 0) return status;
+    int status = cli_parse(&cmd_check, options, argc, argv, &positional);
+    if (status >= 0 || (status = refuse(&q)) >= 0) return status;
     if (positional != 0) return cli_usage(&cmd_check, "takes no argument such as \"%s\"", argv[1]);
-    if (m.list + m.self_test > 1) return cli_usage(&cmd_check, "--list and --self-test exclude each other");
-    o.cases = (uint64_t)cases;
-    o.only_case = only;
-    o.threads = (int)threads;
-    o.print = print_line;
-    o.progress = show_share;
-    o.user = &out;
-    return m.list ? exit_status(fv_check_list(&o)) : check_slots(&o, &out, m.self_test);
+    o->cases = (uint64_t)q.cases;
+    o->only_case = q.only;
+    o->threads = (int)q.threads;
+    o->print = print_line;
+    o->progress = show_share;
+    o->user = &out;
+    if (!q.list) return check(&q, &out);
+    return exit_status(q.grad ? fv_grad_list(o) : fv_check_list(o));
 }
 
 const cli_command cmd_check = {
     "check", "[OPTIONS]",
     "Proves the kernels: every slot of every instruction set here against its scalar definition.\n"
     "Random and nasty shapes and values, guarded memory, split ranges against whole, small integers bit-equal, floats\n"
-    "within a derived bound. Exit status 3: a mismatch, or nothing was checked.",
+    "within a derived bound. --grad: gradients in double against central differences, and the library's against "
+    "those.\n"
+    "Exit status 3: a mismatch, or nothing was checked.",
     "  fovea check --cases 20000 --threads 2\n"
     "  fovea check --op conv --isa avx2 --budget 60\n"
     "  fovea check --op conv.forward --isa avx2 --seed 1 --case 17\n"
+    "  fovea check --grad --cases 200 --threads 2\n"
     "  fovea check --list\n"
     "  fovea check --self-test\n",
     run};

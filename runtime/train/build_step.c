@@ -40,7 +40,7 @@ static bool only_so(const fv_graph *g, fv_value weight, int64_t taps) {
     return true;
 }
 
-static fv_status relayout_weights(fv_graph *g) {
+fv_status fv_relayout_weights(fv_graph *g) {
     for (size_t i = 0; i < g->node_count; i++) {
         const int64_t taps = taps_of(g, &g->nodes[i]);
         if (taps == 0) continue;
@@ -173,7 +173,7 @@ fv_status fv_build_step(fv_trainer *t) {
         FV_RETURN_IF(g->values[g->outputs[i]].producer < 0, FV_ERR_UNSUPPORTED, "the model's output is not computed by any node");
     FV_FORWARD(fv_graph_prepare(g, true, t->settings.input_layout, FV_NHWC));
     t->input = g->inputs[0];
-    FV_FORWARD(relayout_weights(g));
+    FV_FORWARD(fv_relayout_weights(g));
     fv_status status = add_loss(t, &output, &seed);
     if (status == FV_OK) status = add_gradients(t, output, seed, &l);
     if (status == FV_OK) status = add_updates(t, &l);

@@ -1,8 +1,9 @@
-/* The kernel check as a program of its own, core only: also what runs under qemu-user for other ISAs.
- * check_main [--op SLOT|FAMILY] [--isa ISA] [--cases N] [--seconds S] [--seed S] [--case I] [--threads N] [--quiet]
- *            [--list | --self-test]
+/* The kernel check and the gradient check as a program of their own, core only: also what runs under qemu-user for
+ * other ISAs. check_main [--op SLOT|FAMILY] [--isa ISA] [--cases N] [--seconds S] [--seed S] [--case I] [--threads N]
+ * [--quiet]
+ *            [--list | --self-test | --grad]
  * Exit status: 0 all agree, 2 wrong usage, 3 a mismatch, or nothing was checked. */
-#include "kernels/check/check.h"
+#include "check/grad.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@ static void print_line(void *user, const char *line) {
     fflush(stdout);
 }
 
-typedef enum mode { RUN, LIST, SELF_TEST } mode;
+typedef enum mode { RUN, LIST, SELF_TEST, GRAD } mode;
 
 static int usage(const char *what) {
     fprintf(stderr, "check_main: what is \"%s\"? See the head of tests/kernels/check_main.c\n", what);
@@ -25,6 +26,7 @@ static int usage(const char *what) {
 static int take(fv_check_options *o, mode *m, char **argv, const char *value) {
     if (strcmp(argv[0], "--list") == 0) return *m = LIST, 1;
     if (strcmp(argv[0], "--self-test") == 0) return *m = SELF_TEST, 1;
+    if (strcmp(argv[0], "--grad") == 0) return *m = GRAD, 1;
     if (strcmp(argv[0], "--quiet") == 0) return o->quiet = true, 1;
     if (!value) return 0;
     if (strcmp(argv[0], "--op") == 0) return o->op = value, 2;
@@ -65,6 +67,8 @@ int main(int argc, char **argv) {
         result = fv_check_list(&o);
     else if (m == SELF_TEST)
         result = fv_check_self_test(&o, &report);
+    else if (m == GRAD)
+        result = fv_grad_check(&o, &report);
     else
         result = fv_check_run(&o, &report);
     printf("%llu slots, %llu cases, %llu mismatches, seed %llu: %s\n", (unsigned long long)report.slots,

@@ -1,0 +1,128 @@
+/* The gradient check catches gradients that are wrong, forgotten or of the wrong mask, and fails where it proves
+ * nothing. */
+#include "check/grad.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_line(void *user, const char *line) {
+    (void)user;
+    puts(line);
+}
+
+static fv_check_options quick(const char *op) {
+    fv_check_options o = fv_check_defaults();
+    o.cases = 4;
+    o.op = op;
+    o.quiet = true;
+    o.print = print_line;
+    return o;
+}
+
+START_TEST(every_row_agrees) {
+    const fv_check_options o = quick(NULL);
+    fv_check_report r;
+    ck_assert_int_eq(fv_grad_check(&o, &r), FV_CHECK_AGREE);
+    ck_assert_uint_eq(r.slots, fv_grad_row_count);
+    ck_assert_uint_eq(r.cases, r.slots * o.cases);
+}
+END_TEST
+
+/* Builds that are wrong on purpose, each around a good one. */
+static void scale_largest(const fv_grad_build *good, fv_grad_case *c, double factor) {
+    fv_grad_variable *v = NULL;
+    good->run(c);
+    for (size_t i = 0; i < c->variable_count; i++)
+        if (c->variables[i].gradient && (!v || c->variables[i].count > v->count)) v = &c->variables[i];
+    for (size_t e = 0; v && e < v->count; e++) v->gradient[e] *= factor;
+}
+static void double_off(fv_grad_case *c) { scale_largest(&f64_fv_grad_double, c, 1.00001); }
+static void float_off(fv_grad_case *c) { scale_largest(&fv_grad_float, c, 1.0001); }
+static void all_zero(fv_grad_case *c) {
+    f64_fv_grad_double.run(c);
+    for (size_t i = 0; i < c->variable_count; i++)
+        for (size_t e = 0; c->variables[i].gradient && e < c->variables[i].count; e++) c->variables[i].gradient[e] = 0;
+    c->loss = 0;
+}
+static fv_status other_mask(const fv_grad_request *r, fv_grad_case **out) {
+    fv_grad_request other = *r;
+    other.attempt++; /* other values and another mask */
+    return fv_grad_float.create(&other, out);
+}
+static bool has_nothing(const fv_grad_case *c, const char *op) {
+    (void)c, (void)op;
+    return false;
+}
+
+static fv_check_result checked(const char *op, const fv_grad_build *exact, const fv_grad_build *library) {
+    fv_check_options o = quick(op);
+    o.print = NULL;
+    return fv_grad_check_builds(&o, exact, library, NULL);
+}
+
+START_TEST(wrong_builds_are_caught) {
+    static const char *const rows[] = {"conv", "linear", "pool", "unary", "binary", "gain", "softmax", "loss", "graph"};
+    fv_grad_build exact = f64_fv_grad_double, library = fv_grad_float;
+    exact.run = double_off;
+    library.run = float_off;
+    for (size_t i = 0; i < FV_ARRAY_SIZE(rows); i++) {
+        ck_assert_int_eq(checked(rows[i], &f64_fv_grad_double, &fv_grad_float), FV_CHECK_AGREE);
+        ck_assert_int_eq(checked(rows[i], &exact, &fv_grad_float), FV_CHECK_MISMATCH);
+        ck_assert_int_eq(checked(rows[i], &f64_fv_grad_double, &library), FV_CHECK_MISMATCH);
+    }
+}
+END_TEST
+
+START_TEST(other_values_are_caught) {
+    fv_grad_build library = fv_grad_float;
+    library.create = other_mask;
+    ck_assert_int_eq(checked("dropout", &f64_fv_grad_double, &library), FV_CHECK_MISMATCH);
+    ck_assert_int_eq(checked("conv", &f64_fv_grad_double, &library), FV_CHECK_MISMATCH);
+}
+END_TEST
+
+START_TEST(zero_on_both_sides_fails) {
+    fv_grad_build exact = f64_fv_grad_double;
+    exact.run = all_zero;
+    ck_assert_int_eq(checked("linear", &exact, &fv_grad_float), FV_CHECK_MISMATCH);
+}
+END_TEST
+
+START_TEST(an_operator_left_out_fails) {
+    fv_grad_build exact = f64_fv_grad_double;
+    exact.has = has_nothing;
+    ck_assert_int_eq(checked(NULL, &exact, &fv_grad_float), FV_CHECK_NOTHING);
+}
+END_TEST
+
+START_TEST(checking_nothing_fails) {
+    fv_check_options o = quick("no-such-row");
+    ck_assert_int_eq(fv_grad_check(&o, NULL), FV_CHECK_NOTHING);
+    ck_assert_int_eq(fv_grad_list(&o), FV_CHECK_NOTHING);
+    o = quick("linear");
+    o.isa = "no-such-isa";
+    ck_assert_int_eq(fv_grad_check(&o, NULL), FV_CHECK_NOTHING);
+    o = quick("linear");
+    o.cases = 0;
+    ck_assert_int_eq(fv_grad_check(&o, NULL), FV_CHECK_NOTHING);
+}
+END_TEST
+
+int main(void) {
+    Suite *s = suite_create("grad");
+    TCase *t = tcase_create("grad");
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, every_row_agrees);
+    tcase_add_test(t, wrong_builds_are_caught);
+    tcase_add_test(t, other_values_are_caught);
+    tcase_add_test(t, zero_on_both_sides_fails);
+    tcase_add_test(t, an_operator_left_out_fails);
+    tcase_add_test(t, checking_nothing_fails);
+    suite_add_tcase(s, t);
+    SRunner *runner = srunner_create(s);
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
