@@ -9,9 +9,14 @@ fv_status fv_fail(fv_status status, const char *format, ...) __attribute__((form
 /* Puts "prefix: " before the current sentence and returns `status`: context added on the way up. */
 fv_status fv_fail_within(fv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Returns `status` itself, so that the compiler sees that a failure is never FV_OK. */
 #define FV_RETURN_IF(condition, status, ...)                                                                           \
     do {                                                                                                               \
-        if (condition) return fv_fail((status), __VA_ARGS__);                                                          \
+        if (condition) {                                                                                               \
+            const fv_status fv_failed = (status);                                                                      \
+            (void)fv_fail(fv_failed, __VA_ARGS__);                                                                     \
+            return fv_failed;                                                                                          \
+        }                                                                                                              \
     } while (0)
 
 /* Returns the status of a failed call; its sentence stands. */
