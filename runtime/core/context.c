@@ -14,6 +14,11 @@ void fv_context_settings_default(fv_context_settings *s) {
 #endif
 }
 
+const char *fv_backend_name(fv_backend backend) {
+    static const char *const names[] = {"openmp", "pthreads", "serial"};
+    return names[backend];
+}
+
 static fv_status check_backend(fv_backend backend) {
     FV_RETURN_IF(backend != FV_BACKEND_OPENMP && backend != FV_BACKEND_PTHREADS && backend != FV_BACKEND_SERIAL,
                  FV_ERR_ARGUMENT, "unknown thread backend %d", (int)backend);
@@ -62,6 +67,8 @@ fv_status fv_context_create(const fv_context_settings *s, fv_context **out) {
     FV_FORWARD(fv_alloc(&wanted, sizeof *c, "a context", (void **)&c));
     memcpy(c, &wanted, sizeof *c);
     atomic_init(&c->references, 1);
+    fv_log(c, FV_LOG_DEBUG, "fovea %s: %s kernels, %s, %d threads", FV_VERSION, c->settings.isa, fv_backend_name(c->settings.backend),
+           c->settings.threads);
     *out = c;
     return FV_OK;
 }

@@ -17,6 +17,7 @@ struct fv_context {
     atomic_int references;
 };
 
+const char *fv_backend_name(fv_backend backend); /* of a checked one */
 fv_context *fv_context_retain(const fv_context *c); /* released by fv_context_free; const is cast away for the count */
 
 /* Memory through the context's hooks, 64-byte aligned. NULL data is never returned for FV_OK; bytes 0 gives a unique pointer.

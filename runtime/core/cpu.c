@@ -102,9 +102,8 @@ static size_t cache_bytes(int index) {
 }
 
 fv_status fv_context_info(const fv_context *c, fv_cpu_info *out) {
-    static const char *const backends[] = {"openmp", "pthreads", "serial"};
     FV_RETURN_IF(!c || !out, FV_ERR_ARGUMENT, "fv_context_info needs a context and a place for the answer");
-    *out = (fv_cpu_info){.isa = c->settings.isa, .backend = backends[c->settings.backend], .threads = c->settings.threads,
+    *out = (fv_cpu_info){.isa = c->settings.isa, .backend = fv_backend_name(c->settings.backend), .threads = c->settings.threads,
                          .cpus = c->cpus, .quota = c->quota};
     cpu_name(out->name, sizeof out->name);
     size_t used = 0;
