@@ -1,0 +1,199 @@
+/* core/file.h: files written beside and renamed, files mapped. */
+#define _GNU_SOURCE
+#include "unit.h"
+
+#include "core/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[64], target[128];
+static fv_context *context;
+
+static void enter(void) {
+    snprintf(folder, sizeof folder, "/tmp/fovea-file-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(target, sizeof target, "%s/model", folder);
+    context = context_of(FV_BACKEND_SERIAL, 1);
+}
+
+static void leave(void) {
+    char command[128];
+    fv_context_free(context);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static int files_there(void) {
+    int n = 0;
+    DIR *d = opendir(folder);
+    ck_assert_ptr_nonnull(d);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.' || strlen(e->d_name) > 2;
+    closedir(d);
+    return n;
+}
+
+static void put(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void holds(const char *path, const char *text) {
+    char found[256] = "";
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    const size_t n = fread(found, 1, sizeof found - 1, f);
+    found[n] = '\0';
+    fclose(f);
+    ck_assert_str_eq(found, text);
+}
+
+START_TEST(a_target_is_replaced_whole) {
+    fv_writer *w = NULL;
+    enter();
+    put(target, "old");
+    ck_assert_int_eq(chmod(target, 0640), 0);
+    ok(fv_writer_open(context, target, &w));
+    ok(fv_writer_write(w, "new ", 4));
+    ok(fv_writer_write(w, NULL, 0));
+    ok(fv_writer_write(w, "text", 4));
+    holds(target, "old"); /* until it is committed */
+    ck_assert_int_eq(files_there(), 2);
+    ok(fv_writer_commit(w));
+    holds(target, "new text");
+    ck_assert_int_eq(files_there(), 1);
+    struct stat info;
+    ck_assert_int_eq(stat(target, &info), 0);
+    ck_assert_uint_eq(info.st_mode & 07777, 0640); /* the mode it had */
+    leave();
+}
+END_TEST
+
+START_TEST(abandoned_files_leave_nothing) {
+    fv_writer *w = NULL;
+    enter();
+    put(target, "old");
+    ok(fv_writer_open(context, target, &w));
+    ok(fv_writer_write(w, "half", 4));
+    fv_writer_abandon(w);
+    fv_writer_abandon(NULL);
+    holds(target, "old");
+    ck_assert_int_eq(files_there(), 1);
+    leave();
+}
+END_TEST
+
+START_TEST(fresh_files_obey_the_umask) {
+    fv_writer *w = NULL;
+    struct stat info;
+    enter();
+    umask(027);
+    ok(fv_writer_open(context, target, &w));
+    ok(fv_writer_commit(w));
+    ck_assert_int_eq(stat(target, &info), 0);
+    ck_assert_uint_eq(info.st_mode & 07777, 0640);
+    leave();
+}
+END_TEST
+
+START_TEST(links_are_followed) {
+    char link[160];
+    struct stat info;
+    fv_writer *w = NULL;
+    enter();
+    put(target, "old");
+    snprintf(link, sizeof link, "%s/link", folder);
+    ck_assert_int_eq(symlink(target, link), 0);
+    ok(fv_writer_open(context, link, &w));
+    ok(fv_writer_write(w, "new", 3));
+    ok(fv_writer_commit(w));
+    holds(target, "new");
+    ck_assert_int_eq(lstat(link, &info), 0);
+    ck_assert(S_ISLNK(info.st_mode));
+    leave();
+}
+END_TEST
+
+/* A full disk stands in as a file size limit: write gives EFBIG after the first bytes. */
+START_TEST(a_failed_write_keeps_the_old_file) {
+    static char block[3000];
+    fv_writer *w = NULL;
+    enter();
+    put(target, "old");
+    memset(block, 'x', sizeof block);
+    signal(SIGXFSZ, SIG_IGN);
+    ok(fv_writer_open(context, target, &w));
+    const struct rlimit small = {4096, RLIM_INFINITY}, none = {RLIM_INFINITY, RLIM_INFINITY};
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    ok(fv_writer_write(w, block, sizeof block));
+    fails(fv_writer_write(w, block, sizeof block), FV_ERR_IO, target); /* 1096 bytes of it fit: the rest is not forgotten */
+    fails(fv_writer_write(w, block, 1), FV_ERR_IO, "earlier write failed");
+    ck_assert_int_eq(fv_writer_commit(w), FV_ERR_IO);
+    setrlimit(RLIMIT_FSIZE, &none);
+    holds(target, "old");
+    ck_assert_int_eq(files_there(), 1);
+    leave();
+}
+END_TEST
+
+START_TEST(places_that_cannot_be_written) {
+    char path[PATH_MAX + 10];
+    fv_writer *w = NULL;
+    enter();
+    snprintf(path, sizeof path, "%s/no/such/file", folder);
+    fails(fv_writer_open(context, path, &w), FV_ERR_NOT_FOUND, path);
+    fails(fv_writer_open(context, "", &w), FV_ERR_ARGUMENT, "0 characters");
+    memset(path, 'p', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    fails(fv_writer_open(context, path, &w), FV_ERR_ARGUMENT, "characters");
+    put(target, "old");
+    snprintf(path, sizeof path, "%s/below", target);
+    fails(fv_writer_open(context, path, &w), FV_ERR_NOT_FOUND, "below");
+    fails(fv_writer_open(context, "/proc/fovea", &w), FV_ERR_NOT_FOUND, "/proc/fovea");
+    snprintf(path, sizeof path, "%s/", folder); /* a folder is not replaced by a file */
+    fv_status status = fv_writer_open(context, path, &w);
+    if (status == FV_OK) status = fv_writer_commit(w);
+    ck_assert_int_eq(status, FV_ERR_IO);
+    ck_assert_int_eq(files_there(), 1);
+    leave();
+}
+END_TEST
+
+START_TEST(only_regular_files_are_mapped) {
+    fv_mapping m;
+    char path[160];
+    enter();
+    fails(fv_map_file(target, &m), FV_ERR_NOT_FOUND, target);
+    fails(fv_map_file(folder, &m), FV_ERR_IO, "not a regular file");
+    fails(fv_map_file("/dev/zero", &m), FV_ERR_IO, "not a regular file");
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    fails(fv_map_file(path, &m), FV_ERR_IO, "not a regular file"); /* and does not wait for a writer */
+    put(target, "");
+    ok(fv_map_file(target, &m));
+    ck_assert_ptr_null(m.data);
+    ck_assert_uint_eq(m.bytes, 0);
+    fv_unmap_file(&m);
+    put(target, "text");
+    ok(fv_map_file(target, &m));
+    ck_assert_uint_eq(m.bytes, 4);
+    ck_assert_int_eq(memcmp(m.data, "text", 4), 0);
+    fv_unmap_file(&m);
+    fv_unmap_file(&m);
+    leave();
+}
+END_TEST
+
+int main(void) {
+    const TTest *const tests[] = {a_target_is_replaced_whole, abandoned_files_leave_nothing, fresh_files_obey_the_umask,
+                                  links_are_followed, a_failed_write_keeps_the_old_file, places_that_cannot_be_written,
+                                  only_regular_files_are_mapped, NULL};
+    return run_tests("file", tests, 60);
+}
