@@ -3,6 +3,8 @@
 #include "parallel/parallel.h"
 
 #include <omp.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 typedef struct openmp_state {
     const fv_context *context;
@@ -19,8 +21,21 @@ static fv_status openmp_start(const fv_context *c, int threads, void *team, fv_w
     return FV_OK;
 }
 
+/* libgomp's threads do not come along in a fork, and its next region waits for them for ever: a child of a process that has had
+ * regions works alone, in teams made after the fork too. */
+static bool threads_were_lost(void) {
+    static atomic_long user; /* the process whose regions came first */
+    const long me = getpid();
+    long first = 0;
+    return !atomic_compare_exchange_strong(&user, &first, me) && first != me;
+}
+
 static void openmp_run(void *state) {
     const openmp_state *s = state;
+    if (threads_were_lost()) {
+        s->work(s->team, 0, 1);
+        return;
+    }
 #pragma omp parallel num_threads(s->threads)
     s->work(s->team, omp_get_thread_num(), omp_get_num_threads());
 }
