@@ -322,8 +322,8 @@ typedef struct fv_trainer_settings {
     float clip;               /**< largest global gradient norm; 0: none */
     fv_schedule schedule;
     int64_t warmup_steps;     /**< lr rises linearly over them */
-    int64_t total_steps;      /**< cosine: falls to 0 there */
-    int64_t schedule_step;    /**< step: lr is multiplied by schedule_factor every so many steps */
+    int64_t total_steps;      /**< cosine: falls to 0 there; needed */
+    int64_t schedule_step;    /**< step: lr is multiplied by schedule_factor every so many steps; needed */
     float schedule_factor;
     uint64_t seed;            /**< of dropout */
     unsigned char reserved[64];
@@ -337,7 +337,7 @@ FV_API void fv_trainer_free(fv_trainer *t);
 
 typedef struct fv_step {
     double loss;       /**< of this batch, reduced as set, before the update */
-    int64_t correct;   /**< rows whose largest output is the label; -1 without labels */
+    int64_t correct;   /**< rows whose largest output is the label; -1 with squared error */
     double lr;
     double grad_norm;  /**< global, before clipping; 0 when neither clipping nor asked for */
 } fv_step;

@@ -24,7 +24,7 @@ double fv_schedule_lr(const fv_trainer_settings *s, int64_t step) {
     switch (s->schedule) {
     case FV_SCHEDULE_CONSTANT: break;
     case FV_SCHEDULE_STEP:
-        if (s->schedule_step > 0) lr *= fv_power((double)s->schedule_factor, (uint64_t)(step / s->schedule_step));
+        lr *= fv_power((double)s->schedule_factor, (uint64_t)(step / s->schedule_step));
         break;
     case FV_SCHEDULE_COSINE: {
         const double length = (double)(s->total_steps - s->warmup_steps), at = (double)(step - s->warmup_steps);
