@@ -2,9 +2,8 @@
 #include "parallel/parallel.h"
 
 #include "parallel/event.h"
+#include "parallel/thread.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 enum { idle_spins = 600 }; /* some 20 microseconds, then sleep: an idle program uses no CPU */
@@ -55,16 +54,6 @@ static void pthreads_stop(void *state, bool own_process) {
     fv_release(p->context, p);
 }
 
-/* Signals stay with the host's threads. */
-static int start_worker(worker *w) {
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    const int error = pthread_create(&w->thread, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return error;
-}
-
 static fv_status pthreads_start(const fv_context *c, int threads, void *team, fv_work_fn work, void **state) {
     pool *p = NULL;
     const size_t bytes = sizeof *p + (size_t)threads * sizeof *p->workers;
@@ -79,7 +68,7 @@ static fv_status pthreads_start(const fv_context *c, int threads, void *team, fv
     atomic_init(&p->running, 0);
     for (int i = 0; i < threads - 1; i++) {
         p->workers[i] = (worker){.owner = p, .index = i + 1};
-        const int error = start_worker(&p->workers[i]);
+        const int error = fv_thread_start(&p->workers[i].thread, worker_main, &p->workers[i]);
         if (error) {
             pthreads_stop(p, true);
             return fv_fail(FV_ERR_THREAD, "cannot start thread %d of %d: %s", i + 2, threads, strerror(error));
