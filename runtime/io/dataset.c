@@ -118,7 +118,7 @@ static const struct {
     {"fashion-mnist", false, read_fashion},
     {"idx", true, fv_dataset_read_idx},
     {"cifar10", true, fv_dataset_read_cifar10},
-
+    {"folder", true, fv_dataset_read_folder},
 };
 
 static fv_status read_by_spec(fv_dataset *d, const char *spec, const fv_dataset_settings *s) {
