@@ -63,7 +63,7 @@ static int trainer_settings(const train_options *o, fv_trainer_settings *s) {
     static const char *const schedules[] = {"constant", "step", "cosine"};
     static const char *const losses[] = {"cross-entropy", "squared-error"};
     fv_trainer_settings_default(s);
-    int optimizer = FV_MOMENTUM, schedule = FV_SCHEDULE_CONSTANT, loss = FV_LOSS_CROSS_ENTROPY, status = -1;
+    int optimizer = FV_MOMENTUM, schedule = FV_SCHEDULE_COSINE, loss = FV_LOSS_CROSS_ENTROPY, status = -1;
     if (o->optimizer) status = choice("optimizer", o->optimizer, optimizers, 5, &optimizer);
     if (status < 0 && o->schedule) status = choice("schedule", o->schedule, schedules, 3, &schedule);
     if (status < 0 && o->loss) status = choice("loss", o->loss, losses, 2, &loss);
@@ -296,7 +296,7 @@ static int run(int argc, char **argv) {
         {"momentum", "X", CLI_REAL, &o.momentum, 0, 0.99999, "momentum (default 0.9)"},
         {"weight-decay", "X", CLI_REAL, &o.weight_decay, 0, 1e3, "decay of weights, not of biases (default 0)"},
         {"clip", "X", CLI_REAL, &o.clip, 0, 1e9, "largest norm of the whole gradient; 0: none (default)"},
-        {"schedule", "NAME", CLI_TEXT, &o.schedule, 0, 0, "constant (default), step, cosine (to 0 at the end)"},
+        {"schedule", "NAME", CLI_TEXT, &o.schedule, 0, 0, "cosine (to 0 at the end, default), constant, step"},
         {"schedule-step", "N", CLI_INT, &o.schedule_step, 1, 1e6, "step: epochs between reductions (default 1)"},
         {"schedule-factor", "X", CLI_REAL, &o.factor, 1e-6, 1, "step: factor of a reduction (default 0.5)"},
         {"warmup", "N", CLI_INT, &o.warmup, 0, 1e9, "steps over which the learning rate rises from 0"},
@@ -335,7 +335,7 @@ const cli_command cmd_train = {
     "Trains a network on images and writes it as ONNX.\n"
     "The same seed, data and instruction set give the same file, byte for byte, with any number of threads.",
     "  fovea train --data fashion-mnist --model lenet5 --epochs 10 --out m.onnx\n"
-    "  fovea train --data fashion-mnist --model cnn --epochs 6 --schedule cosine --augment shift,flip --out cnn.onnx\n"
+    "  fovea train --data fashion-mnist --model cnn --epochs 6 --augment shift,flip --out cnn.onnx\n"
     "  fovea train --data folder:photos --size 32,32 --model cnn --optimizer adam --epochs 20 --out photos.onnx\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --out cnn.onnx   # interrupted?\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --resume c.ckpt --out cnn.onnx\n",

@@ -17,8 +17,8 @@ fi
 echo "\$ fovea info"
 $fovea info
 echo
-echo "\$ fovea train --data $data --model lenet5 --epochs $epochs --schedule cosine --out $out/lenet5.onnx --plot $out/loss.png"
-$fovea train --data $data --model lenet5 --epochs $epochs --schedule cosine --out "$out/lenet5.onnx" --plot "$out/loss.png"
+echo "\$ fovea train --data $data --model lenet5 --epochs $epochs --out $out/lenet5.onnx --plot $out/loss.png"
+$fovea train --data $data --model lenet5 --epochs $epochs --out "$out/lenet5.onnx" --plot "$out/loss.png"
 echo
 echo "\$ fovea eval $out/lenet5.onnx --data $data"
 $fovea eval "$out/lenet5.onnx" --data $data
