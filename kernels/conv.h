@@ -17,7 +17,7 @@
  * Fully connected: taps = 1 over one row of N pixels. Layout: channels-last, element alignment only.
  *
  * Every output is one chain of additions in the order k = 0..taps*C-1 (k = t*C + c), whatever the tile, the
- * range or the position: an ISA's bits do not depend on how the work is cut.
+ * range or the position: an ISA's bits do not depend on how the work is cut, the sign and payload of a NaN aside.
  */
 #ifndef FV_KERNELS_CONV_H
 #define FV_KERNELS_CONV_H

@@ -345,7 +345,7 @@ void fv_check_conv_forward(fv_case *c) {
     const float *scalar = c->reference == c->candidate ? NULL : forward(c, &c->reference->conv, &g, &t, start, true);
     fv_check_compare(c, "y", whole, scalar, expected, g.y_size);
     const float *parts = forward(c, &c->candidate->conv, &g, &t, start, false);
-    fv_check_same_bits(c, "y cut into ranges", parts, whole, g.y_size);
+    fv_check_same_values(c, "y cut into ranges", parts, whole, g.y_size);
 }
 
 /* Panels packed in parts equal the whole, and a product of small integers finds every weight in its place. */
@@ -431,5 +431,5 @@ void fv_check_conv_weight_grad(fv_case *c) {
     const float *scalar = c->reference == c->candidate ? NULL : weight_gradient(c, &c->reference->conv, &g, &w, true);
     fv_check_compare(c, "dw", whole, scalar, expect_gradient(c, &g, &w), w.size);
     const float *parts = weight_gradient(c, &c->candidate->conv, &g, &w, false);
-    fv_check_same_bits(c, "dw cut into rows", parts, whole, w.size);
+    fv_check_same_values(c, "dw cut into rows", parts, whole, w.size);
 }

@@ -226,6 +226,8 @@ static uint32_t bits_of(float x) {
     return bits;
 }
 
+static bool same_value(float a, float b) { return bits_of(a) == bits_of(b) || (a != a && b != b); }
+
 uint64_t fv_check_ulp(float a, float b) {
     if (a != a || b != b) return a != a && b != b ? 0 : UINT64_MAX;
     int64_t i[2] = {bits_of(a), bits_of(b)};
@@ -281,8 +283,7 @@ void fv_check_compare(fv_case *c, const char *name, const float *got, const floa
         c->worst_ratio = fmax(c->worst_ratio, ratio);
         if (!scalar) continue;
         const double slack = c->same_as_scalar ? 0 : 2 * e->error;
-        const bool same_bits = bits_of(got[i]) == bits_of(scalar[i]) || (got[i] != got[i] && scalar[i] != scalar[i]);
-        if (c->same_as_scalar ? !same_bits : !(error_ratio(got[i], scalar[i], slack) <= 1)) {
+        if (c->same_as_scalar ? !same_value(got[i], scalar[i]) : !(error_ratio(got[i], scalar[i], slack) <= 1)) {
             fv_check_fail(c, "%s[%zu]: got %.9g, scalar %.9g, bound %.3g", name, i, (double)got[i], (double)scalar[i],
                           slack);
             return;
@@ -294,13 +295,24 @@ void fv_check_compare(fv_case *c, const char *name, const float *got, const floa
     }
 }
 
+static void fail_at(fv_case *c, const char *name, size_t i, float got, float want) {
+    fv_check_fail(c, "%s[%zu]: got %.9g (%08x), expected %.9g (%08x)", name, i, (double)got, (unsigned)bits_of(got),
+                  (double)want, (unsigned)bits_of(want));
+}
+
 void fv_check_same_bits(fv_case *c, const char *name, const void *got, const void *want, size_t n) {
     if (memcmp(got, want, 4 * n) == 0) return;
     const float *a = got, *b = want;
     size_t i = 0;
     while (bits_of(a[i]) == bits_of(b[i])) i++;
-    fv_check_fail(c, "%s[%zu]: got %.9g (%08x), expected %.9g (%08x)", name, i, (double)a[i], (unsigned)bits_of(a[i]),
-                  (double)b[i], (unsigned)bits_of(b[i]));
+    fail_at(c, name, i, a[i], b[i]);
+}
+
+void fv_check_same_values(fv_case *c, const char *name, const float *got, const float *want, size_t n) {
+    size_t i = 0;
+    for (; i < n && same_value(got[i], want[i]); i++)
+        if ((bits_of(got[i]) == canary) != (bits_of(want[i]) == canary)) break;
+    if (i < n) fail_at(c, name, i, got[i], want[i]);
 }
 
 fv_check_cut fv_check_cut_range(fv_case *c, fv_range whole) {

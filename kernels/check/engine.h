@@ -143,7 +143,9 @@ fv_approx *fv_check_expected(fv_case *c, size_t n);
 void fv_check_compare(fv_case *c, const char *name, const float *got, const float *scalar, const fv_approx *expected,
                       size_t n);
 void fv_check_same_bits(fv_case *c, const char *name, const void *got, const void *want,
-                        size_t n);       /* n words of 4 bytes */
+                        size_t n); /* n words of 4 bytes */
+/* As fv_check_same_bits, but NaN equals NaN: its sign is that of an operand, and compilers exchange operands. */
+void fv_check_same_values(fv_case *c, const char *name, const float *got, const float *want, size_t n);
 uint64_t fv_check_ulp(float a, float b); /* steps between them; infinity follows FLT_MAX; UINT64_MAX if one is NaN */
 
 /* Cuts [0, n) at random into at most 4 parts, given in a random order. */
