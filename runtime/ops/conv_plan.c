@@ -67,7 +67,8 @@ static void run_product(void *arg, size_t piece, void *scratch) {
                         c->residual ? c->residual->data : NULL, (fv_real *)c->y->data + c->y_offset, pixels, panels, scratch);
 }
 
-/* Pixels first: a piece that has all panels reads its input once. Few pixels (fully connected at small batches): panels too. */
+/* Pixels first: a piece that has all panels reads its input once. Few pixels (fully connected at small batches): panels too.
+ * Pieces of more than an image are whole images: their input overlaps no other's, and kernels have ways of their own for them. */
 static void cut(product *c) {
     enum { most_chunks = 64, least_pixels = 96, enough_pieces = 16 };
     const size_t mr = (size_t)c->kernels->mr;
@@ -76,7 +77,8 @@ static void cut(product *c) {
     c->pixels = fv_conv_out_pixels(&c->desc);
     c->panels = (size_t)c->desc.groups * fv_div_up((size_t)c->desc.out_channels, (size_t)c->kernels->nr);
     const size_t chunks = fv_max_size(1, fv_min_size(most_chunks, c->pixels / least));
-    c->pixel_chunk = fv_max_size(mr, fv_round_up(fv_div_up(c->pixels, chunks), mr));
+    const size_t even = fv_div_up(c->pixels, chunks), image = c->desc.images ? c->pixels / (size_t)c->desc.images : 0;
+    c->pixel_chunk = fv_max_size(mr, fv_round_up(even, image >= mr && even >= image ? image : mr));
     c->pixel_chunks = fv_div_up(c->pixels, c->pixel_chunk);
     const size_t wanted = c->pixel_chunks ? fv_div_up(enough_pieces, c->pixel_chunks) : 1;
     const double piece_work = work * (double)c->pixel_chunk;
