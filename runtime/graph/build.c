@@ -57,8 +57,12 @@ fv_status fv_graph_output(fv_graph *g, fv_value v, const char *name) {
     FV_RETURN_IF(!g, FV_ERR_ARGUMENT, "the graph is NULL");
     FV_FORWARD(fv_graph_status(g));
     if (!valid(g, v, "an output")) return fv_graph_status(g);
+    if (name && *name && !g->values[v].name) {
+        if (name_taken(g, name)) (void)fv_graph_fail(g, FV_ERR_ARGUMENT, "an output needs a name of its own, got \"%.200s\"", name);
+        FV_FORWARD(fv_graph_status(g));
+        FV_FORWARD(fv_graph_name_value(g, v, name, false));
+    }
     FV_FORWARD(fv_grow(g->context, (void **)&g->outputs, &g->output_capacity, g->output_count + 1, sizeof *g->outputs, "a graph"));
-    if (!g->values[v].name && name && *name) FV_FORWARD(fv_strdup(g->context, name, &g->values[v].name));
     g->outputs[g->output_count++] = v;
     return FV_OK;
 }

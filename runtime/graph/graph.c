@@ -77,6 +77,18 @@ fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, f
     return (fv_value)g->value_count++;
 }
 
+fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool again) {
+    fv_value_info *info = &g->values[v];
+    char *copy;
+    if (info->name && (!again || strcmp(info->name, name) == 0)) return FV_OK;
+    FV_RETURN_IF(info->kind != FV_VALUE_ACTIVATION, FV_ERR_UNSUPPORTED, "\"%.200s\" is only another name of \"%.200s\"", name,
+                 info->name ? info->name : "");
+    FV_FORWARD(fv_strdup(g->context, name, &copy));
+    fv_release(g->context, info->name);
+    info->name = copy;
+    return FV_OK;
+}
+
 static fv_status check_count(const char *what, const char *name, const fv_shape *s) {
     size_t count = sizeof(double);
     for (int32_t i = 0; i < s->rank; i++) {

@@ -25,6 +25,8 @@ fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_
                        const fv_attributes *attr);
 /* Sets the first error (later ones are ignored) and returns FV_NONE. */
 fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Names a value that has no name, or with `again` any value but inputs and parameters (FV_ERR_UNSUPPORTED for those). */
+fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool again);
 /* Fixes the batch (inputs' dim[0] 0 -> batch) and infers every shape again. */
 fv_status fv_graph_set_batch(fv_graph *g, int64_t batch);
 /* After nodes moved: producers again. */

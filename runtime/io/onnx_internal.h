@@ -47,6 +47,7 @@ typedef struct fv_onnx_name {
     bool constant;
     fv_onnx_tensor tensor; /* constant */
     fv_value value;        /* FV_NONE for a constant not yet used as a parameter */
+    bool turned;           /* the parameter holds the tensor transposed or scaled */
 } fv_onnx_name;
 
 const fv_onnx_name *fv_onnx_find(const fv_onnx_reader *r, const char *name);

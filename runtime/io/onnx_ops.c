@@ -27,6 +27,7 @@ static fv_status parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_t
         mine->value = fv_graph_parameter(r->graph, entry->name, rank, shape, values, FV_INIT_ZEROS, true);
         fv_release(r->context, values);
     }
+    FV_RETURN_IF(entry->turned, FV_ERR_UNSUPPORTED, "\"%.200s\" is used by two nodes in different ways", entry->name);
     *out = entry->value;
     return fv_graph_status(r->graph);
 }
@@ -64,6 +65,7 @@ static fv_status done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v) {
     for (size_t i = 1; i < n->n_output; i++)
         FV_RETURN_IF(*n->output[i], FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) has a second output \"%.100s\"",
                      n->name ? n->name : "", n->op_type, n->output[i]);
+    FV_FORWARD(fv_graph_name_value(r->graph, v, n->output[0], false));
     return fv_onnx_define(r, &(fv_onnx_name){.name = n->output[0], .value = v});
 }
 
@@ -71,7 +73,9 @@ static fv_status refuse(const FvOnnx__Node *n, const char *what) {
     return fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s): %s", n->name ? n->name : "", n->op_type, what);
 }
 
-static const char *name_of(const FvOnnx__Node *n) { return n->name && *n->name ? n->name : n->output[0]; }
+static const char *name_of(const FvOnnx__Node *n) {
+    return n->name && *n->name ? n->name : n->n_output ? n->output[0] : NULL;
+}
 
 /* ---- windows ---- */
 
@@ -98,12 +102,15 @@ static fv_status padding(const FvOnnx__Node *n, fv_padding *mode, int32_t before
     *mode = FV_PAD_EXPLICIT;
     const FvOnnx__Attribute *a = fv_onnx_attribute(n, "auto_pad");
     if (!a) return FV_OK;
-    for (size_t i = 0; i < FV_ARRAY_SIZE(names); i++)
-        if (a->s.len == strlen(names[i]) && memcmp(a->s.data, names[i], a->s.len) == 0) {
-            *mode = modes[i];
-            return FV_OK;
-        }
-    return fv_fail(FV_ERR_FORMAT, "node \"%.100s\" (%.60s): unknown auto_pad", n->name ? n->name : "", n->op_type);
+    size_t i = 0;
+    while (i < FV_ARRAY_SIZE(names) && (a->s.len != strlen(names[i]) || memcmp(a->s.data, names[i], a->s.len) != 0)) i++;
+    FV_RETURN_IF(i == FV_ARRAY_SIZE(names), FV_ERR_FORMAT, "node \"%.100s\" (%.60s): unknown auto_pad",
+                 n->name ? n->name : "", n->op_type);
+    *mode = modes[i];
+    FV_RETURN_IF(*mode != FV_PAD_EXPLICIT && (pads[0] || pads[1] || pads[2] || pads[3]), FV_ERR_FORMAT,
+                 "node \"%.100s\" (%.60s): auto_pad %s and pads exclude each other", n->name ? n->name : "", n->op_type,
+                 names[i]);
+    return FV_OK;
 }
 
 static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
@@ -123,8 +130,8 @@ static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(padding(n, &s.padding, s.pad_before, s.pad_after));
     int32_t kernel[2] = {0, 0};
     FV_FORWARD(ints(n, "kernel_shape", 2, kernel));
-    for (int i = 0; i < 2; i++)
-        FV_RETURN_IF(kernel[i] && kernel[i] != weight->tensor.shape.dim[2 + i], FV_ERR_SHAPE,
+    for (int i = 0; i < 2 && fv_onnx_attribute(n, "kernel_shape"); i++)
+        FV_RETURN_IF(kernel[i] != weight->tensor.shape.dim[2 + i], FV_ERR_SHAPE,
                      "node \"%.100s\" (Conv): kernel_shape disagrees with its weight", n->name ? n->name : "");
     const int64_t groups = fv_onnx_attribute_int(n, "group", 1);
     FV_RETURN_IF(groups < 1 || groups > INT32_MAX, FV_ERR_ARGUMENT, "node \"%.100s\" (Conv): group is %lld",
@@ -148,6 +155,7 @@ static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n, fv_pool_kin
         FV_FORWARD(ints(n, "kernel_shape", 2, s.window));
         FV_FORWARD(ints(n, "strides", 2, s.stride));
         FV_FORWARD(ints(n, "dilations", 2, s.dilation));
+        if (kind == FV_POOL_AVERAGE && (s.dilation[0] != 1 || s.dilation[1] != 1)) return refuse(n, "dilations are not read");
         FV_FORWARD(padding(n, &s.padding, s.pad_before, s.pad_after));
         s.ceil_mode = fv_onnx_attribute_int(n, "ceil_mode", 0) != 0;
         s.count_padding = fv_onnx_attribute_int(n, "count_include_pad", 0) != 0;
@@ -185,8 +193,9 @@ static fv_status linear_weight(fv_onnx_reader *r, const FvOnnx__Node *n, const f
         for (int64_t j = 0; j < columns; j++)
             values[transposed ? i * columns + j : j * rows + i] =
                 alpha * fv_onnx_tensor_float(&entry->tensor, (size_t)(i * columns + j));
-    *out = ((fv_onnx_name *)entry)->value =
-        fv_graph_parameter(r->graph, entry->name, 2, shape, values, FV_INIT_ZEROS, true);
+    fv_onnx_name *mine = (fv_onnx_name *)entry; /* the reader owns the table */
+    *out = mine->value = fv_graph_parameter(r->graph, entry->name, 2, shape, values, FV_INIT_ZEROS, true);
+    mine->turned = true;
     fv_release(r->context, values);
     return fv_graph_status(r->graph);
 }

@@ -112,7 +112,7 @@ static fv_status read_nodes(fv_onnx_reader *r) {
     for (size_t i = 0; i < g->n_node; i++) {
         const fv_status status = fv_onnx_read_node(r, g->node[i]);
         if (status == FV_OK) continue;
-        if (status != FV_ERR_UNSUPPORTED) return status;
+        if (status != FV_ERR_UNSUPPORTED || r->graph->status != FV_OK) return status; /* the builder goes no further */
         if (refused++ == 0) snprintf(first, sizeof first, "%s", fv_last_error());
         if (used < sizeof list - 1)
             used += (size_t)snprintf(list + used, sizeof list - used, "%s%.60s \"%.60s\"", refused > 1 ? ", " : "",
@@ -134,15 +134,23 @@ static fv_status read_outputs(fv_onnx_reader *r) {
         const fv_onnx_name *known = fv_onnx_find(r, name);
         FV_RETURN_IF(!known, FV_ERR_FORMAT, "nothing makes the output \"%.200s\"", name);
         FV_RETURN_IF(known->constant, FV_ERR_UNSUPPORTED, "output \"%.200s\" is a constant", name);
-        FV_FORWARD(fv_graph_output(r->graph, known->value, name));
+        for (size_t k = 0; k < i; k++)
+            FV_RETURN_IF(r->graph->outputs[k] == known->value, FV_ERR_UNSUPPORTED,
+                         "output \"%.200s\" is the same value as output %zu", name, k);
+        FV_FORWARD(fv_graph_name_value(r->graph, known->value, name, true)); /* not the one it had before an Identity */
+        FV_FORWARD(fv_graph_output(r->graph, known->value, NULL));
     }
     return FV_OK;
 }
 
-static fv_status read_opsets(fv_onnx_reader *r) {
+static fv_status read_versions(fv_onnx_reader *r) {
+    FV_RETURN_IF(r->model->ir_version < 3 || r->model->ir_version > 13, FV_ERR_UNSUPPORTED,
+                 "the model has ONNX IR version %lld; 3 to 13 are read", (long long)r->model->ir_version);
     for (size_t i = 0; i < r->model->n_opset_import; i++) {
         const FvOnnx__OperatorSetId *o = r->model->opset_import[i];
-        if (!o->domain || !*o->domain || strcmp(o->domain, "ai.onnx") == 0) r->opset = o->version;
+        if (o->domain && *o->domain && strcmp(o->domain, "ai.onnx") != 0) continue;
+        FV_RETURN_IF(r->opset, FV_ERR_FORMAT, "the model imports the standard operator set twice");
+        r->opset = o->version;
     }
     FV_RETURN_IF(r->opset == 0, FV_ERR_FORMAT, "the model imports no operator set");
     FV_RETURN_IF(r->opset < 6 || r->opset > 22, FV_ERR_UNSUPPORTED,
@@ -153,7 +161,7 @@ static fv_status read_opsets(fv_onnx_reader *r) {
 static fv_status read_graph(fv_onnx_reader *r) {
     const FvOnnx__Graph *g = r->model->graph;
     FV_RETURN_IF(!g, FV_ERR_FORMAT, "the model has no graph");
-    FV_FORWARD(read_opsets(r));
+    FV_FORWARD(read_versions(r));
     FV_FORWARD(make_names(r));
     FV_FORWARD(read_initializers(r));
     for (size_t i = 0; i < g->n_input; i++) FV_FORWARD(read_input(r, g->input[i]));
@@ -175,12 +183,28 @@ static fv_status read_parsed(fv_context *c, const fv_mapping *file, const FvOnnx
     return status;
 }
 
-static void *protobuf_alloc(void *context, size_t bytes) {
+/* protobuf-c tells a refused allocation and a wrong field alike. */
+typedef struct structure {
+    const fv_context *context;
+    fv_status status;
+} structure;
+
+static void *protobuf_alloc(void *user, size_t bytes) {
+    structure *s = user;
     void *memory = NULL;
-    return fv_alloc(context, bytes, "the model's structure", &memory) == FV_OK ? memory : NULL;
+    if (s->status == FV_OK) s->status = fv_alloc(s->context, bytes, "the model's structure", &memory);
+    return memory;
 }
 
-static void protobuf_free(void *context, void *memory) { fv_release(context, memory); }
+static void protobuf_free(void *user, void *memory) { fv_release(((structure *)user)->context, memory); }
+
+static fv_status parse(structure *s, const fv_onnx_skeleton *skeleton, FvOnnx__Model **out) {
+    ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, s};
+    *out = fv_onnx__model__unpack(&allocator, skeleton->bytes, skeleton->data);
+    FV_FORWARD(s->status);
+    FV_RETURN_IF(!*out, FV_ERR_FORMAT, "not an ONNX model: a field has the wrong type");
+    return FV_OK;
+}
 
 fv_status fv_model_load(fv_context *c, const char *path, fv_model **out) {
     FV_RETURN_IF(!c || !path || !out, FV_ERR_ARGUMENT,
@@ -189,12 +213,10 @@ fv_status fv_model_load(fv_context *c, const char *path, fv_model **out) {
     FV_FORWARD(fv_map_file(path, &file));
     fv_onnx_skeleton skeleton = {0};
     FvOnnx__Model *model = NULL;
-    ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, c};
+    structure parsed = {c, FV_OK};
+    ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, &parsed};
     fv_status status = fv_onnx_walk(c, file.data, file.bytes, &skeleton);
-    if (status == FV_OK) {
-        model = fv_onnx__model__unpack(&allocator, skeleton.bytes, skeleton.data);
-        if (!model) status = fv_fail(FV_ERR_FORMAT, "not an ONNX model: a field has the wrong type, or memory ran out");
-    }
+    if (status == FV_OK) status = parse(&parsed, &skeleton, &model);
     if (status == FV_OK) status = read_parsed(c, &file, model, out);
     if (status != FV_OK) fv_fail_within(status, "%s", path);
     if (model) fv_onnx__model__free_unpacked(model, &allocator);

@@ -25,6 +25,7 @@ typedef enum message_kind {
     ENTRY,
     SCALAR,
     TEXT,
+    BYTES,
     NUMBERS,
     RAW,
     REFUSED,
@@ -43,7 +44,7 @@ static const field_row fields[] = {
     {GRAPH, 2, TEXT},        {GRAPH, 5, TENSOR},      {GRAPH, 11, VALUE_INFO}, {GRAPH, 12, VALUE_INFO},
     {GRAPH, 15, REFUSED},    {NODE, 1, TEXT},         {NODE, 2, TEXT},         {NODE, 3, TEXT},
     {NODE, 4, TEXT},         {NODE, 5, ATTRIBUTE},    {NODE, 7, TEXT},         {ATTRIBUTE, 1, TEXT},
-    {ATTRIBUTE, 2, SCALAR},  {ATTRIBUTE, 3, SCALAR},  {ATTRIBUTE, 4, TEXT},    {ATTRIBUTE, 5, TENSOR},
+    {ATTRIBUTE, 2, SCALAR},  {ATTRIBUTE, 3, SCALAR},  {ATTRIBUTE, 4, BYTES},   {ATTRIBUTE, 5, TENSOR},
     {ATTRIBUTE, 7, NUMBERS}, {ATTRIBUTE, 8, NUMBERS}, {ATTRIBUTE, 20, SCALAR}, {TENSOR, 1, NUMBERS},
     {TENSOR, 2, SCALAR},     {TENSOR, 3, REFUSED},    {TENSOR, 4, NUMBERS},    {TENSOR, 5, NUMBERS},
     {TENSOR, 7, NUMBERS},    {TENSOR, 8, TEXT},       {TENSOR, 9, RAW},        {TENSOR, 10, NUMBERS},
@@ -51,6 +52,23 @@ static const field_row fields[] = {
     {VALUE_INFO, 1, TEXT},   {VALUE_INFO, 2, TYPE},   {TYPE, 1, TENSOR_TYPE},  {TENSOR_TYPE, 1, SCALAR},
     {TENSOR_TYPE, 2, SHAPE}, {SHAPE, 1, DIMENSION},   {DIMENSION, 1, SCALAR},  {DIMENSION, 2, TEXT},
 };
+
+/* Names are C strings from here on: no zero byte, and UTF-8 as protobuf wants it. */
+static bool is_text(const uint8_t *s, size_t n) {
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    for (size_t i = 0; i < n;) {
+        const size_t length = s[i] == 0 ? 0 : s[i] < 0x80 ? 1 : s[i] >> 5 == 6 ? 2 : s[i] >> 4 == 14 ? 3 : s[i] >> 3 == 30 ? 4 : 0;
+        if (length == 0 || length > n - i) return false;
+        uint32_t code = length == 1 ? s[i] : s[i] & (0x7fu >> length);
+        for (size_t k = 1; k < length; k++) {
+            if (s[i + k] >> 6 != 2) return false;
+            code = code << 6 | (s[i + k] & 0x3f);
+        }
+        if (code < least[length] || code > 0x10ffff || code >> 11 == 0x1b) return false; /* overlong, too large, a surrogate */
+        i += length;
+    }
+    return true;
+}
 
 typedef struct walk {
     const fv_context *context;
@@ -170,8 +188,10 @@ static fv_status walk_field(walk *w, message_kind parent, size_t end, int depth)
                  parent == GRAPH ? "sparse initializer" : "tensor in segments");
     FV_RETURN_IF(kind != SCALAR && kind != NUMBERS && !bytes, FV_ERR_FORMAT,
                  "not an ONNX model: wire type %u at byte %zu", (unsigned)(tag & 7), tag_at);
-    FV_RETURN_IF(kind == TEXT && w->at - begin > max_string, FV_ERR_LIMIT,
+    FV_RETURN_IF((kind == TEXT || kind == BYTES) && w->at - begin > max_string, FV_ERR_LIMIT,
                  "the model has a string of %zu bytes at byte %zu", w->at - begin, begin);
+    FV_RETURN_IF(kind == TEXT && !is_text(w->file + begin, w->at - begin), FV_ERR_FORMAT,
+                 "not an ONNX model: a name at byte %zu is not UTF-8 text", begin);
     if (kind == RAW) {
         const fv_onnx_place place = {begin, w->at - begin};
         FV_FORWARD(emit_varint(w, tag, 1));

@@ -42,10 +42,19 @@ static char *text(onnx_writer *w, const char *format, const char *a, int64_t num
     return copy;
 }
 
+static bool is_taken(const fv_graph *g, const char *name) {
+    for (size_t i = 0; i < g->value_count; i++)
+        if (g->values[i].name && strcmp(g->values[i].name, name) == 0) return true;
+    return false;
+}
+
 /* A value's name in the file: its own, or one that tells its number. */
 static char *value_name(onnx_writer *w, fv_value v) {
     const fv_value_info *info = &w->graph->values[v];
-    return info->name ? info->name : text(w, "%sv%lld", "", v);
+    if (info->name) return info->name;
+    char *name = text(w, "%sv%lld", "", v);
+    while (name && is_taken(w->graph, name)) name = text(w, "%s_", name, 0);
+    return name;
 }
 
 static FvOnnx__Attribute *attribute(onnx_writer *w, FvOnnx__Node *n, const char *name, int32_t type) {
@@ -117,11 +126,11 @@ static void tensor(onnx_writer *w, char *name, int32_t rank, const int64_t *shap
     w->tensors[w->tensor_count++] = t;
 }
 
-/* A scalar constant, named after the node that uses it. */
-static char *scalar(onnx_writer *w, const char *node_name, const char *suffix, float value) {
+/* A scalar constant, named after the value it helps to make. */
+static char *scalar(onnx_writer *w, const char *made, const char *suffix, float value) {
     char format[64];
     snprintf(format, sizeof format, "%%s.%s", suffix);
-    char *name = text(w, format, node_name, 0);
+    char *name = text(w, format, made ? made : "", 0);
     float *copy = take(w, sizeof *copy);
     if (!copy) return name;
     *copy = value;
@@ -150,16 +159,17 @@ static void write_values(onnx_writer *w, char *name, int32_t rank, const int64_t
     tensor(w, name, rank, shape, FV_ONNX_FLOAT, copy, count * sizeof *copy);
 }
 
-/* Parameter v as input i of node n, in the shape ONNX wants. A parameter used twice is written once a use that needs
- * another form. */
+/* Parameter v as input i of node n, in the shape ONNX wants. A parameter used twice is written once more for a use that
+ * needs another form. */
 static void parameter(onnx_writer *w, FvOnnx__Node *n, size_t i, fv_value v, int32_t rank, const int64_t *shape,
                       bool rotate) {
     if (!n || w->status != FV_OK) return;
     const fv_value_info *info = &w->graph->values[v];
     char *name = value_name(w, v);
-    for (size_t k = 0; k < w->tensor_count; k++)
+    if (rotate && fv_graph_uses(w->graph, v) > 1) name = text(w, "%s.rotated", name, 0);
+    for (size_t k = 0; name && k < w->tensor_count; k++)
         if (strcmp(w->tensors[k]->name, name) == 0) {
-            if (w->tensors[k]->n_dims == (size_t)rank && !rotate) {
+            if (w->tensors[k]->n_dims == (size_t)rank) {
                 n->input[i] = name;
                 return;
             }
@@ -167,7 +177,7 @@ static void parameter(onnx_writer *w, FvOnnx__Node *n, size_t i, fv_value v, int
             break;
         }
     n->input[i] = name;
-    write_values(w, name, rank, shape, info, rotate);
+    if (name) write_values(w, name, rank, shape, info, rotate);
 }
 
 /* ---- operators ---- */
@@ -206,7 +216,7 @@ static void write_linear(onnx_writer *w, const fv_node *source) {
     const bool bias = source->in_count > 2 && source->in[2] != FV_NONE;
     char *x = value_name(w, source->in[0]);
     if (w->graph->values[source->in[0]].shape.rank != 2) {
-        char *flat = text(w, "%s.flat", source->name, 0);
+        char *out = value_name(w, source->out[0]), *flat = out ? text(w, "%s.flat", out, 0) : NULL;
         FvOnnx__Node *f = node(w, "Flatten", text(w, "%s.flatten", source->name, 0), 1, flat);
         if (!f) return;
         f->input[0] = x;
@@ -238,27 +248,28 @@ static void write_clip(onnx_writer *w, const fv_node *source, float low, float h
     FvOnnx__Node *n = node(w, "Clip", source->name, 3, value_name(w, source->out[0]));
     if (!n) return;
     n->input[0] = value_name(w, source->in[0]);
-    n->input[1] = isinf(low) ? (char *)"" : scalar(w, source->name, "min", low);
-    n->input[2] = isinf(high) ? (char *)"" : scalar(w, source->name, "max", high);
+    n->input[1] = isinf(low) ? (char *)"" : scalar(w, n->output[0], "min", low);
+    n->input[2] = isinf(high) ? (char *)"" : scalar(w, n->output[0], "max", high);
 }
 
 /* a*x + b: Mul and Add, each left out where it does nothing (but one stays). */
 static void write_scale(onnx_writer *w, const fv_node *source, float a, float b) {
     char *out = value_name(w, source->out[0]);
     char *x = value_name(w, source->in[0]);
+    if (!out || !x) return;
     if (a != 1.0f || b == 0.0f) {
-        char *product = b == 0.0f ? out : text(w, "%s.product", source->name, 0);
+        char *product = b == 0.0f ? out : text(w, "%s.product", out, 0);
         FvOnnx__Node *n = node(w, "Mul", b == 0.0f ? source->name : text(w, "%s.mul", source->name, 0), 2, product);
         if (!n) return;
         n->input[0] = x;
-        n->input[1] = scalar(w, source->name, "factor", a);
+        n->input[1] = scalar(w, product, "factor", a);
         x = product;
     }
     if (b == 0.0f) return;
     FvOnnx__Node *n = node(w, "Add", source->name, 2, out);
     if (!n) return;
     n->input[0] = x;
-    n->input[1] = scalar(w, source->name, "addend", b);
+    n->input[1] = scalar(w, out, "addend", b);
 }
 
 static void write_unary(onnx_writer *w, const fv_node *source) {
@@ -304,7 +315,7 @@ static void write_dropout(onnx_writer *w, const fv_node *source) {
     FvOnnx__Node *n = node(w, "Dropout", source->name, 2, value_name(w, source->out[0]));
     if (!n) return;
     n->input[0] = value_name(w, source->in[0]);
-    n->input[1] = scalar(w, source->name, "ratio", (float)source->attr.dropout.ratio);
+    n->input[1] = scalar(w, n->output[0], "ratio", (float)source->attr.dropout.ratio);
 }
 
 static void write_softmax(onnx_writer *w, const fv_node *source) {
@@ -395,6 +406,27 @@ static fv_status write_file(onnx_writer *w, const FvOnnx__Model *model, const ch
     return s.status;
 }
 
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Names are the file's only links: two things of one name would be wired to each other. */
+static fv_status check_names(onnx_writer *w, const FvOnnx__Graph *g) {
+    size_t count = 0;
+    char **names = take(w, (g->n_input + g->n_initializer + g->n_node + 1) * sizeof *names);
+    FV_FORWARD(w->status);
+    for (size_t i = 0; i < g->n_input; i++) names[count++] = g->input[i]->name;
+    for (size_t i = 0; i < g->n_initializer; i++) names[count++] = g->initializer[i]->name;
+    for (size_t i = 0; i < g->n_node; i++) names[count++] = g->node[i]->output[0];
+    qsort(names, count, sizeof *names, by_name);
+    for (size_t i = 1; i < count; i++)
+        FV_RETURN_IF(strcmp(names[i - 1], names[i]) == 0, FV_ERR_UNSUPPORTED, "two values would be called \"%.200s\" in the file",
+                     names[i]);
+    for (size_t i = 0; i < w->graph->output_count; i++)
+        for (size_t k = 0; k < i; k++)
+            FV_RETURN_IF(w->graph->outputs[i] == w->graph->outputs[k], FV_ERR_UNSUPPORTED,
+                         "one value is output %zu and %zu, which ONNX does not allow", k, i);
+    return FV_OK;
+}
+
 static fv_status write_graph(onnx_writer *w, const char *path) {
     const fv_graph *g = w->graph;
     FvOnnx__Model model = FV_ONNX__MODEL__INIT;
@@ -411,6 +443,7 @@ static fv_status write_graph(onnx_writer *w, const char *path) {
     graph.n_output = g->output_count;
     graph.output = value_infos(w, g->outputs, g->output_count);
     FV_FORWARD(w->status);
+    FV_FORWARD(check_names(w, &graph));
     opset.domain = (char *)"";
     opset.has_version = true;
     opset.version = FV_ONNX_OPSET;
