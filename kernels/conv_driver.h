@@ -48,6 +48,7 @@ typedef struct fv_conv_forward_args {
     fv_real *y;
     const ptrdiff_t *y_pixel;
     size_t columns; /* 1 .. shape columns: none past it is read (bias, residual) or written */
+    ptrdiff_t panel_pitch; /* of a row of panels */
     fv_real low, high;
 } fv_conv_forward_args;
 typedef void (*fv_conv_forward_tile)(const fv_conv_forward_args *a);
@@ -72,8 +73,14 @@ typedef struct fv_conv_shape {
     fv_conv_grad_tile grad[FV_CONV_MAX_TILE_ROWS];       /* grad[r - 1]: a tile of r weight rows */
 } fv_conv_shape;
 
+/* A single pixel has too few chains in one panel to hide the latency of the additions: several panels at once, the next one
+ * panel_pitch elements behind the one before. */
+enum { FV_CONV_ROW_PANELS = 4 };
+
 typedef struct fv_conv_isa {
     fv_conv_shape wide, narrow; /* narrow.columns < wide.columns */
+    /* row[n - 1]: one pixel of n whole wide panels. NULL: panel by panel */
+    fv_conv_forward_tile row[FV_CONV_ROW_PANELS];
 } fv_conv_isa;
 
 static inline const fv_conv_shape *fv_conv_shape_of(const fv_conv_isa *isa, size_t columns) {
@@ -511,6 +518,22 @@ static inline void fv_conv_set_panel(const fv_conv_desc *d, const fv_conv_panel 
     a->y = y + channel;
 }
 
+static inline void fv_conv_forward_row(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_conv_scratch *s, size_t panels,
+                                       fv_conv_forward_args *a) {
+    a->pixel = s->pixel;
+    a->y_pixel = s->y_pixel;
+    a->residual_pixel = s->residual_pixel;
+    a->panel_pitch = (ptrdiff_t)isa->wide.columns * d->taps * d->in_channels;
+    isa->row[panels - 1](a);
+}
+
+/* Panels from panel i on that one call does for a block of one pixel: whole ones of one group. 0: none is done so. */
+static inline size_t fv_conv_row_panels(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_conv_panel *p, size_t panels) {
+    const size_t whole = ((size_t)d->out_channels - p->first) / isa->wide.columns;
+    const size_t n = fv_min_size(fv_min_size(whole, panels), FV_CONV_ROW_PANELS);
+    return n > 1 && isa->row[n - 1] ? n : 0;
+}
+
 /* Images of the block by position that begins here; 0: it does not begin with enough whole images. */
 static inline size_t fv_conv_whole_images(const fv_conv_plan *p, size_t begin, size_t range_end) {
     const size_t pixels = p->size[1] * p->size[2] * p->size[3], left = (range_end - begin) / pixels;
@@ -563,6 +586,12 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
                 if (boxed_group != p.group) fv_conv_fill_box(&plan, &b, a.x, s.box);
                 boxed_group = p.group;
                 a.x = s.box;
+            }
+            const size_t row = b.count == 1 ? fv_conv_row_panels(isa, d, &p, panels.end - i) : 0;
+            if (row > 0) {
+                fv_conv_forward_row(isa, d, &s, row, &a);
+                i += row - 1;
+                continue;
             }
             fv_conv_forward_block(p.shape, &s, b.count, &ahead, &a);
         }
