@@ -1,7 +1,10 @@
 #include "check/grad.h"
+#include "check/model.h"
 #include "cli.h"
 #include "kernels/check/check.h"
 #include "progress.h"
+
+#include <string.h>
 
 typedef struct output {
     progress bar;
@@ -22,6 +25,7 @@ static void show_share(void *user, double share) {
 typedef struct request {
     fv_check_options check;
     int64_t cases, only, threads; /* cases 0, only -1: not given */
+    const char *model;
     bool list, self_test, grad;
 } request;
 
@@ -75,10 +79,83 @@ static int check(request *q, output *out) {
     return exit_status(result);
 }
 
+/* ---- a model's own shapes and nodes ---- */
+
+static int open_model(const request *q, const char *isa, fv_context **context, fv_model **model) {
+    const cli_compute compute = {.threads = 1, .isa = isa};
+    fv_zoo_settings zoo;
+    fv_zoo_settings_default(&zoo);
+    const int status = cli_context(&cmd_check, &compute, context);
+    return status >= 0 ? status : cli_model(&cmd_check, *context, q->model, &zoo, model);
+}
+
+/* -1: the nodes agree, or the exit status. */
+static int check_nodes(const request *q, const fv_model *scalar, const char *isa, fv_check_report *total) {
+    fv_context *context = NULL;
+    fv_model *fast = NULL;
+    fv_check_report r = {0};
+    int status = open_model(q, isa, &context, &fast);
+    if (status < 0) {
+        const fv_check_result result = fv_model_check_nodes(fast, scalar, isa, &q->check, &r);
+        status = result == FV_CHECK_AGREE ? -1 : exit_status(result);
+    }
+    total->slots += r.slots;
+    total->mismatches += r.mismatches;
+    fv_model_free(fast);
+    fv_context_free(context);
+    return status;
+}
+
+/* On every instruction set here but scalar itself. */
+static int check_all_nodes(const request *q, const fv_model *scalar) {
+    fv_context *any = NULL;
+    fv_cpu_info cpu;
+    fv_check_report total = {0};
+    const cli_compute compute = {.threads = 1};
+    int status = cli_context(&cmd_check, &compute, &any);
+    if (status >= 0) return status;
+    if (fv_context_info(any, &cpu) != FV_OK) status = cli_library(&cmd_check);
+    fv_context_free(any);
+    char *rest = cpu.isas;
+    for (char *isa; status < 0 && (isa = strtok_r(rest, " ", &rest));)
+        if (strcmp(isa, "scalar") != 0 && (!q->check.isa || strcmp(isa, q->check.isa) == 0))
+            status = check_nodes(q, scalar, isa, &total);
+    if (total.slots)
+        printf("nodes: %llu, %llu mismatches, seed %llu\n", (unsigned long long)total.slots,
+               (unsigned long long)total.mismatches, (unsigned long long)q->check.seed);
+    return status;
+}
+
+static int check_shapes(request *q, output *out, const fv_model *scalar) {
+    fv_check_report report = {0};
+    char repeat[512];
+    snprintf(repeat, sizeof repeat, " --model %s", q->model);
+    q->check.repeat_with = repeat;
+    if (q->cases == 0) q->check.cases = 8;
+    progress_start(&out->bar, "check", 1000000);
+    const fv_check_result result = fv_model_check_shapes(scalar, &q->check, &report);
+    progress_clear(&out->bar);
+    print_summary("kernels on the model's shapes", "slots", &report, q->check.seed, result);
+    return result == FV_CHECK_AGREE ? -1 : exit_status(result);
+}
+
+static int check_model(request *q, output *out) {
+    fv_context *context = NULL;
+    fv_model *scalar = NULL;
+    int status = open_model(q, "scalar", &context, &scalar);
+    if (status < 0) status = check_shapes(q, out, scalar);
+    if (status < 0 && !q->check.op && q->only < 0) status = check_all_nodes(q, scalar);
+    fv_model_free(scalar);
+    fv_context_free(context);
+    return status < 0 ? CLI_DONE : status;
+}
+
 /* Options that a mode would ignore are refused. */
 static int refuse(const request *q) {
     const bool schedule = q->only >= 0 || q->check.seconds > 0 || q->threads > 1;
     if (q->list && q->self_test) return cli_usage(&cmd_check, "--list and --self-test exclude each other");
+    if (q->model && (q->list || q->self_test || q->grad))
+        return cli_usage(&cmd_check, "--model does not go with --list, --self-test and --grad");
     if (q->self_test && q->grad)
         return cli_usage(&cmd_check, "--self-test is about kernels: it does not go with --grad");
     if ((q->list || q->self_test) && schedule)
@@ -95,12 +172,14 @@ static int run(int argc, char **argv) {
     fv_check_options *o = &q.check;
     const cli_option options[] = {
         {"grad", NULL, CLI_FLAG, &q.grad, 0, 0, "every operator's backward against central differences instead"},
+        {"model", "F", CLI_TEXT, &q.model, 0, 0,
+         "an ONNX file or network name: its shapes instead of random ones, and its nodes against scalar's"},
         {"list", NULL, CLI_FLAG, &q.list, 0, 0, "list slots and instruction sets (with --grad: rows) instead"},
         {"self-test", NULL, CLI_FLAG, &q.self_test, 0, 0, "show that kernels broken on purpose are caught"},
         {"op", "NAME", CLI_TEXT, &o->op, 0, 0, "one slot or row (conv.forward) or a family (conv); default: all"},
         {"isa", "NAME", CLI_TEXT, &o->isa, 0, 0, "one instruction set: scalar, avx2, neon; default: every one here"},
         {"cases", "N", CLI_INT, &q.cases, 1, 1e12,
-         "random cases of each slot and instruction set (default 2000), or of each row of --grad (50)"},
+         "random cases of each slot and instruction set (default 2000), row of --grad (50), shape of --model (8)"},
         {"budget", "S", CLI_REAL, &o->seconds, 0.01, 1e6, "at most so many seconds in all, shared evenly"},
         {"seed", "S", CLI_SEED, &o->seed, 0, 0, "of the cases (default 1)"},
         {"case", "I", CLI_INT, &q.only, 0, 1e15, "this case alone, as a mismatch names it"},
@@ -118,6 +197,7 @@ static int run(int argc, char **argv) {
     o->print = print_line;
     o->progress = show_share;
     o->user = &out;
+    if (q.model) return check_model(&q, &out);
     if (!q.list) return check(&q, &out);
     return exit_status(q.grad ? fv_grad_list(o) : fv_check_list(o));
 }
@@ -133,6 +213,7 @@ const cli_command cmd_check = {
     "  fovea check --op conv --isa avx2 --budget 60\n"
     "  fovea check --op conv.forward --isa avx2 --seed 1 --case 17\n"
     "  fovea check --grad --cases 200 --threads 2\n"
+    "  fovea check --model lenet5\n"
     "  fovea check --list\n"
     "  fovea check --self-test\n",
     run};

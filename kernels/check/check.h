@@ -17,16 +17,32 @@ typedef void (*fv_check_print_fn)(void *user, const char *line);
 /* The share of the work done, 0..1. */
 typedef void (*fv_check_progress_fn)(void *user, double share);
 
+/* A shape to check instead of random ones. */
+typedef struct fv_check_given {
+    const char *slot;    /* the one it is for: conv.* or pool.* */
+    const char *name;    /* of what has this shape, for messages */
+    fv_conv_desc conv;   /* conv.*: its lists live as long as the check; clamps and the residual are drawn */
+    int32_t source_taps; /* of the weights that weight_tap points into */
+    size_t y_base,
+        y_size;        /* elements of the whole output, and where the lattice begins in it (a data gradient's phase) */
+    fv_pool_desc pool; /* pool.* */
+} fv_check_given;
+/* Elements of a tensor of a given shape, at most. */
+enum { FV_CHECK_MOST_GIVEN = 1 << 20 };
+
 typedef struct fv_check_options {
     const char *op;  /* a slot ("conv.forward") or a family ("conv"); NULL: all */
     const char *isa; /* NULL: every ISA of fv_isa_table that this CPU offers */
     uint64_t cases;  /* of each slot on each ISA */
     double seconds;  /* 0: no limit. Otherwise an even share of what is left for each slot and ISA */
     uint64_t seed;
-    int64_t only_case;       /* >= 0: this case alone */
-    int threads;             /* slots checked side by side; <= 1: none */
-    bool quiet;              /* mismatches alone are printed */
-    fv_check_print_fn print; /* NULL: nothing is printed */
+    int64_t only_case;           /* >= 0: this case alone */
+    int threads;                 /* slots checked side by side; <= 1: none */
+    const fv_check_given *given; /* NULL: random shapes. Else slots without one are left out, cases are of each shape */
+    size_t given_count;
+    const char *repeat_with;       /* ends the line that says how to repeat a case; NULL: nothing */
+    bool quiet;                    /* mismatches alone are printed */
+    fv_check_print_fn print;       /* NULL: nothing is printed */
     fv_check_progress_fn progress; /* NULL: none. Like print, never called by two threads at once */
     void *user;
 } fv_check_options;

@@ -79,6 +79,12 @@ static void make_taps(fv_case *c, geometry *g, int kind, const axis a[3]) {
     }
 }
 
+/* From the first pixel to the end of the last. */
+static size_t extent(const ptrdiff_t pitch[4], int32_t images, const int32_t size[3], int32_t channels) {
+    return (size_t)((images - 1) * pitch[0] + (size[0] - 1) * pitch[1] + (size[1] - 1) * pitch[2] +
+                    (size[2] - 1) * pitch[3] + channels);
+}
+
 /* Pitches with gaps now and then; returns the elements from the first pixel to the end of the last. */
 static size_t make_pitches(fv_check_random *r, ptrdiff_t pitch[4], int32_t images, const int32_t size[3],
                            int32_t channels) {
@@ -87,8 +93,7 @@ static size_t make_pitches(fv_check_random *r, ptrdiff_t pitch[4], int32_t image
     pitch[2] = pitch[3] * size[2] + (dense ? 0 : check_between(r, 0, 3));
     pitch[1] = pitch[2] * size[1] + (dense ? 0 : check_between(r, 0, 3));
     pitch[0] = pitch[1] * size[0] + (dense ? 0 : check_between(r, 0, 3));
-    return (size_t)((images - 1) * pitch[0] + (size[0] - 1) * pitch[1] + (size[1] - 1) * pitch[2] +
-                    (size[2] - 1) * pitch[3] + channels);
+    return extent(pitch, images, size, channels);
 }
 
 static void set_sizes(fv_check_random *r, geometry *g, int kind, const axis a[3], int32_t output[3]) {
@@ -131,7 +136,33 @@ static bool is_padded(const fv_conv_desc *d) {
     return false;
 }
 
+static void take_geometry(fv_case *c, geometry *g) {
+    const fv_check_given *given = c->given;
+    *g = (geometry){.d = given->conv, .kind = given->name, .source_taps = given->source_taps};
+    fv_conv_desc *d = &g->d;
+    const size_t taps = (size_t)d->taps;
+    int32_t(*tap)[3] = fv_check_place(c, "tap", taps * sizeof *tap, sizeof(int32_t), true);
+    int32_t *list = fv_check_place(c, "weight_tap", taps * sizeof *list, sizeof(int32_t), true);
+    memcpy(tap, given->conv.tap, taps * sizeof *tap);
+    for (size_t t = 0; t < taps; t++) list[t] = given->conv.weight_tap ? given->conv.weight_tap[t] : (int32_t)t;
+    d->tap = (const int32_t(*)[3])tap;
+    d->weight_tap = list;
+    const int32_t outs = d->groups * d->out_channels;
+    d->residual_pitch[3] = outs;
+    for (int i = 2; i >= 0; i--) d->residual_pitch[i] = d->residual_pitch[i + 1] * d->out[i];
+    g->residual_size = extent(d->residual_pitch, d->images, d->out, outs);
+    g->x_size = extent(d->in_pitch, d->images, d->in, d->groups * d->in_channels);
+    g->y_base = given->y_base;
+    g->y_size = given->y_size;
+    g->padded = is_padded(d);
+    if (g->padded) fv_check_finite_only(c);
+}
+
 static void draw_geometry(fv_case *c, geometry *g) {
+    if (c->given) {
+        take_geometry(c, g);
+        return;
+    }
     fv_check_random *r = &c->random;
     const bool thin = check_chance(r, 0.1); /* many pixels of few channels: several blocks of a gradient */
     const size_t budget = check_chance(r, 0.01) ? 4000000 : thin || check_chance(r, 0.1) ? 100000 : 15000;

@@ -87,8 +87,13 @@ static bool usable(const fv_pool_desc *d, size_t pixels, bool average) {
     return true;
 }
 
-static void draw_pooling(fv_case *c, pooling *g, bool average) {
-    fv_check_random *r = &c->random;
+static void count_pixels(pooling *g) {
+    const fv_pool_desc *d = &g->d;
+    g->out_pixels = (size_t)(d->images * d->out[0] * d->out[1] * d->out[2]);
+    g->in_pixels = (size_t)(d->images * d->in[0] * d->in[1] * d->in[2]);
+}
+
+static void draw_random(fv_check_random *r, pooling *g, bool average) {
     do {
         *g = (pooling){.d = {.pad = {0}}};
         fv_pool_desc *d = &g->d;
@@ -98,20 +103,30 @@ static void draw_pooling(fv_case *c, pooling *g, bool average) {
         d->images = check_chance(r, 0.6) ? 1 : check_between(r, 1, 3);
         d->channels = (int32_t)fv_check_length(r, rank == 1 ? 150 : 40);
         d->count_padding = check_chance(r, 0.5);
-        g->out_pixels = (size_t)(d->images * d->out[0] * d->out[1] * d->out[2]);
-        g->in_pixels = (size_t)(d->images * d->in[0] * d->in[1] * d->in[2]);
+        count_pixels(g);
         g->x_size = make_pitches(r, d->in_pitch, d->images, d->in, d->channels);
         g->y_size = make_pitches(r, d->out_pitch, d->images, d->out, d->channels);
     } while (!usable(&g->d, g->out_pixels, average));
+}
+
+static void draw_pooling(fv_case *c, pooling *g, bool average) {
+    if (c->given) { /* dense, as graphs have it */
+        *g = (pooling){.d = c->given->pool};
+        count_pixels(g);
+        g->x_size = g->in_pixels * (size_t)g->d.channels;
+        g->y_size = g->out_pixels * (size_t)g->d.channels;
+    } else {
+        draw_random(&c->random, g, average);
+    }
     const fv_pool_desc *d = &g->d;
     fv_check_shape(
         c,
-        "n%d c%d in %dx%dx%d out %dx%dx%d window %dx%dx%d stride %dx%dx%d dilation %dx%dx%d pad %d,%d,%d after "
+        "%s n%d c%d in %dx%dx%d out %dx%dx%d window %dx%dx%d stride %dx%dx%d dilation %dx%dx%d pad %d,%d,%d after "
         "%d,%d,%d%s",
-        d->images, d->channels, d->in[0], d->in[1], d->in[2], d->out[0], d->out[1], d->out[2], d->window[0],
-        d->window[1], d->window[2], d->stride[0], d->stride[1], d->stride[2], d->dilation[0], d->dilation[1],
-        d->dilation[2], d->pad[0], d->pad[1], d->pad[2], d->pad_after[0], d->pad_after[1], d->pad_after[2],
-        d->count_padding ? " padding counted" : "");
+        c->given ? c->given->name : "random", d->images, d->channels, d->in[0], d->in[1], d->in[2], d->out[0], d->out[1],
+        d->out[2], d->window[0], d->window[1], d->window[2], d->stride[0], d->stride[1], d->stride[2], d->dilation[0],
+        d->dilation[1], d->dilation[2], d->pad[0], d->pad[1], d->pad[2], d->pad_after[0], d->pad_after[1],
+        d->pad_after[2], d->count_padding ? " padding counted" : "");
 }
 
 static void expect_max(const fv_pool_desc *d, const float *x, const pixel *o, int32_t channel, double *best,

@@ -105,6 +105,7 @@ enum { FV_CHECK_PLAIN_BYTES = 64 << 20 };
 
 typedef struct fv_case {
     const fv_kernels *candidate, *reference; /* the same pointer: scalar is checked by itself */
+    const fv_check_given *given;             /* NULL: a random shape */
     int argument;                            /* of the slot: which unary function, ... */
     fv_check_random random;
     fv_check_values values;
@@ -213,6 +214,8 @@ void fv_check_memory_free(fv_check_memory *m);
 void fv_check_memory_reset(fv_check_memory *m);
 void fv_check_memory_verify(fv_case *c);
 void fv_check_do_job(const fv_check_options *o, fv_check_job *job, fv_check_memory *memory);
+/* How many shapes are given for the slot, and the one of case `number`. */
+size_t fv_check_given_count(const fv_check_options *o, const fv_check_slot *slot);
 void fv_check_print(const fv_check_options *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool fv_check_slot_matches(const fv_check_slot *slot, const char *op);
 /* SIGSEGV and SIGBUS become failures of the case that runs in the thread, from begin to end. */

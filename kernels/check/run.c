@@ -125,6 +125,21 @@ static double seconds_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+size_t fv_check_given_count(const fv_check_options *o, const fv_check_slot *slot) {
+    size_t count = 0;
+    for (size_t i = 0; o->given && i < o->given_count; i++) count += strcmp(o->given[i].slot, slot->name) == 0;
+    return count;
+}
+
+/* Cases take the slot's shapes in turn. */
+static const fv_check_given *given_for(const fv_check_options *o, const fv_check_slot *slot, uint64_t number) {
+    const size_t count = fv_check_given_count(o, slot);
+    size_t wanted = count ? (size_t)(number % count) : 0;
+    for (size_t i = 0; count && i < o->given_count; i++)
+        if (strcmp(o->given[i].slot, slot->name) == 0 && wanted-- == 0) return &o->given[i];
+    return NULL;
+}
+
 void fv_check_do_job(const fv_check_options *o, fv_check_job *job, fv_check_memory *memory) {
     const double end = job->seconds > 0 ? seconds_now() + job->seconds : INFINITY;
     for (uint64_t i = 0; i < job->cases; i++) {
@@ -132,20 +147,22 @@ void fv_check_do_job(const fv_check_options *o, fv_check_job *job, fv_check_memo
         if (i > 0 && i % 16 == 0 && seconds_now() > end) break;
         fv_case c = {.candidate = job->candidate, .reference = job->reference, .argument = job->slot->argument};
         c.memory = memory;
+        c.given = given_for(o, job->slot, number);
         c.random.state = case_seed(o->seed, job->slot->name, number);
         c.values = draw_values(&c.random);
         c.eps = c.values == FV_VALUES_INTEGER ? 0 : FLT_EPSILON;
         run_case(&c, job->slot);
         job->done++;
-        if (job->tick && i % 64 == 63) job->tick(job->tick_user, 64);
+        if (job->tick && (i % 64 == 63 || c.given)) job->tick(job->tick_user, c.given ? 1 : 64);
         job->worst_ratio = fmax(job->worst_ratio, c.worst_ratio);
         if (c.worst_ulp > job->worst_ulp) job->worst_ulp = c.worst_ulp;
         if (!c.failed) continue;
         fv_check_print(o,
                        "MISMATCH %s on %s, case %llu, seed %llu: %s; shape: %s; repeat: fovea check --op %s --isa %s "
-                       "--seed %llu --case %llu",
+                       "--seed %llu --case %llu%s",
                        job->slot->name, job->isa, (unsigned long long)number, (unsigned long long)o->seed, c.message,
-                       c.shape, job->slot->name, job->isa, (unsigned long long)o->seed, (unsigned long long)number);
+                       c.shape, job->slot->name, job->isa, (unsigned long long)o->seed, (unsigned long long)number,
+                       o->repeat_with ? o->repeat_with : "");
         if (++job->failures >= (uint64_t)job->stop_at) break;
     }
 }
@@ -191,7 +208,8 @@ static void locked_tick(void *user, uint64_t cases) {
     const fv_check_options *o = w->o;
     pthread_mutex_lock(&w->lock);
     w->ticked += cases;
-    const double all = (double)w->count * (double)w->jobs[0].cases;
+    double all = 0;
+    for (size_t i = 0; i < w->count; i++) all += (double)w->jobs[i].cases;
     const double share = o->seconds > 0 ? (seconds_now() - w->begin) / o->seconds : (double)w->ticked / all;
     o->progress(o->user, fmin(share, 1));
     pthread_mutex_unlock(&w->lock);
@@ -207,13 +225,14 @@ static bool walk_init(walk *w, const fv_check_options *o) {
         const size_t table = row++;
         if (o->isa && strcmp(o->isa, isa->name) != 0) continue;
         for (size_t s = 0; s < fv_check_slot_count; s++) {
-            if (!fv_check_slot_matches(&fv_check_slots[s], o->op)) continue;
+            const size_t shapes = fv_check_given_count(o, &fv_check_slots[s]);
+            if (!fv_check_slot_matches(&fv_check_slots[s], o->op) || (o->given && shapes == 0)) continue;
             w->jobs[w->count++] = (fv_check_job){.slot = &fv_check_slots[s],
                                                  .isa = isa->name,
                                                  .candidate = &w->tables[table],
                                                  .reference = &w->tables[0],
                                                  .first_case = o->only_case < 0 ? 0 : (uint64_t)o->only_case,
-                                                 .cases = o->only_case < 0 ? o->cases : 1,
+                                                 .cases = o->only_case >= 0 ? 1 : o->cases * (shapes ? shapes : 1),
                                                  .stop_at = 3,
                                                  .tick = o->progress ? locked_tick : NULL,
                                                  .tick_user = w};

@@ -37,7 +37,7 @@ static fv_status pool_infer(fv_node *n, fv_value_info *values) {
     return FV_OK;
 }
 
-static void describe(const fv_pool_attr *a, const fv_shape *x, const fv_shape *y, fv_pool_desc *d) {
+void fv_pool_describe(const fv_pool_attr *a, const fv_shape *x, const fv_shape *y, fv_pool_desc *d) {
     int64_t in[3], out[3];
     fv_map_size(x, in);
     fv_map_size(y, out);
@@ -71,7 +71,7 @@ static void run_pool(void *arg, size_t piece, void *scratch) {
 static fv_status make(fv_plan_op *p, const fv_shape *x, const fv_shape *y, fv_piece_fn run, bool over_input, pool **out) {
     pool *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    describe(&p->node->attr.pool, x, y, &s->desc);
+    fv_pool_describe(&p->node->attr.pool, x, y, &s->desc);
     s->kernels = p->kernels;
     s->kind = p->node->attr.pool.kind;
     const fv_shape *walked = over_input ? x : y;

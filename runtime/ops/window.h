@@ -9,6 +9,9 @@
  * the input and its left padding. Errors name the node. */
 fv_status fv_window_resolve(const char *node, fv_window_attr *w, const int64_t in[3], bool ceil_mode, int32_t out[3]);
 
+/* The kernels' descriptor of pooling dense maps x -> y. */
+void fv_pool_describe(const fv_pool_attr *a, const fv_shape *x, const fv_shape *y, fv_pool_desc *d);
+
 /* The spatial sizes z, y, x of maps (N,C,H,W). */
 static inline void fv_map_size(const fv_shape *s, int64_t size[3]) {
     size[0] = 1;

@@ -1,6 +1,7 @@
 /* The gradient check catches gradients that are wrong, forgotten or of the wrong mask, and fails where it proves
  * nothing. */
 #include "check/grad.h"
+#include "check/model.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -96,6 +97,41 @@ START_TEST(an_operator_left_out_fails) {
 }
 END_TEST
 
+static fv_model *network(fv_context *c, const char *name, uint64_t seed) {
+    fv_zoo_settings zoo;
+    fv_model *m;
+    fv_zoo_settings_default(&zoo);
+    zoo.seed = seed;
+    ck_assert_int_eq(fv_model_zoo(c, name, &zoo, &m), FV_OK);
+    return m;
+}
+
+/* A model's shapes and nodes; the same network with other weights differs in every node with weights. */
+START_TEST(models_are_checked) {
+    fv_check_options o = quick(NULL);
+    fv_check_report r;
+    fv_context *c;
+    fv_context_settings settings;
+    fv_context_settings_default(&settings);
+    settings.isa = "scalar";
+    settings.threads = 1;
+    ck_assert_int_eq(fv_context_create(&settings, &c), FV_OK);
+    fv_model *m = network(c, "lenet5", 1), *other = network(c, "lenet5", 2);
+    ck_assert_int_eq(fv_model_check_shapes(m, &o, &r), FV_CHECK_AGREE);
+    ck_assert_uint_eq(r.cases, r.slots / 5 * 4 * (5 + 10 + 5 + 2 + 2)); /* 5 products, 2 pools */
+    ck_assert_int_eq(fv_model_check_nodes(m, m, "scalar", &o, &r), FV_CHECK_AGREE);
+    ck_assert_uint_eq(r.slots, 7);
+    o.print = NULL;
+    ck_assert_int_eq(fv_model_check_nodes(m, other, "scalar", &o, &r), FV_CHECK_MISMATCH);
+    ck_assert_uint_eq(r.mismatches, 7);
+    o.op = "gain";
+    ck_assert_int_eq(fv_model_check_shapes(m, &o, NULL), FV_CHECK_NOTHING);
+    fv_model_free(other);
+    fv_model_free(m);
+    fv_context_free(c);
+}
+END_TEST
+
 START_TEST(checking_nothing_fails) {
     fv_check_options o = quick("no-such-row");
     ck_assert_int_eq(fv_grad_check(&o, NULL), FV_CHECK_NOTHING);
@@ -118,6 +154,7 @@ int main(void) {
     tcase_add_test(t, other_values_are_caught);
     tcase_add_test(t, zero_on_both_sides_fails);
     tcase_add_test(t, an_operator_left_out_fails);
+    tcase_add_test(t, models_are_checked);
     tcase_add_test(t, checking_nothing_fails);
     suite_add_tcase(s, t);
     SRunner *runner = srunner_create(s);
