@@ -239,6 +239,7 @@ static fv_status differentiate(grad_case *c) {
     fv_release(g->context, gradients);
     if (status == FV_OK) status = keep(g, c->loss_rows);
     if (status == FV_OK) status = fv_pass_dead(g);
+    if (status == FV_OK) status = fv_pass_pooled_gradients(g); /* as a training step does */
     return status == FV_OK ? fv_graph_set_batch(g, c->batch) : status;
 }
 

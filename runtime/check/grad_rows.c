@@ -120,6 +120,25 @@ ROW(residual) {
     fv_grad_output(d, chance(d, 0.5) ? fv_graph_relu(g, sum, NULL) : sum);
 }
 
+/* A clamp or none, then max pooling whose windows lie apart: the gradients go through the places of the largest. */
+ROW(conv_pooled) {
+    fv_graph *g = fv_grad_graph(d);
+    fv_conv_settings s;
+    fv_pool_settings pool;
+    int64_t shape[4];
+    do {
+        draw_conv(d, &s, shape);
+    } while (s.groups != 1 || s.dilation[1] != 1);
+    fv_pool_settings_default(&pool);
+    for (int i = 0; i < 2; i++) {
+        pool.window[i] = pool.stride[i] = between(d, 1, 3);
+        shape[2 + i] += s.stride[i] * (pool.window[i] + between(d, 0, 2)); /* a window or more, and something left over */
+    }
+    fv_value y = fv_graph_conv(g, fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "conv");
+    if (chance(d, 0.7)) y = chance(d, 0.6) ? fv_graph_relu(g, y, NULL) : fv_graph_clip(g, y, -0.5f, 0.75f, NULL);
+    fv_grad_output(d, fv_graph_pool(g, y, &pool, NULL));
+}
+
 static fv_value draw_linear(fv_grad_draw *d, fv_value x) {
     return fv_graph_linear(fv_grad_graph(d), x, between(d, 1, 40), chance(d, 0.7), FV_INIT_HE, "linear");
 }
@@ -307,6 +326,7 @@ const fv_grad_row fv_grad_rows[] = {
     {"conv.depthwise", build_depthwise},
     {"conv.clamp", build_conv_clamp},
     {"conv.residual", build_residual},
+    {"conv.pooled", build_conv_pooled},
     {"linear", build_linear},
     {"linear.flatten", build_flatten_linear},
     {"flatten", build_flatten},
