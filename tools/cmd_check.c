@@ -29,19 +29,6 @@ typedef struct request {
     bool list, self_test, grad;
 } request;
 
-static const char *sentence(fv_check_result r) {
-    switch (r) {
-    case FV_CHECK_AGREE:
-        return "all agree";
-    case FV_CHECK_MISMATCH:
-        return "MISMATCH";
-    case FV_CHECK_NOTHING:
-        return "nothing was checked";
-    default:
-        return "out of memory";
-    }
-}
-
 static int exit_status(fv_check_result r) {
     if (r == FV_CHECK_NO_MEMORY) return cli_fail(&cmd_check, "out of memory");
     if (r == FV_CHECK_NOTHING)
@@ -54,7 +41,8 @@ static int exit_status(fv_check_result r) {
 static void print_summary(const char *what, const char *unit, const fv_check_report *r, uint64_t seed,
                           fv_check_result result) {
     printf("%s: %llu %s, %llu cases, %llu mismatches, seed %llu: %s\n", what, (unsigned long long)r->slots, unit,
-           (unsigned long long)r->cases, (unsigned long long)r->mismatches, (unsigned long long)seed, sentence(result));
+           (unsigned long long)r->cases, (unsigned long long)r->mismatches, (unsigned long long)seed,
+           fv_check_sentence(result));
 }
 
 /* What each mode checks, what its parts are called, and how many cases it does of each unless told. */

@@ -59,6 +59,9 @@ typedef enum fv_check_result {
     FV_CHECK_NO_MEMORY
 } fv_check_result;
 
+/* "all agree", "MISMATCH", ... */
+const char *fv_check_sentence(fv_check_result r);
+
 /* 2000 cases, seed 1, no filter, no limit. */
 fv_check_options fv_check_defaults(void);
 /* One run at a time in a process: it owns SIGSEGV and SIGBUS meanwhile. report may be NULL. */

@@ -173,6 +173,19 @@ fv_check_options fv_check_defaults(void) {
     return (fv_check_options){.cases = 2000, .seed = 1, .only_case = -1, .threads = 1};
 }
 
+const char *fv_check_sentence(fv_check_result r) {
+    switch (r) {
+    case FV_CHECK_AGREE:
+        return "all agree";
+    case FV_CHECK_MISMATCH:
+        return "MISMATCH";
+    case FV_CHECK_NOTHING:
+        return "nothing was checked";
+    default:
+        return "out of memory";
+    }
+}
+
 /* "conv" matches "conv.forward", "conv.forward" matches itself alone. */
 bool fv_check_slot_matches(const fv_check_slot *slot, const char *op) {
     if (!op) return true;

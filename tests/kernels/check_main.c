@@ -39,19 +39,6 @@ static int take(fv_check_options *o, mode *m, char **argv, const char *value) {
     return 0;
 }
 
-static const char *sentence(fv_check_result r) {
-    switch (r) {
-    case FV_CHECK_AGREE:
-        return "all agree";
-    case FV_CHECK_MISMATCH:
-        return "MISMATCH";
-    case FV_CHECK_NOTHING:
-        return "nothing was checked";
-    default:
-        return "out of memory";
-    }
-}
-
 int main(int argc, char **argv) {
     fv_check_options o = fv_check_defaults();
     o.print = print_line;
@@ -73,6 +60,6 @@ int main(int argc, char **argv) {
         result = fv_check_run(&o, &report);
     printf("%llu slots, %llu cases, %llu mismatches, seed %llu: %s\n", (unsigned long long)report.slots,
            (unsigned long long)report.cases, (unsigned long long)report.mismatches, (unsigned long long)o.seed,
-           sentence(result));
+           fv_check_sentence(result));
     return result == FV_CHECK_AGREE ? 0 : 3;
 }
