@@ -1,5 +1,5 @@
 #include "check/grad.h"
-#include "check/model.h"
+#include "check/model_check.h"
 #include "cli.h"
 #include "kernels/check/check.h"
 #include "progress.h"

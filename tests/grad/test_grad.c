@@ -1,7 +1,7 @@
 /* The gradient check catches gradients that are wrong, forgotten or of the wrong mask, and fails where it proves
  * nothing. */
 #include "check/grad.h"
-#include "check/model.h"
+#include "check/model_check.h"
 
 #include <check.h>
 #include <stdio.h>

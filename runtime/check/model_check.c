@@ -1,4 +1,4 @@
-#include "check/model.h"
+#include "check/model_check.h"
 
 #include "graph/graph.h"
 #include "kernels/check/random.h"

@@ -1,6 +1,6 @@
 /* A model's own shapes, and its nodes on one instruction set against another. */
-#ifndef FV_CHECK_MODEL_H
-#define FV_CHECK_MODEL_H
+#ifndef FV_CHECK_MODEL_CHECK_H
+#define FV_CHECK_MODEL_CHECK_H
 
 #include "fovea.h"
 #include "kernels/check/check.h"
