@@ -1,0 +1,179 @@
+/* fv_session_run and fv_trainer_step ask nobody for memory: not the library, not libgomp, not libc, on no thread. */
+#define _GNU_SOURCE
+#include "fovea.h"
+
+#include "watch.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { side = 28, classes = 10, batch = 8 };
+static float images[batch * side * side], scores[batch * classes];
+static int32_t labels[batch];
+static int failures;
+
+static void need(fv_status status, const char *what) {
+    if (status == FV_OK) return;
+    fprintf(stderr, "%s: %s\n", what, fv_last_error());
+    exit(1);
+}
+
+static void expect_none(watch_counts found, const char *what, const char *where) {
+    if (found.calls == 0 && found.system_calls == 0) return;
+    printf("%s, %s: %d calls, %d system calls\n", where, what, found.calls, found.system_calls);
+    failures++;
+}
+
+/* ---- the watch itself ---- */
+
+void *__libc_malloc(size_t bytes);
+void __libc_free(void *memory);
+
+static void *nothing(void *arg) { return arg; }
+
+/* On a thread that was there before, calls are seen as well. */
+typedef struct elsewhere {
+    pthread_barrier_t barrier;
+} elsewhere;
+
+static void *call_elsewhere(void *arg) {
+    elsewhere *e = arg;
+    pthread_barrier_wait(&e->barrier);
+    void *volatile memory = malloc(100);
+    free(memory);
+    memory = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(memory, 4096);
+    pthread_barrier_wait(&e->barrier);
+    return NULL;
+}
+
+static void expect(bool seen, const char *what) {
+    if (seen) return;
+    printf("the watch does not see %s\n", what);
+    failures++;
+}
+
+static void check_watch(bool filter) {
+    void *volatile memory;
+    elsewhere e;
+    pthread_t thread;
+    watch_begin();
+    memory = malloc(10);
+    memory = realloc(memory, 20);
+    free(memory);
+    expect(watch_end().calls == 3, "malloc, realloc and free");
+    watch_begin();
+    memory = strdup("text"); /* inside libc */
+    free(memory);
+    expect(watch_end().calls == 2, "what libc allocates");
+    pthread_barrier_init(&e.barrier, NULL, 2);
+    pthread_create(&thread, NULL, call_elsewhere, &e);
+    watch_begin();
+    pthread_barrier_wait(&e.barrier);
+    pthread_barrier_wait(&e.barrier);
+    const watch_counts there = watch_end();
+    expect(there.calls == 4, "other threads");
+    pthread_join(thread, NULL);
+    watch_begin();
+    expect(watch_end().calls == 0, "that nothing was called");
+    if (!filter) return;
+    expect(there.system_calls >= 2, "system calls of other threads");
+    watch_begin();
+    memory = __libc_malloc((size_t)4 << 20); /* past the functions above: libc maps it by a call of its own */
+    __libc_free(memory);
+    watch_counts found = watch_end();
+    expect(found.calls == 0 && found.system_calls == 2, "mmap and munmap inside libc");
+    watch_begin();
+    (void)syscall(SYS_brk, 0);
+    expect(watch_end().system_calls == 1, "brk");
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, (size_t)64 << 20); /* larger than any in libc's store */
+    watch_begin();
+    pthread_create(&thread, &attributes, nothing, NULL);
+    pthread_join(thread, NULL);
+    expect(watch_end().system_calls > 0, "the stack of a new thread");
+    pthread_attr_destroy(&attributes);
+}
+
+/* ---- runs and steps ---- */
+
+static void watch_runs(const fv_model *m, int warm, const char *where) {
+    fv_session_settings settings;
+    fv_session *s = NULL;
+    const fv_tensor in = {FV_F32, FV_PLAIN, 4, {4, 1, side, side}, images}, out = {FV_F32, FV_PLAIN, 2, {4, classes}, scores};
+    fv_session_settings_default(&settings);
+    settings.batch = 4;
+    settings.profile = true;
+    need(fv_session_create(m, &settings, &s), where);
+    for (int i = 0; i < warm; i++) need(fv_session_run(s, &in, 1, &out, 1), where);
+    watch_begin();
+    for (int i = 0; i < 5; i++) need(fv_session_run(s, &in, 1, &out, 1), where);
+    expect_none(watch_end(), "runs", where);
+    fv_session_free(s);
+}
+
+static void step(fv_trainer *t, int64_t n, const char *where) {
+    const fv_tensor x = {FV_F32, FV_PLAIN, 4, {n, 1, side, side}, images}, y = {FV_I32, FV_PLAIN, 1, {n}, labels};
+    fv_step done;
+    need(fv_trainer_step(t, &x, &y, &done), where);
+}
+
+static void watch_steps(const fv_model *m, fv_optimizer optimizer, const char *where) {
+    fv_trainer_settings settings;
+    fv_trainer *t = NULL;
+    fv_trainer_settings_default(&settings);
+    settings.batch = batch;
+    settings.optimizer = optimizer;
+    settings.lr = 0.001f;
+    settings.clip = 1;
+    need(fv_trainer_create(m, &settings, &t), where);
+    step(t, batch, where);
+    step(t, 5, where);
+    watch_begin();
+    step(t, batch, where);
+    step(t, 5, where); /* a partial batch of a size seen before */
+    step(t, batch, where);
+    expect_none(watch_end(), "steps", where);
+    fv_trainer_free(t);
+}
+
+static void check(fv_backend backend, int threads, const char *network) {
+    static const char *const names[] = {"openmp", "pthreads", "serial"};
+    char where[64];
+    fv_context_settings settings;
+    fv_context *c = NULL;
+    fv_model *m = NULL;
+    fv_context_settings_default(&settings);
+    settings.backend = backend;
+    settings.threads = threads;
+    snprintf(where, sizeof where, "%s on %s with %d threads", network, names[backend], threads);
+    const fv_status status = fv_context_create(&settings, &c);
+    if (status == FV_ERR_UNSUPPORTED) return; /* no OpenMP in this build */
+    need(status, where);
+    need(fv_model_zoo(c, network, NULL, &m), where);
+    watch_runs(m, backend == FV_BACKEND_OPENMP ? 1 : 0, where); /* libgomp makes its threads in the first region; others are clean at once */
+    watch_steps(m, FV_MOMENTUM, where);
+    watch_steps(m, FV_ADAM, where);
+    fv_model_free(m);
+    fv_context_free(c);
+}
+
+int main(void) {
+    const bool filter = watch_install();
+    for (int i = 0; i < batch * side * side; i++) images[i] = (float)(i * 7919 % 997) / 997;
+    for (int i = 0; i < batch; i++) labels[i] = i % classes;
+    check_watch(filter);
+    for (int backend = FV_BACKEND_OPENMP; backend <= FV_BACKEND_SERIAL; backend++)
+        for (int threads = 1; threads <= 2; threads++) {
+            check((fv_backend)backend, threads, "lenet5");
+            check((fv_backend)backend, threads, "cnn");
+        }
+    if (!filter) printf("no seccomp filter here: system calls were not watched\n");
+    return failures ? 1 : filter ? 0 : 77;
+}
