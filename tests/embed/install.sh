@@ -1,0 +1,52 @@
+#!/bin/sh
+# install.sh CMAKE CC BUILD SOURCE VERSION: installs into a fresh prefix; a program finds the library there by pkg-config (shared and
+# static) and by CMake; the shared library exports the functions of fovea.h and nothing else, and has a SONAME.
+set -eu
+cmake=$1 cc=$2 build=$3 source=$4 version=$5
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+prefix=$work/prefix
+"$cmake" --install "$build" --prefix "$prefix" >"$work/log" || { cat "$work/log"; exit 1; }
+cmp "$source/runtime/include/fovea.h" "$prefix/include/fovea.h"
+library=$(find "$prefix" -name libfovea.so)
+folder=$(dirname "$library")
+fail() {
+    echo "$1"
+    exit 1
+}
+
+# ---- symbols ----
+nm -D --defined-only "$library" | awk '{print $NF}' | sed 's/@.*//' | sort -u >"$work/exported"
+sed -n 's/^FV_API [^(]*[ *]\(fv_[a-z0-9_]*\)(.*/\1/p' "$source/runtime/include/fovea.h" | sort -u >"$work/declared"
+[ "$(wc -l <"$work/declared")" -gt 60 ] || fail "fovea.h could not be read"
+extra=$(comm -23 "$work/exported" "$work/declared")
+[ -z "$extra" ] || fail "exported, but not in fovea.h: $extra"
+missing=$(comm -13 "$work/exported" "$work/declared")
+[ -z "$missing" ] || fail "in fovea.h, but not exported: $missing"
+readelf -d "$library" | grep -q "SONAME.*\[libfovea\.so\.${version%%.*}\]" || fail "no SONAME libfovea.so.${version%%.*}"
+if readelf -dW "$library" | grep -qE 'RPATH|RUNPATH|TEXTREL'; then fail "the installed library has a run path or text relocations"; fi
+
+# ---- pkg-config ----
+export PKG_CONFIG_PATH="$folder/pkgconfig"
+[ "$(pkg-config --modversion fovea)" = "$version" ] || fail "pkg-config tells another version"
+# shellcheck disable=SC2046
+"$cc" -Wall -Werror "$source/tests/embed/installed.c" $(pkg-config --cflags --libs fovea) -o "$work/shared"
+LD_LIBRARY_PATH="$folder" "$work/shared" "$work/m.onnx" | grep -qx "fovea $version" || fail "the program on the shared library fails"
+# shellcheck disable=SC2046
+"$cc" "$source/tests/embed/installed.c" $(pkg-config --cflags fovea) $(pkg-config --static --libs fovea | sed 's/-lfovea/-l:libfovea.a/') -o "$work/static"
+if readelf -d "$work/static" | grep -q libfovea; then fail "the static program wants the shared library"; fi
+"$work/static" "$work/m.onnx" | grep -qx "fovea $version" || fail "the program on the static library fails"
+
+# ---- find_package ----
+mkdir "$work/project"
+cp "$source/tests/embed/installed.c" "$work/project/main.c"
+cat >"$work/project/CMakeLists.txt" <<EOF
+cmake_minimum_required(VERSION 3.16)
+project(embedded LANGUAGES C)
+find_package(fovea ${version%.*} REQUIRED)
+add_executable(embedded main.c)
+target_link_libraries(embedded PRIVATE fovea::fovea)
+EOF
+"$cmake" -S "$work/project" -B "$work/project/build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
+    "$cmake" --build "$work/project/build" >>"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$work/project/build/embedded" "$work/m.onnx" | grep -qx "fovea $version" || fail "the program found by CMake fails"
