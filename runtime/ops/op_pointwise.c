@@ -89,19 +89,17 @@ static void run_binary(void *arg, size_t piece, void *scratch) {
 
 static fv_status binary_plan(fv_plan_op *p) { return make(p, run_binary); }
 
+/* The gradient of input i of a product is dy times the other input; of the second of a difference -dy. */
 static fv_status binary_backward(fv_backward *b) {
-    const fv_attributes negate = {.pointwise = {FV_UNARY_LINEAR, -1, 0}};
+    const fv_attributes multiply = {.pointwise = {FV_BINARY_MUL, 0, 0}}, negate = {.pointwise = {FV_UNARY_LINEAR, -1, 0}};
     const fv_value dy = b->dout[0];
     const int32_t kind = b->node->attr.pointwise.kind;
     for (int i = 0; i < 2; i++) {
+        const fv_value in[2] = {dy, b->node->in[1 - i]};
         if (!b->wanted[i]) continue;
-        const fv_value factors[2] = {dy, b->node->in[1 - i]};
-        if (kind == FV_BINARY_MUL)
-            b->din[i] = fv_emit_node(b->graph, b->node->op, factors, 2, 1, &b->node->attr);
-        else if (kind == FV_BINARY_SUB && i == 1)
-            b->din[i] = fv_emit_node(b->graph, &fv_op_unary, &dy, 1, 1, &negate);
-        else
-            b->din[i] = dy;
+        b->din[i] = dy;
+        if (kind == FV_BINARY_MUL) b->din[i] = fv_emit_node(b->graph, &fv_op_binary, in, 2, 1, &multiply);
+        if (kind == FV_BINARY_SUB && i == 1) b->din[i] = fv_emit_node(b->graph, &fv_op_unary, in, 1, 1, &negate);
     }
     return FV_OK;
 }
