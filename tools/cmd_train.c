@@ -335,7 +335,7 @@ const cli_command cmd_train = {
     "Trains a network on images and writes it as ONNX.\n"
     "The same seed, data and instruction set give the same file, byte for byte, with any number of threads.",
     "  fovea train --data fashion-mnist --model lenet5 --epochs 10 --out m.onnx\n"
-    "  fovea train --data fashion-mnist --model cnn --epochs 6 --augment shift,flip --out cnn.onnx\n"
+    "  fovea train --data fashion-mnist --model cnn --optimizer adam --epochs 6 --out cnn.onnx\n"
     "  fovea train --data folder:photos --size 32,32 --model cnn --optimizer adam --epochs 20 --out photos.onnx\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --out cnn.onnx   # interrupted?\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --resume c.ckpt --out cnn.onnx\n",
