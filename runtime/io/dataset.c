@@ -16,14 +16,15 @@ static const char *const fashion_names[] = {"T-shirt/top", "Trouser", "Pullover"
 
 fv_status fv_path_join(char path[fv_path_bytes], const char *folder, const char *file) {
     const int length = snprintf(path, fv_path_bytes, "%s/%s", folder, file);
-    FV_RETURN_IF(length < 0 || length >= fv_path_bytes, FV_ERR_ARGUMENT, "the path %.100s.../%.100s is too long", folder, file);
+    FV_RETURN_IF(length < 0 || length >= fv_path_bytes, FV_ERR_ARGUMENT, "the path %.100s.../%.100s is too long",
+                 folder, file);
     return FV_OK;
 }
 
 fv_status fv_check_folder(const char *folder) {
     struct stat info;
-    FV_RETURN_IF(stat(folder, &info) != 0, errno == ENOENT || errno == ENOTDIR ? FV_ERR_NOT_FOUND : FV_ERR_IO, "cannot read %s: %s",
-                 folder, strerror(errno));
+    FV_RETURN_IF(stat(folder, &info) != 0, errno == ENOENT || errno == ENOTDIR ? FV_ERR_NOT_FOUND : FV_ERR_IO,
+                 "cannot read %s: %s", folder, strerror(errno));
     FV_RETURN_IF(!S_ISDIR(info.st_mode), FV_ERR_NOT_FOUND, "cannot read %s: it is not a folder", folder);
     return FV_OK;
 }
@@ -75,7 +76,8 @@ fv_status fv_dataset_read_names(fv_dataset *d, const char *path) {
     const char **lines = NULL;
     FV_FORWARD(fv_map_file(path, &file));
     fv_status status = FV_OK;
-    if (file.bytes > 1 << 20) status = fv_fail(FV_ERR_LIMIT, "%s has %zu bytes: too many for class names", path, file.bytes);
+    if (file.bytes > 1 << 20)
+        status = fv_fail(FV_ERR_LIMIT, "%s has %zu bytes: too many for class names", path, file.bytes);
     if (status == FV_OK) status = fv_alloc_zero(d->context, file.bytes + 1, "class names", (void **)&text);
     if (status == FV_OK && file.bytes) memcpy(text, file.data, file.bytes);
     if (status == FV_OK && strlen(text) != file.bytes) status = fv_fail(FV_ERR_FORMAT, "%s holds a zero byte", path);
@@ -103,8 +105,9 @@ static fv_status read_fashion(fv_dataset *d, const char *folder, const fv_datase
     if (own && !*own) own = NULL;
     const fv_status found = fv_check_folder(own ? own : fashion_folder);
     if (found != FV_OK && !own)
-        return fv_fail(found, "fashion-mnist is not installed: apt-get install dataset-fashion-mnist, or set FOVEA_DATA to a "
-                              "folder with its four files");
+        return fv_fail(found,
+                       "fashion-mnist is not installed: apt-get install dataset-fashion-mnist, or set FOVEA_DATA to a "
+                       "folder with its four files");
     if (found != FV_OK) return fv_fail_within(found, "fashion-mnist: FOVEA_DATA");
     FV_FORWARD(fv_dataset_set_names(d, fashion_names, FV_ARRAY_SIZE(fashion_names)));
     return fv_dataset_read_idx(d, own ? own : fashion_folder, s);
@@ -129,16 +132,19 @@ static fv_status read_by_spec(fv_dataset *d, const char *spec, const fv_dataset_
         const bool given = colon && colon[1];
         FV_RETURN_IF(readers[i].folder && !given, FV_ERR_ARGUMENT, "the data \"%.200s\" lacks a folder: %s:DIR", spec,
                      readers[i].name);
-        FV_RETURN_IF(!readers[i].folder && colon, FV_ERR_ARGUMENT, "%s takes no folder, got \"%.200s\"", readers[i].name, spec);
+        FV_RETURN_IF(!readers[i].folder && colon, FV_ERR_ARGUMENT, "%s takes no folder, got \"%.200s\"",
+                     readers[i].name, spec);
         return readers[i].read(d, given ? colon + 1 : NULL, s);
     }
-    return fv_fail(FV_ERR_NOT_FOUND, "unknown data \"%.200s\": there are fashion-mnist, idx:DIR, cifar10:DIR and folder:DIR", spec);
+    return fv_fail(FV_ERR_NOT_FOUND,
+                   "unknown data \"%.200s\": there are fashion-mnist, idx:DIR, cifar10:DIR and folder:DIR", spec);
 }
 
 /* Every class has a name, be it its number. */
 static fv_status name_classes(fv_dataset *d) {
     if (d->names) return FV_OK;
-    FV_FORWARD(fv_alloc_array(d->context, (size_t)d->info.classes, sizeof *d->names, "class names", (void **)&d->names));
+    FV_FORWARD(
+        fv_alloc_array(d->context, (size_t)d->info.classes, sizeof *d->names, "class names", (void **)&d->names));
     for (int32_t i = 0; i < d->info.classes; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
@@ -148,15 +154,16 @@ static fv_status name_classes(fv_dataset *d) {
 }
 
 fv_status fv_dataset_open(fv_context *c, const char *spec, const fv_dataset_settings *s, fv_dataset **out) {
-    FV_RETURN_IF(!c || !spec || !out, FV_ERR_ARGUMENT, "fv_dataset_open needs a context, a name and a place for the data set");
+    FV_RETURN_IF(!c || !spec || !out, FV_ERR_ARGUMENT,
+                 "fv_dataset_open needs a context, a name and a place for the data set");
     fv_dataset_settings wanted;
     fv_dataset_settings_default(&wanted);
     if (s) wanted = *s;
     FV_RETURN_IF(wanted.limit < 0, FV_ERR_ARGUMENT, "the limit is %lld images", (long long)wanted.limit);
     FV_RETURN_IF(wanted.height < 0 || wanted.width < 0 || !wanted.height != !wanted.width || wanted.height > 16384 ||
                      wanted.width > 16384,
-                 FV_ERR_ARGUMENT, "images cannot be scaled to %dx%d; both sizes from 1 to 16384, or neither", wanted.height,
-                 wanted.width);
+                 FV_ERR_ARGUMENT, "images cannot be scaled to %dx%d; both sizes from 1 to 16384, or neither",
+                 wanted.height, wanted.width);
     fv_dataset *d;
     FV_FORWARD(fv_alloc_zero(c, sizeof *d, "a data set", (void **)&d));
     d->context = fv_context_retain(c);
@@ -202,8 +209,8 @@ const char *fv_dataset_class_name(const fv_dataset *d, int32_t label) {
 
 fv_status fv_dataset_item(const fv_dataset *d, int64_t i, const uint8_t **pixels, int32_t *label) {
     FV_RETURN_IF(!d, FV_ERR_ARGUMENT, "fv_dataset_item needs a data set");
-    FV_RETURN_IF(i < 0 || i >= d->info.count, FV_ERR_ARGUMENT, "there is no image %lld; the data set has %lld", (long long)i,
-                 (long long)d->info.count);
+    FV_RETURN_IF(i < 0 || i >= d->info.count, FV_ERR_ARGUMENT, "there is no image %lld; the data set has %lld",
+                 (long long)i, (long long)d->info.count);
     if (pixels) *pixels = d->pixels + (size_t)i * fv_dataset_image_bytes(d);
     if (label) *label = d->labels[i];
     return FV_OK;

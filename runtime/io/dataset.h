@@ -8,15 +8,15 @@ struct fv_dataset {
     fv_context *context;
     atomic_int references; /* the caller's and one a loader; released by fv_dataset_free */
     fv_dataset_info info;
-    uint8_t *pixels;       /* [count][height][width][channels] */
-    int32_t *labels;       /* [count], each in [0, classes) */
-    char **names;          /* [classes] */
+    uint8_t *pixels; /* [count][height][width][channels] */
+    int32_t *labels; /* [count], each in [0, classes) */
+    char **names;    /* [classes] */
 };
 
 fv_dataset *fv_dataset_retain(const fv_dataset *d); /* const is cast away for the count */
 
-/* One row of the table in dataset.c: fills info, pixels and labels (checked to be below info.classes), and names where the files
- * know them. What it has allocated when it fails is freed by the caller. */
+/* One row of the table in dataset.c: fills info, pixels and labels (checked to be below info.classes), and names where
+ * the files know them. What it has allocated when it fails is freed by the caller. */
 typedef fv_status (*fv_dataset_reader)(fv_dataset *d, const char *folder, const fv_dataset_settings *s);
 fv_status fv_dataset_read_idx(fv_dataset *d, const char *folder, const fv_dataset_settings *s);
 fv_status fv_dataset_read_cifar10(fv_dataset *d, const char *folder, const fv_dataset_settings *s);

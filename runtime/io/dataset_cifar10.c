@@ -13,13 +13,15 @@ static fv_status map_records(const char *path, fv_mapping *out) {
     if (out->bytes > 0 && out->bytes % record == 0) return FV_OK;
     const size_t bytes = out->bytes;
     fv_unmap_file(out);
-    return fv_fail(FV_ERR_FORMAT, "%s has %zu bytes, CIFAR-10 files have a multiple of %d: truncated, or not the binary version",
-                   path, bytes, record);
+    return fv_fail(FV_ERR_FORMAT,
+                   "%s has %zu bytes, CIFAR-10 files have a multiple of %d: truncated, or not the binary version", path,
+                   bytes, record);
 }
 
 /* Records of one file into images [first, ...) until the data set is full. */
 static fv_status read_records(fv_dataset *d, const char *path, const fv_mapping *file, int64_t *first) {
-    for (const uint8_t *r = file->data; r < file->data + file->bytes && *first < d->info.count; r += record, (*first)++) {
+    for (const uint8_t *r = file->data; r < file->data + file->bytes && *first < d->info.count;
+         r += record, (*first)++) {
         FV_RETURN_IF(r[0] >= classes, FV_ERR_FORMAT, "%s: the label of image %td is %d, CIFAR-10 has %d classes", path,
                      (r - file->data) / record, r[0], classes);
         d->labels[*first] = r[0];
@@ -38,7 +40,8 @@ static fv_status read_names(fv_dataset *d, const char *folder) {
         return FV_OK;
     }
     FV_FORWARD(fv_dataset_read_names(d, path));
-    FV_RETURN_IF(d->info.classes != classes, FV_ERR_FORMAT, "%s names %d classes, CIFAR-10 has %d", path, d->info.classes, classes);
+    FV_RETURN_IF(d->info.classes != classes, FV_ERR_FORMAT, "%s names %d classes, CIFAR-10 has %d", path,
+                 d->info.classes, classes);
     return FV_OK;
 }
 

@@ -35,7 +35,8 @@ static void free_images(image_list *l) {
 }
 
 static fv_status add_name(name_list *l, const char *name) {
-    FV_FORWARD(fv_grow(l->context, (void **)&l->names, &l->capacity, l->count + 1, sizeof *l->names, "a list of files"));
+    FV_FORWARD(
+        fv_grow(l->context, (void **)&l->names, &l->capacity, l->count + 1, sizeof *l->names, "a list of files"));
     FV_FORWARD(fv_strdup(l->context, name, &l->names[l->count]));
     l->count++;
     return FV_OK;
@@ -68,8 +69,8 @@ static fv_status list_class(const char *folder, const char *name, int32_t label,
     const size_t first = out->paths.count;
     FV_FORWARD(fv_path_join(path, folder, name));
     FV_FORWARD(list_folder(path, false, &out->paths));
-    FV_FORWARD(fv_grow(out->paths.context, (void **)&out->labels, &out->label_capacity, out->paths.count, sizeof *out->labels,
-                       "labels"));
+    FV_FORWARD(fv_grow(out->paths.context, (void **)&out->labels, &out->label_capacity, out->paths.count,
+                       sizeof *out->labels, "labels"));
     for (size_t i = first; i < out->paths.count; i++) out->labels[i] = label;
     return FV_OK;
 }
@@ -128,8 +129,8 @@ static fv_status read_one(fv_dataset *d, const char *path, uint8_t *pixels) {
     return status;
 }
 
-static fv_status read_images(fv_dataset *d, const image_list *l, const fv_dataset_settings *s, int32_t height, int32_t width,
-                             int32_t channels) {
+static fv_status read_images(fv_dataset *d, const image_list *l, const fv_dataset_settings *s, int32_t height,
+                             int32_t width, int32_t channels) {
     size_t count = l->paths.count;
     if (s->limit && (uint64_t)s->limit < count) count = (size_t)s->limit;
     FV_FORWARD(fv_dataset_allocate(d, count, s->height ? s->height : height, s->width ? s->width : width, channels));
@@ -145,13 +146,14 @@ static fv_status check_test_classes(const char *test, const name_list *classes) 
     fv_status status = list_folder(test, true, &found);
     for (size_t i = 0; i < found.count && status == FV_OK; i++)
         if (!bsearch(&found.names[i], classes->names, classes->count, sizeof *classes->names, by_name))
-            status = fv_fail(FV_ERR_FORMAT, "%s has the class \"%s\", but the training images do not", test, found.names[i]);
+            status =
+                fv_fail(FV_ERR_FORMAT, "%s has the class \"%s\", but the training images do not", test, found.names[i]);
     free_names(&found);
     return status;
 }
 
-static fv_status read_splits(fv_dataset *d, const char *train, const char *test, const fv_dataset_settings *s, name_list *classes,
-                             image_list *of_train, image_list *of_test) {
+static fv_status read_splits(fv_dataset *d, const char *train, const char *test, const fv_dataset_settings *s,
+                             name_list *classes, image_list *of_train, image_list *of_test) {
     int32_t height = 0, width = 0, channels = 0, unused;
     FV_FORWARD(list_folder(train, true, classes));
     FV_RETURN_IF(classes->count == 0, FV_ERR_FORMAT, "%s has no folders; there has to be one a class", train);

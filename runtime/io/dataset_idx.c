@@ -65,14 +65,15 @@ static fv_status inflate_some(byte_source *s, uint8_t *out, size_t bytes, size_t
     *got = want - s->z.avail_out;
     s->at += give - s->z.avail_in;
     FV_RETURN_IF(result == Z_MEM_ERROR, FV_ERR_MEMORY, "%s: out of memory for unpacking", s->path);
-    FV_RETURN_IF(result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR, FV_ERR_FORMAT, "%s is damaged: %s", s->path,
-                 s->z.msg ? s->z.msg : "not gzip data");
+    FV_RETURN_IF(result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR, FV_ERR_FORMAT, "%s is damaged: %s",
+                 s->path, s->z.msg ? s->z.msg : "not gzip data");
     if (result == Z_STREAM_END) {
         s->ended = s->at == s->file.bytes;
         if (!s->ended) inflateReset(&s->z); /* gzip files may be put one after the other */
         return FV_OK;
     }
-    FV_RETURN_IF(*got == 0 && s->at == s->file.bytes, FV_ERR_FORMAT, "%s is truncated: its gzip data ends too early", s->path);
+    FV_RETURN_IF(*got == 0 && s->at == s->file.bytes, FV_ERR_FORMAT, "%s is truncated: its gzip data ends too early",
+                 s->path);
     return FV_OK;
 }
 
@@ -80,8 +81,8 @@ static fv_status source_read(byte_source *s, void *out, size_t bytes) {
     uint8_t *to = out;
     if (!s->zipped) {
         const size_t rest = s->file.bytes - s->at;
-        FV_RETURN_IF(rest < bytes, FV_ERR_FORMAT, "%s is truncated: it has %zu bytes, %zu are missing", s->path, s->file.bytes,
-                     bytes - rest);
+        FV_RETURN_IF(rest < bytes, FV_ERR_FORMAT, "%s is truncated: it has %zu bytes, %zu are missing", s->path,
+                     s->file.bytes, bytes - rest);
         memcpy(to, s->file.data + s->at, bytes);
         s->at += bytes;
         return FV_OK;
@@ -116,14 +117,16 @@ static fv_status read_header(byte_source *s, uint32_t magic, uint32_t sizes[], s
         if (i > 0)
             sizes[i - 1] = value;
         else
-            FV_RETURN_IF(value != magic, FV_ERR_FORMAT, "%s is not an IDX file of %s: it begins with %08x, not %08x", s->path,
-                         magic == images_magic ? "images" : "labels", value, magic);
+            FV_RETURN_IF(value != magic, FV_ERR_FORMAT, "%s is not an IDX file of %s: it begins with %08x, not %08x",
+                         s->path, magic == images_magic ? "images" : "labels", value, magic);
     }
     size_t need = 1;
     for (size_t i = 0; i < rank; i++)
-        FV_RETURN_IF(!fv_mul_size(need, sizes[i], &need), FV_ERR_LIMIT, "%s claims more bytes than fit in memory", s->path);
-    FV_RETURN_IF(need > source_most(s), FV_ERR_FORMAT, "%s is truncated: it claims %zu bytes, but has no room for more than %zu",
-                 s->path, need, source_most(s));
+        FV_RETURN_IF(!fv_mul_size(need, sizes[i], &need), FV_ERR_LIMIT, "%s claims more bytes than fit in memory",
+                     s->path);
+    FV_RETURN_IF(need > source_most(s), FV_ERR_FORMAT,
+                 "%s is truncated: it claims %zu bytes, but has no room for more than %zu", s->path, need,
+                 source_most(s));
     return FV_OK;
 }
 
@@ -153,7 +156,8 @@ static fv_status read_labels(fv_dataset *d, byte_source *s, uint32_t images) {
     for (uint32_t i = 0; status == FV_OK && i < count; i++) {
         if (labels[i] >= classes) classes = labels[i] + 1u;
         if (d->names && labels[i] >= d->info.classes)
-            status = fv_fail(FV_ERR_FORMAT, "%s: label %u is %u, but there are %d classes", s->path, i, labels[i], d->info.classes);
+            status = fv_fail(FV_ERR_FORMAT, "%s: label %u is %u, but there are %d classes", s->path, i, labels[i],
+                             d->info.classes);
         if ((int64_t)i < d->info.count) d->labels[i] = labels[i];
     }
     fv_release(d->context, labels);

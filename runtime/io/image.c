@@ -7,7 +7,8 @@
 /* ---- making one ---- */
 
 fv_status fv_image_check(uint64_t height, uint64_t width) {
-    FV_RETURN_IF(height < 1 || width < 1 || height > fv_largest_image || width > fv_largest_image || height * width > fv_largest_image,
+    FV_RETURN_IF(height < 1 || width < 1 || height > fv_largest_image || width > fv_largest_image ||
+                     height * width > fv_largest_image,
                  FV_ERR_LIMIT, "an image of %llux%llu; 1 to %d pixels are allowed", (unsigned long long)height,
                  (unsigned long long)width, fv_largest_image);
     return FV_OK;
@@ -66,8 +67,10 @@ static void convert(const fv_image *in, fv_image *out) {
 }
 
 fv_status fv_image_read(fv_context *c, const char *path, int32_t channels, fv_image *out) {
-    FV_RETURN_IF(!c || !path || !out, FV_ERR_ARGUMENT, "fv_image_read needs a context, a path and a place for the image");
-    FV_RETURN_IF(channels != 0 && channels != 1 && channels != 3, FV_ERR_ARGUMENT, "images have 1 or 3 channels, not %d", channels);
+    FV_RETURN_IF(!c || !path || !out, FV_ERR_ARGUMENT,
+                 "fv_image_read needs a context, a path and a place for the image");
+    FV_RETURN_IF(channels != 0 && channels != 1 && channels != 3, FV_ERR_ARGUMENT,
+                 "images have 1 or 3 channels, not %d", channels);
     fv_image read, converted;
     FV_FORWARD(decode(c, path, false, &read));
     if (channels == 0 || channels == read.channels) {
@@ -87,7 +90,8 @@ fv_status fv_image_read(fv_context *c, const char *path, int32_t channels, fv_im
 
 /* One axis in whole numbers: output i is the sum of weight(j) * input j over [begin, end), divided by `total`.
  * Down: output i covers [i*in, (i+1)*in) and input j [j*out, (j+1)*out) of in*out units; the weight is the overlap.
- * Up: the centre of output i lies between two inputs' centres, in units of 1/(2*out); beyond the edge counts the edge. */
+ * Up: the centre of output i lies between two inputs' centres, in units of 1/(2*out); beyond the edge counts the edge.
+ */
 typedef struct axis {
     uint64_t in, out, total;
 } axis;
@@ -143,13 +147,14 @@ static void resize(const fv_image *in, fv_image *out, uint64_t *sums) {
 }
 
 static fv_status check_image(const char *function, const fv_image *i) {
-    FV_RETURN_IF(!i->pixels || (i->channels != 1 && i->channels != 3), FV_ERR_ARGUMENT, "%s: the image has no pixels or %d channels",
-                 function, i->channels);
+    FV_RETURN_IF(!i->pixels || (i->channels != 1 && i->channels != 3), FV_ERR_ARGUMENT,
+                 "%s: the image has no pixels or %d channels", function, i->channels);
     return fv_image_check(i->height < 0 ? 0 : (uint64_t)i->height, i->width < 0 ? 0 : (uint64_t)i->width);
 }
 
 fv_status fv_image_resize(fv_context *c, const fv_image *in, int32_t height, int32_t width, fv_image *out) {
-    FV_RETURN_IF(!c || !in || !out, FV_ERR_ARGUMENT, "fv_image_resize needs a context, an image and a place for the new one");
+    FV_RETURN_IF(!c || !in || !out, FV_ERR_ARGUMENT,
+                 "fv_image_resize needs a context, an image and a place for the new one");
     FV_FORWARD(check_image("fv_image_resize", in));
     FV_FORWARD(fv_image_check(height < 0 ? 0 : (uint64_t)height, width < 0 ? 0 : (uint64_t)width));
     uint64_t *sums;

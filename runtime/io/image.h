@@ -8,7 +8,8 @@ enum { fv_largest_image = 1 << 26 /* pixels */ };
 
 /* A decoder works on a whole file in memory. `only_header`: height, width and channels are set, no pixels are read.
  * On failure nothing is left allocated; sentences do not name the file, the caller does. */
-typedef fv_status (*fv_image_decoder)(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header, fv_image *out);
+typedef fv_status (*fv_image_decoder)(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header,
+                                      fv_image *out);
 fv_status fv_image_decode_png(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header, fv_image *out);
 fv_status fv_image_decode_jpeg(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header, fv_image *out);
 

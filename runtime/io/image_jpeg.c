@@ -81,7 +81,8 @@ static bool decode(jpeg_work *w, bool only_header) {
     return read_header(w) && (only_header || read_pixels(w));
 }
 
-fv_status fv_image_decode_jpeg(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header, fv_image *out) {
+fv_status fv_image_decode_jpeg(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header,
+                               fv_image *out) {
     jpeg_work w = {.context = c, .data = data, .bytes = bytes};
     w.jpeg.err = jpeg_std_error(&w.errors);
     w.errors.error_exit = on_error;
@@ -89,7 +90,8 @@ fv_status fv_image_decode_jpeg(const fv_context *c, const uint8_t *data, size_t 
     w.errors.output_message = say_nothing;
     w.progress.progress_monitor = on_progress;
     fv_status status = FV_OK;
-    if (!decode(&w, only_header)) status = w.status != FV_OK ? w.status : fv_fail(FV_ERR_FORMAT, "damaged JPEG: %s", w.why);
+    if (!decode(&w, only_header))
+        status = w.status != FV_OK ? w.status : fv_fail(FV_ERR_FORMAT, "damaged JPEG: %s", w.why);
     jpeg_destroy_decompress(&w.jpeg);
     if (status == FV_OK)
         *out = w.image;

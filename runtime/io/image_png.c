@@ -80,7 +80,8 @@ static void blend_on_black(png_work *w, size_t stored) {
     const size_t channels = (size_t)w->image.channels, pixels = (size_t)w->image.height * (size_t)w->image.width;
     for (size_t i = 0; i < pixels; i++) {
         const uint8_t *v = w->decoded + i * stored;
-        for (size_t c = 0; c < channels; c++) w->image.pixels[i * channels + c] = (uint8_t)((v[c] * v[channels] + 127u) / 255u);
+        for (size_t c = 0; c < channels; c++)
+            w->image.pixels[i * channels + c] = (uint8_t)((v[c] * v[channels] + 127u) / 255u);
     }
 }
 
@@ -92,7 +93,8 @@ static bool read_pixels(png_work *w) {
     if (row != stored * (size_t)w->image.width || (!alpha && stored != (size_t)w->image.channels))
         png_error(w->png, "an unknown pixel format");
     w->status = fv_image_allocate(w->context, w->image.height, w->image.width, w->image.channels, &w->image);
-    if (w->status == FV_OK && alpha) w->status = fv_alloc(w->context, row * height, "a PNG image", (void **)&w->decoded);
+    if (w->status == FV_OK && alpha)
+        w->status = fv_alloc(w->context, row * height, "a PNG image", (void **)&w->decoded);
     if (w->status != FV_OK) return false;
     uint8_t *rows = alpha ? w->decoded : w->image.pixels;
     const int passes = png_get_interlace_type(w->png, w->info) == PNG_INTERLACE_NONE ? 1 : PNG_INTERLACE_ADAM7_PASSES;
@@ -147,8 +149,8 @@ static bool encode(png_work *w) {
     png_set_user_limits(w->png, fv_largest_image, fv_largest_image);
     png_set_write_fn(w->png, w, write_bytes, flush_nothing);
     png_set_IHDR(w->png, w->info, (uint32_t)i->width, (uint32_t)i->height, 8,
-                 i->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-                 PNG_FILTER_TYPE_DEFAULT);
+                 i->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(w->png, w->info);
     const size_t row = (size_t)i->width * (size_t)i->channels;
     for (int32_t y = 0; y < i->height; y++) png_write_row(w->png, i->pixels + (size_t)y * row);

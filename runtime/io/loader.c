@@ -21,10 +21,10 @@ struct fv_loader {
     fv_loader_settings settings;
     int64_t per_epoch;
     /* The preparing thread's: */
-    int64_t step, end; /* next batch to prepare; the end, -1: none */
-    int64_t epoch;     /* of `order`; -1: none yet */
-    uint32_t *order;   /* [count] when shuffling */
-    uint8_t *image;    /* one augmented image */
+    int64_t step, end;      /* next batch to prepare; the end, -1: none */
+    int64_t epoch;          /* of `order`; -1: none yet */
+    uint32_t *order;        /* [count] when shuffling */
+    uint8_t *image;         /* one augmented image */
     fv_real *scale, *shift; /* [channels] */
     /* The ring: `ready` batches from `first` on are prepared or in the caller's hands. */
     size_t slots, first, ready;
@@ -111,7 +111,8 @@ static void prepare(fv_loader *l, batch *b) {
         const uint32_t number = l->settings.shuffle ? l->order[begin + i] : (uint32_t)(begin + i);
         const uint8_t *image = d->pixels + number * bytes;
         if (l->settings.augment) image = augment(l, epoch, number, image);
-        l->context->kernels.convert.u8_to_real(image, b->x + (size_t)i * bytes, pixels, (size_t)d->info.channels, l->scale, l->shift);
+        l->context->kernels.convert.u8_to_real(image, b->x + (size_t)i * bytes, pixels, (size_t)d->info.channels,
+                                               l->scale, l->shift);
         b->labels[i] = d->labels[number];
     }
     l->step++;
@@ -158,8 +159,8 @@ static batch *next_prepared(fv_loader *l) {
 static fv_status check(const fv_loader_settings *s) {
     FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT, "a batch of %lld images", (long long)s->batch);
     FV_RETURN_IF(s->start_step < 0, FV_ERR_ARGUMENT, "the first step is %lld", (long long)s->start_step);
-    FV_RETURN_IF(s->prefetch < 0 || s->prefetch > largest_prefetch, FV_ERR_ARGUMENT, "%d batches ahead; allowed are 0 to %d",
-                 s->prefetch, largest_prefetch);
+    FV_RETURN_IF(s->prefetch < 0 || s->prefetch > largest_prefetch, FV_ERR_ARGUMENT,
+                 "%d batches ahead; allowed are 0 to %d", s->prefetch, largest_prefetch);
     FV_RETURN_IF(s->augment & ~(unsigned)(FV_AUGMENT_SHIFT | FV_AUGMENT_FLIP | FV_AUGMENT_CROP), FV_ERR_ARGUMENT,
                  "unknown augmentation bits %#x", s->augment);
     return FV_OK;
@@ -170,10 +171,12 @@ static fv_status allocate(fv_loader *l) {
     const size_t image = fv_dataset_image_bytes(l->data), channels = (size_t)l->data->info.channels;
     int64_t largest = l->settings.batch < l->data->info.count ? l->settings.batch : l->data->info.count;
     size_t bytes;
-    FV_RETURN_IF(!fv_mul_size((size_t)largest, image, &bytes), FV_ERR_LIMIT, "a batch of %lld images is too large", (long long)largest);
+    FV_RETURN_IF(!fv_mul_size((size_t)largest, image, &bytes), FV_ERR_LIMIT, "a batch of %lld images is too large",
+                 (long long)largest);
     for (size_t i = 0; i < l->slots; i++) {
         FV_FORWARD(fv_alloc_array(c, bytes, sizeof(float), "a batch of images", (void **)&l->ring[i].x));
-        FV_FORWARD(fv_alloc_array(c, (size_t)largest, sizeof(int32_t), "the labels of a batch", (void **)&l->ring[i].labels));
+        FV_FORWARD(
+            fv_alloc_array(c, (size_t)largest, sizeof(int32_t), "the labels of a batch", (void **)&l->ring[i].labels));
     }
     FV_FORWARD(fv_alloc(c, image, "an augmented image", (void **)&l->image));
     FV_FORWARD(fv_alloc_array(c, 2 * channels, sizeof *l->scale, "scales of channels", (void **)&l->scale));
@@ -251,7 +254,8 @@ void fv_loader_free(fv_loader *l) {
 }
 
 fv_status fv_loader_next(fv_loader *l, fv_tensor *x, fv_tensor *labels) {
-    FV_RETURN_IF(!l || !x || !labels, FV_ERR_ARGUMENT, "fv_loader_next needs a loader and places for images and labels");
+    FV_RETURN_IF(!l || !x || !labels, FV_ERR_ARGUMENT,
+                 "fv_loader_next needs a loader and places for images and labels");
     batch *b = &l->ring[0];
     FV_RETURN_IF(l->threaded && l->process != getpid(), FV_ERR_STATE,
                  "the thread that prepares batches stayed in the parent process; make a new loader");

@@ -45,7 +45,8 @@ static bool take_string(scanner *s, char *out, size_t size) {
 
 static fv_status take_descr(scanner *s, fv_tensor *t) {
     char descr[32];
-    FV_RETURN_IF(!take_string(s, descr, sizeof descr), FV_ERR_UNSUPPORTED, "its type is not one of float32, float64, int32, int64, uint8");
+    FV_RETURN_IF(!take_string(s, descr, sizeof descr), FV_ERR_UNSUPPORTED,
+                 "its type is not one of float32, float64, int32, int64, uint8");
     for (size_t i = 0; i < FV_ARRAY_SIZE(types); i++)
         if (strcmp(descr, types[i].descr) == 0) {
             t->dtype = types[i].dtype;
@@ -69,8 +70,10 @@ static fv_status take_shape(scanner *s, fv_tensor *t) {
     FV_RETURN_IF(!take(s, "("), FV_ERR_FORMAT, "its shape is not a tuple");
     while (!take(s, ")")) {
         FV_RETURN_IF(t->rank == FV_MAX_RANK, FV_ERR_LIMIT, "it has more than %d axes", FV_MAX_RANK);
-        FV_RETURN_IF(!take_size(s, &t->shape[t->rank++]), FV_ERR_FORMAT, "axis %d of its shape is not a size", t->rank - 1);
-        FV_RETURN_IF(!take(s, ",") && (s->at >= s->end || *s->at != ')' || t->rank == 1), FV_ERR_FORMAT, "its shape is not a tuple");
+        FV_RETURN_IF(!take_size(s, &t->shape[t->rank++]), FV_ERR_FORMAT, "axis %d of its shape is not a size",
+                     t->rank - 1);
+        FV_RETURN_IF(!take(s, ",") && (s->at >= s->end || *s->at != ')' || t->rank == 1), FV_ERR_FORMAT,
+                     "its shape is not a tuple");
     }
     return FV_OK;
 }
@@ -81,12 +84,14 @@ static fv_status read_dictionary(scanner *s, fv_tensor *t) {
     FV_RETURN_IF(!take(s, "{"), FV_ERR_FORMAT, "its header is not a dictionary");
     while (!take(s, "}")) {
         char key[32];
-        FV_RETURN_IF(!take_string(s, key, sizeof key) || !take(s, ":"), FV_ERR_FORMAT, "its header is not a dictionary");
-        const int which = strcmp(key, "descr") == 0 ? descr
+        FV_RETURN_IF(!take_string(s, key, sizeof key) || !take(s, ":"), FV_ERR_FORMAT,
+                     "its header is not a dictionary");
+        const int which = strcmp(key, "descr") == 0           ? descr
                           : strcmp(key, "fortran_order") == 0 ? order
-                          : strcmp(key, "shape") == 0 ? shape
-                                                      : 0;
-        FV_RETURN_IF(which == 0 || (seen & which), FV_ERR_FORMAT, "its header has the key \"%s\"%s", key, which ? " twice" : "");
+                          : strcmp(key, "shape") == 0         ? shape
+                                                              : 0;
+        FV_RETURN_IF(which == 0 || (seen & which), FV_ERR_FORMAT, "its header has the key \"%s\"%s", key,
+                     which ? " twice" : "");
         seen |= which;
         if (which == descr) FV_FORWARD(take_descr(s, t));
         if (which == shape) FV_FORWARD(take_shape(s, t));
@@ -94,7 +99,8 @@ static fv_status read_dictionary(scanner *s, fv_tensor *t) {
             FV_RETURN_IF(take(s, "True"), FV_ERR_UNSUPPORTED, "it is in Fortran order; C order is read");
             return fv_fail(FV_ERR_FORMAT, "its fortran_order is neither True nor False");
         }
-        if (!take(s, ",")) FV_RETURN_IF(s->at >= s->end || *s->at != '}', FV_ERR_FORMAT, "its header is not a dictionary");
+        if (!take(s, ","))
+            FV_RETURN_IF(s->at >= s->end || *s->at != '}', FV_ERR_FORMAT, "its header is not a dictionary");
     }
     skip_blanks(s);
     FV_RETURN_IF(s->at != s->end, FV_ERR_FORMAT, "its header goes on after the dictionary");
@@ -107,16 +113,17 @@ static fv_status read_dictionary(scanner *s, fv_tensor *t) {
 /* t but for its data, and where the elements begin. */
 static fv_status read_header(const fv_mapping *file, fv_tensor *t, size_t *begin) {
     const uint8_t *d = file->data;
-    FV_RETURN_IF(file->bytes < magic_bytes + 4 || memcmp(d, magic, magic_bytes) != 0, FV_ERR_FORMAT, "it is not an npy file");
+    FV_RETURN_IF(file->bytes < magic_bytes + 4 || memcmp(d, magic, magic_bytes) != 0, FV_ERR_FORMAT,
+                 "it is not an npy file");
     const unsigned version = d[magic_bytes];
-    FV_RETURN_IF(version < 1 || version > 3 || d[magic_bytes + 1] != 0, FV_ERR_UNSUPPORTED, "its version is %u.%u; 1.0 to 3.0 are read",
-                 version, d[magic_bytes + 1]);
+    FV_RETURN_IF(version < 1 || version > 3 || d[magic_bytes + 1] != 0, FV_ERR_UNSUPPORTED,
+                 "its version is %u.%u; 1.0 to 3.0 are read", version, d[magic_bytes + 1]);
     const size_t prefix = version == 1 ? magic_bytes + 4 : magic_bytes + 6;
     FV_RETURN_IF(file->bytes < prefix, FV_ERR_FORMAT, "it is truncated");
     size_t length = (size_t)d[8] | (size_t)d[9] << 8;
     if (version > 1) length |= (size_t)d[10] << 16 | (size_t)d[11] << 24;
-    FV_RETURN_IF(length > file->bytes - prefix, FV_ERR_FORMAT, "it is truncated: its header has %zu bytes, the file %zu", length,
-                 file->bytes);
+    FV_RETURN_IF(length > file->bytes - prefix, FV_ERR_FORMAT,
+                 "it is truncated: its header has %zu bytes, the file %zu", length, file->bytes);
     scanner s = {(const char *)d + prefix, (const char *)d + prefix + length};
     *t = (fv_tensor){.layout = FV_PLAIN};
     *begin = prefix + length;
@@ -129,7 +136,8 @@ static fv_status read_mapped(fv_context *c, const fv_mapping *file, fv_tensor *o
     FV_FORWARD(read_header(file, &t, &begin));
     FV_FORWARD(fv_tensor_count(&t, &count)); /* also that the bytes do not overflow */
     const size_t bytes = count * fv_dtype_bytes(t.dtype), stored = file->bytes - begin;
-    FV_RETURN_IF(stored < bytes, FV_ERR_FORMAT, "it is truncated: its shape needs %zu bytes, %zu are there", bytes, stored);
+    FV_RETURN_IF(stored < bytes, FV_ERR_FORMAT, "it is truncated: its shape needs %zu bytes, %zu are there", bytes,
+                 stored);
     FV_RETURN_IF(stored > bytes, FV_ERR_FORMAT, "%zu bytes follow those its shape needs", stored - bytes);
     FV_FORWARD(fv_alloc(c, bytes, "an npy array", &t.data));
     if (bytes) memcpy(t.data, file->data + begin, bytes);

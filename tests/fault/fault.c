@@ -1,5 +1,6 @@
-/* LD_PRELOAD library: the FAULT_NTH-th call of the process that could meet a full disk fails with ENOSPC, that one alone: a
- * program that overlooks it would go on. Calls on standard output and error do not count: it has to say what went wrong. */
+/* LD_PRELOAD library: the FAULT_NTH-th call of the process that could meet a full disk fails with ENOSPC, that one
+ * alone: a program that overlooks it would go on. Calls on standard output and error do not count: it has to say what
+ * went wrong. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -42,4 +43,6 @@ int ftruncate(int file, off_t bytes) { return disk_full(file) ? -1 : REAL(int, f
 
 int mkstemp(char *name) { return disk_full(-1) ? -1 : REAL(int, mkstemp, char *)(name); }
 
-int rename(const char *from, const char *to) { return disk_full(-1) ? -1 : REAL(int, rename, const char *, const char *)(from, to); }
+int rename(const char *from, const char *to) {
+    return disk_full(-1) ? -1 : REAL(int, rename, const char *, const char *)(from, to);
+}

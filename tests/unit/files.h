@@ -71,8 +71,8 @@ static inline int entries(void) {
     return n;
 }
 
-/* Cuts the file to every shorter length: each time `read` has to fail, with a sentence that names the file and without leaving
- * memory behind. The file is whole again afterwards. */
+/* Cuts the file to every shorter length: each time `read` has to fail, with a sentence that names the file and without
+ * leaving memory behind. The file is whole again afterwards. */
 static inline void every_prefix_fails(const char *name, fv_status (*read)(void)) {
     size_t count;
     uint8_t *bytes = get(name, &count);

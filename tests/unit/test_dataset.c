@@ -84,7 +84,9 @@ static fv_status try_open(const char *spec, const fv_dataset_settings *s) {
 static fv_status open_idx(void) { return try_open(spec_of("idx"), NULL); }
 
 START_TEST(idx_in_every_spelling) {
-    static const char *const images[] = {"images-idx3-ubyte", "images.idx3-ubyte"}, *const labels[] = {"labels-idx1-ubyte", "labels.idx1-ubyte"};
+    static const char *const images[] = {"images-idx3-ubyte", "images.idx3-ubyte"}, *const labels[] = {
+                                                                                        "labels-idx1-ubyte",
+                                                                                        "labels.idx1-ubyte"};
     for (int k = 0; k < 8; k++) {
         fv_dataset *d;
         fv_dataset_settings s;

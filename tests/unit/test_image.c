@@ -38,7 +38,8 @@ static void put_png(const char *name, const png_kind *k, const uint8_t *rows, si
     fclose(f);
 }
 
-static void put_jpeg(const char *name, int width, int height, int channels, J_COLOR_SPACE space, const uint8_t *rows, bool progressive) {
+static void put_jpeg(const char *name, int width, int height, int channels, J_COLOR_SPACE space, const uint8_t *rows,
+                     bool progressive) {
     struct jpeg_compress_struct jpeg;
     struct jpeg_error_mgr errors;
     FILE *f = fopen(at(name), "wb");
@@ -71,7 +72,8 @@ static void holds(const char *name, int32_t as, int height, int width, int chann
     ck_assert_int_eq(i.width, width);
     ck_assert_int_eq(i.channels, channels);
     for (int p = 0; p < height * width * channels; p++)
-        ck_assert_msg(abs(i.pixels[p] - wanted[p]) <= off, "%s: byte %d is %d, not %d", name, p, i.pixels[p], wanted[p]);
+        ck_assert_msg(abs(i.pixels[p] - wanted[p]) <= off, "%s: byte %d is %d, not %d", name, p, i.pixels[p],
+                      wanted[p]);
     fv_image_free(&i);
     ck_assert_ptr_null(i.pixels);
     fv_image_free(&i);
@@ -124,7 +126,8 @@ START_TEST(few_bits_and_palettes_are_expanded) {
     enter();
     put_png("two.png", &(png_kind){4, 1, 2, PNG_COLOR_TYPE_GRAY, 0, .palette = NULL}, two_bits, 1);
     holds("two.png", 0, 1, 4, 1, expanded, 0);
-    put_png("palette.png", &(png_kind){3, 1, 8, PNG_COLOR_TYPE_PALETTE, 0, palette, 3, .transparent = NULL}, indices, 3);
+    put_png("palette.png", &(png_kind){3, 1, 8, PNG_COLOR_TYPE_PALETTE, 0, palette, 3, .transparent = NULL}, indices,
+            3);
     holds("palette.png", 0, 1, 3, 3, colors, 0);
     put_png("clear.png", &(png_kind){3, 1, 8, PNG_COLOR_TYPE_PALETTE, 0, palette, 3, alpha, 1, NULL}, indices, 3);
     holds("clear.png", 0, 1, 3, 3, on_black, 0);
@@ -153,9 +156,11 @@ START_TEST(interlaced) {
     for (size_t i = 0; i < sizeof rows; i++) rows[i] = (uint8_t)(i * 73);
     for (size_t i = 0; i < 11 * 13; i++) rows[4 * i + 3] = 255;
     for (size_t i = 0; i < sizeof wanted; i++) wanted[i] = rows[i / 3 * 4 + i % 3];
-    put_png("rgba.png", &(png_kind){13, 11, 8, PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_ADAM7, .palette = NULL}, rows, 13 * 4);
+    put_png("rgba.png", &(png_kind){13, 11, 8, PNG_COLOR_TYPE_RGB_ALPHA, PNG_INTERLACE_ADAM7, .palette = NULL}, rows,
+            13 * 4);
     holds("rgba.png", 0, 11, 13, 3, wanted, 0);
-    put_png("rgb.png", &(png_kind){13, 11, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_ADAM7, .palette = NULL}, wanted, 13 * 3);
+    put_png("rgb.png", &(png_kind){13, 11, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_ADAM7, .palette = NULL}, wanted,
+            13 * 3);
     holds("rgb.png", 0, 11, 13, 3, wanted, 0);
     leave();
 }
@@ -230,7 +235,8 @@ static uint8_t smooth[16 * 24 * 4];
 static void make_smooth(int channels) {
     for (int y = 0; y < 16; y++)
         for (int x = 0; x < 24; x++)
-            for (int c = 0; c < channels; c++) smooth[(y * 24 + x) * channels + c] = (uint8_t)(40 + 6 * x + 3 * y + 10 * c);
+            for (int c = 0; c < channels; c++)
+                smooth[(y * 24 + x) * channels + c] = (uint8_t)(40 + 6 * x + 3 * y + 10 * c);
 }
 
 START_TEST(jpeg_files) {
@@ -257,8 +263,8 @@ START_TEST(cmyk_is_refused) {
 }
 END_TEST
 
-/* A JPEG cut within its end marker, the last two bytes, has all its pixels: libjpeg adds the marker with a warning, which is an
- * error here. */
+/* A JPEG cut within its end marker, the last two bytes, has all its pixels: libjpeg adds the marker with a warning,
+ * which is an error here. */
 START_TEST(damaged_jpeg_files) {
     enter();
     for (int progressive = 0; progressive < 2; progressive++) {
@@ -270,7 +276,8 @@ START_TEST(damaged_jpeg_files) {
     size_t count;
     uint8_t *bytes = get("x.png", &count);
     for (size_t i = 0; i + 9 < count; i++)
-        if (bytes[i] == 0xff && (bytes[i + 1] == 0xc0 || bytes[i + 1] == 0xc2)) memset(bytes + i + 5, 0xff, 4); /* 65535x65535 */
+        if (bytes[i] == 0xff && (bytes[i + 1] == 0xc0 || bytes[i + 1] == 0xc2))
+            memset(bytes + i + 5, 0xff, 4); /* 65535x65535 */
     put("x.png", bytes, count);
     ck_assert_int_ne(read_x(), FV_OK);
     ck_assert_uint_lt(memory.largest, 1 << 20);
@@ -298,7 +305,7 @@ START_TEST(resizing_by_value) {
     resized(2, 4, 1, four, 2, 4, four);
     resized(2, 4, 1, four, 1, 2, (const uint8_t[]){25, 45});
     resized(1, 4, 2 - 1, four, 1, 1, (const uint8_t[]){15});
-    resized(1, 3, 1, four, 1, 2, (const uint8_t[]){3, 17});        /* (0*2 + 10)/3, (10 + 20*2)/3 */
+    resized(1, 3, 1, four, 1, 2, (const uint8_t[]){3, 17});              /* (0*2 + 10)/3, (10 + 20*2)/3 */
     resized(1, 2, 1, four + 1, 1, 4, (const uint8_t[]){10, 13, 18, 20}); /* 10, 12.5, 17.5, 20: halves go up */
     resized(2, 1, 1, four + 1, 4, 1, (const uint8_t[]){10, 13, 18, 20});
     resized(1, 2, 3, (const uint8_t[]){0, 100, 255, 10, 200, 255}, 1, 1, (const uint8_t[]){5, 150, 255});

@@ -207,7 +207,8 @@ static void find_move(const float *x, int most, int *found_dy, int *found_dx, bo
                     for (int k = 0; k < width && fits; k++) {
                         const int from_y = y + dy, from_x = k + dx;
                         const bool inside = from_y >= 0 && from_y < height && from_x >= 0 && from_x < width;
-                        fits = x[y * width + k] == (inside ? pixel_of(number, from_y, flip ? width - 1 - from_x : from_x) : 0);
+                        fits = x[y * width + k] ==
+                               (inside ? pixel_of(number, from_y, flip ? width - 1 - from_x : from_x) : 0);
                     }
                 if (!fits) continue;
                 explanations++;
@@ -280,7 +281,8 @@ START_TEST(augmentation_follows_seed_epoch_and_image) {
         for (int64_t k = 0; k < n; k++, i++) ck_assert_mem_eq(x + k * size, first[i], sizeof first[0]);
     }
     next(a, &x, &labels);
-    for (int i = 0; i < images; i++) differ += memcmp(first[number_of(x + i * size)], x + i * size, sizeof first[0]) != 0;
+    for (int i = 0; i < images; i++)
+        differ += memcmp(first[number_of(x + i * size)], x + i * size, sizeof first[0]) != 0;
     ck_assert_int_gt(differ, images / 2);
     fv_loader_free(a);
     fv_loader_free(b);

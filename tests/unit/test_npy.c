@@ -70,7 +70,8 @@ START_TEST(the_bytes_numpy_writes) {
     ok(fv_npy_write(context, at("x.npy"), &t));
     uint8_t *bytes = get("x.npy", &count);
     ck_assert_uint_eq(count, 128 + 24);
-    ck_assert_mem_eq(bytes, "\x93NUMPY\x01\x00\x76\x00{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }  ", 70);
+    ck_assert_mem_eq(bytes, "\x93NUMPY\x01\x00\x76\x00{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }  ",
+                     70);
     ck_assert_int_eq(bytes[127], '\n');
     ck_assert_mem_eq(bytes + 128, values, sizeof values);
     free(bytes);
@@ -116,7 +117,8 @@ START_TEST(refusals_name_the_reason) {
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", 8, FV_ERR_FORMAT, "axis 0");
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,2), }", 8, FV_ERR_LIMIT, "axes");
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }", 8, FV_ERR_FORMAT, "axis 0");
-    refused("{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 4), }", 8, FV_ERR_LIMIT, "too many");
+    refused("{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 4), }", 8, FV_ERR_LIMIT,
+            "too many");
     refused("{'descr': '<f8', 'fortran_order': False, 'shape': (2305843009213693952,), }", 8, FV_ERR_LIMIT, "too many");
     refused("{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }", 8, FV_ERR_FORMAT, "truncated");
     refused("{'descr': '<f4', 'fortran_order': False}", 8, FV_ERR_FORMAT, "lacks");
@@ -183,8 +185,14 @@ START_TEST(a_failed_write_leaves_the_old_file) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {every_type_and_rank_comes_back, no_elements,        the_bytes_numpy_writes,
-                                  other_spellings_and_versions,   refusals_name_the_reason, not_an_npy_file,
-                                  prefixes_and_memory,            a_failed_write_leaves_the_old_file, NULL};
+    const TTest *const tests[] = {every_type_and_rank_comes_back,
+                                  no_elements,
+                                  the_bytes_numpy_writes,
+                                  other_spellings_and_versions,
+                                  refusals_name_the_reason,
+                                  not_an_npy_file,
+                                  prefixes_and_memory,
+                                  a_failed_write_leaves_the_old_file,
+                                  NULL};
     return run_tests("npy", tests, 60);
 }
