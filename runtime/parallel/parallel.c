@@ -1,5 +1,6 @@
-/* One region a run: every thread walks the phases, a barrier after each. A phase's pieces are split into one contiguous share a
- * thread, so that a thread meets the same part of the data in every phase; who is done takes from the others' shares. */
+/* One region a run: every thread walks the phases. A phase's pieces are split into one contiguous share a thread, so that a thread
+ * meets the same part of the data in every phase; who is done takes from the others' shares. The thread that finishes a phase's last
+ * piece opens the next one: a thread that the system holds up between pieces is not waited for, and joins in where the others are. */
 #include "parallel/parallel.h"
 
 #include "parallel/event.h"
@@ -11,10 +12,12 @@
 /* Pauses before a waiting thread sleeps: some 20 microseconds; hardly any where threads share a CPU. */
 enum { spins_alone = 600, spins_crowded = 4 };
 
+/* A thread's part of the phase in progress: the phase's number above the next piece's. A late thread that takes from a share thus
+ * learns what it took; numbers at or past the share's end are nothing. */
 typedef struct share {
-    _Alignas(64) atomic_size_t next;
-    size_t end;
+    _Alignas(64) _Atomic uint64_t next;
 } share;
+enum { phase_shift = 32 };
 
 struct fv_parallel {
     const fv_context *context;
@@ -24,13 +27,13 @@ struct fv_parallel {
     pid_t process;
     char *scratch;
     size_t scratch_stride;
-    share *shares; /* [2][threads], by the parity of the phase */
+    share *shares; /* [threads] */
     /* of the run in progress */
     const fv_phase *phases;
     size_t count;
-    double *seconds;
-    atomic_int arrived;
-    fv_event passed;
+    double *seconds, began; /* of the phase in progress; written by who opens a phase */
+    _Alignas(64) atomic_size_t finished; /* its pieces */
+    fv_event opened;
 };
 
 static double now(void) {
@@ -39,54 +42,63 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void barrier(fv_parallel *p, int team) {
-    const unsigned generation = fv_event_value(&p->passed);
-    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == team) {
-        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-        fv_event_signal(&p->passed);
-    } else {
-        fv_event_wait(&p->passed, generation, p->spins);
+static size_t share_begin(const fv_parallel *p, size_t phase, size_t t) { return p->phases[phase].pieces * t / (size_t)p->threads; }
+
+/* Phase i is open to takers, or with i == count the run is over. */
+static void open_phase(fv_parallel *p, size_t i) {
+    while (i < p->count && p->phases[i].pieces == 0) i++;
+    atomic_store_explicit(&p->finished, 0, memory_order_relaxed);
+    for (size_t t = 0; t < (size_t)p->threads; t++) {
+        const uint64_t begin = i < p->count ? share_begin(p, i, t) : 0;
+        atomic_store_explicit(&p->shares[t].next, (uint64_t)i << phase_shift | begin, memory_order_release);
     }
 }
 
-/* Thread t's share of phase i. Written while phase i-1 runs: phase i-2, which used the same row, is over then. */
-static void set_share(fv_parallel *p, size_t i, int t) {
-    if (i >= p->count) return;
-    const size_t pieces = p->phases[i].pieces, n = (size_t)p->threads;
-    share *s = &p->shares[(i & 1) * n + (size_t)t];
-    s->end = pieces * ((size_t)t + 1) / n;
-    atomic_store_explicit(&s->next, pieces * (size_t)t / n, memory_order_relaxed);
-}
-
-static void run_share(const fv_phase *phase, share *s, void *scratch) {
-    for (size_t piece; (piece = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end;)
-        phase->run(phase->arg, piece, scratch);
-}
-
-static void run_phase(fv_parallel *p, size_t i, int thread, void *scratch) {
-    share *row = &p->shares[(i & 1) * (size_t)p->threads];
-    for (int k = 0; k < p->threads; k++) {
-        share *s = &row[(thread + k) % p->threads];
-        if (atomic_load_explicit(&s->next, memory_order_relaxed) < s->end) run_share(&p->phases[i], s, scratch);
+static void close_phase(fv_parallel *p, size_t i) {
+    if (p->seconds) {
+        const double after = now();
+        p->seconds[i] += after - p->began;
+        p->began = after;
     }
+    open_phase(p, i + 1);
+    fv_event_signal(&p->opened);
+}
+
+/* Does taking from share t's next give a piece, and of which phase? */
+static bool has_piece(const fv_parallel *p, uint64_t next, size_t t, size_t *phase, size_t *piece) {
+    *phase = (size_t)(next >> phase_shift);
+    *piece = (size_t)(next & UINT32_MAX);
+    return *phase < p->count && *piece < share_begin(p, *phase, t + 1);
+}
+
+/* Runs what is left of share t. Returns how many pieces that were, all of the phase in *phase: while one of a phase's pieces is not
+ * counted as finished, no other phase opens. */
+static size_t run_share(fv_parallel *p, size_t t, size_t *phase, void *scratch) {
+    _Atomic uint64_t *next = &p->shares[t].next;
+    size_t done = 0, of, piece;
+    while (has_piece(p, atomic_load_explicit(next, memory_order_relaxed), t, &of, &piece) &&
+           has_piece(p, atomic_fetch_add_explicit(next, 1, memory_order_acq_rel), t, &of, &piece)) {
+        p->phases[of].run(p->phases[of].arg, piece, scratch);
+        *phase = of;
+        done++;
+    }
+    return done;
 }
 
 static void work(void *team, int thread, int threads) {
+    (void)threads; /* those that did not come leave their shares to the others */
     fv_parallel *p = team;
     const fv_float_mode mode = fv_float_mode_enter();
     void *scratch = p->scratch + (size_t)thread * p->scratch_stride;
-    double before = thread == 0 && p->seconds ? now() : 0;
-    for (size_t i = 0; i < p->count; i++) {
-        run_phase(p, i, thread, scratch);
-        set_share(p, i + 1, thread);
-        if (thread == 0) /* threads that did not come leave their shares to the others */
-            for (int t = threads; t < p->threads; t++) set_share(p, i + 1, t);
-        if (threads > 1) barrier(p, threads);
-        if (thread == 0 && p->seconds) {
-            const double after = now();
-            p->seconds[i] += after - before;
-            before = after;
-        }
+    for (;;) {
+        const unsigned seen = fv_event_value(&p->opened);
+        if (atomic_load_explicit(&p->shares[0].next, memory_order_acquire) >> phase_shift >= p->count) break;
+        size_t phase = 0, done = 0;
+        for (size_t k = 0; k < (size_t)p->threads; k++) done += run_share(p, ((size_t)thread + k) % (size_t)p->threads, &phase, scratch);
+        if (done && atomic_fetch_add_explicit(&p->finished, done, memory_order_acq_rel) + done == p->phases[phase].pieces)
+            close_phase(p, phase);
+        else
+            fv_event_wait(&p->opened, seen, p->spins);
     }
     fv_float_mode_leave(mode);
 }
@@ -113,7 +125,8 @@ void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, doubl
         run_alone(p);
         return;
     }
-    for (int t = 0; t < p->threads; t++) set_share(p, 0, t);
+    p->began = seconds ? now() : 0;
+    open_phase(p, 0);
     p->backend->run(p->state);
 }
 
@@ -135,7 +148,7 @@ static fv_status allocate(fv_parallel *p, size_t scratch_bytes) {
     FV_RETURN_IF(!fv_mul_size(p->scratch_stride, (size_t)p->threads, &bytes), FV_ERR_LIMIT, "scratch of %zu bytes a thread",
                  p->scratch_stride);
     FV_FORWARD(fv_alloc(p->context, bytes, "the threads' scratch", (void **)&p->scratch));
-    return fv_alloc_array(p->context, 2 * (size_t)p->threads, sizeof(share), "the threads' shares", (void **)&p->shares);
+    return fv_alloc_array(p->context, (size_t)p->threads, sizeof(share), "the threads' shares", (void **)&p->shares);
 }
 
 fv_status fv_parallel_create(const fv_context *c, size_t scratch_bytes, fv_parallel **out) {
@@ -148,8 +161,8 @@ fv_status fv_parallel_create(const fv_context *c, size_t scratch_bytes, fv_paral
     p->spins = p->threads <= cpus && (quota <= 0 || p->threads <= quota) ? spins_alone : spins_crowded;
     p->process = getpid();
     p->backend = backend_of(c, p->threads);
-    atomic_init(&p->arrived, 0);
-    fv_event_init(&p->passed);
+    atomic_init(&p->finished, 0);
+    fv_event_init(&p->opened);
     fv_status status = allocate(p, scratch_bytes);
     if (status == FV_OK) status = p->backend->start(c, p->threads, p, work, &p->state);
     if (status != FV_OK) {
