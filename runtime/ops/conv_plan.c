@@ -283,10 +283,10 @@ static void cut_products(weight_grad *c) {
     c->pixel_chunks = fv_max_size(1, fv_div_up(c->pixels, c->pixel_chunk));
 }
 
-/* By images, a piece being a million products or more. */
+/* By images, a piece being some ten microseconds or more. */
 static void cut_pooled(weight_grad *c) {
     const double work = (double)c->bias_rows * (double)c->rows * (double)c->out;
-    const size_t split = fv_min_size(fv_min_size(enough_pieces, c->pixels), (size_t)(work / 1e6));
+    const size_t split = fv_min_size(fv_min_size(enough_pieces, c->pixels), (size_t)(work / 2e5));
     c->row_chunk = c->rows;
     c->row_chunks = 1;
     c->pixel_chunk = fv_max_size(1, fv_div_up(c->pixels, fv_max_size(1, split)));
