@@ -6,12 +6,7 @@
 
 void fv_context_settings_default(fv_context_settings *s) {
     if (!s) return;
-    *s = (fv_context_settings){0};
-#ifdef FV_HAVE_OPENMP
-    s->backend = FV_BACKEND_OPENMP;
-#else
-    s->backend = FV_BACKEND_PTHREADS;
-#endif
+    *s = (fv_context_settings){.backend = FV_BACKEND_PTHREADS};
 }
 
 const char *fv_backend_name(fv_backend backend) {

@@ -62,7 +62,7 @@ typedef enum fv_backend { FV_BACKEND_OPENMP = 0, FV_BACKEND_PTHREADS = 1, FV_BAC
 typedef enum fv_log_level { FV_LOG_DEBUG = 0, FV_LOG_INFO = 1, FV_LOG_WARNING = 2 } fv_log_level;
 
 typedef struct fv_context_settings {
-    fv_backend backend;  /**< default: openmp where built in, else pthreads */
+    fv_backend backend;  /**< default: pthreads; openmp shares its team with a host that uses OpenMP */
     int threads;         /**< 0: as many as the affinity mask and the cgroup quota allow */
     const char *isa;     /**< NULL: $FOVEA_ISA if set, else the best; "scalar", "avx2", "neon" cap it */
     size_t memory_limit; /**< bytes one object may allocate at once; 0: none */

@@ -4,10 +4,9 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#else
-#include <sched.h>
 #endif
 #include <limits.h>
+#include <sched.h>
 #include <stddef.h>
 
 static void relax(void) {
@@ -16,6 +15,13 @@ static void relax(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+void fv_relax(int i) {
+    if (i % 64 == 63)
+        sched_yield();
+    else
+        relax();
 }
 
 void fv_event_init(fv_event *e) {

@@ -16,4 +16,7 @@ void fv_event_wait(fv_event *e, unsigned old, int spins);
 /* Changes the value by one and wakes every sleeper. */
 void fv_event_signal(fv_event *e);
 
+/* The i-th look at something that is about to change: a pause, now and then a turn for others. */
+void fv_relax(int i);
+
 #endif

@@ -1,6 +1,7 @@
 /* One region a run: every thread walks the phases. A phase's pieces are split into one contiguous share a thread, so that a thread
  * meets the same part of the data in every phase; who is done takes from the others' shares. The thread that finishes a phase's last
- * piece opens the next one: a thread that the system holds up between pieces is not waited for, and joins in where the others are. */
+ * piece opens the next one: a thread that the system holds up between pieces is not waited for, and joins in where the others are,
+ * be it a later run. */
 #include "parallel/parallel.h"
 
 #include "parallel/event.h"
@@ -33,6 +34,8 @@ struct fv_parallel {
     size_t count;
     double *seconds, began; /* of the phase in progress; written by who opens a phase */
     _Alignas(64) atomic_size_t finished; /* its pieces */
+    atomic_int inside;  /* threads that read what belongs to the run */
+    atomic_bool open;   /* a run is in progress: who is inside and sees this may read on */
     fv_event opened;
 };
 
@@ -85,21 +88,36 @@ static size_t run_share(fv_parallel *p, size_t t, size_t *phase, void *scratch) 
     return done;
 }
 
+/* Takes part in the phase in progress. false: the run is over. */
+static bool take_part(fv_parallel *p, int thread, void *scratch, bool *last) {
+    *last = false;
+    if (!atomic_load(&p->open) || atomic_load_explicit(&p->shares[0].next, memory_order_acquire) >> phase_shift >= p->count) return false;
+    size_t phase = 0, done = 0;
+    for (size_t k = 0; k < (size_t)p->threads; k++) done += run_share(p, ((size_t)thread + k) % (size_t)p->threads, &phase, scratch);
+    *last = done && atomic_fetch_add_explicit(&p->finished, done, memory_order_acq_rel) + done == p->phases[phase].pieces;
+    if (*last) close_phase(p, phase);
+    return true;
+}
+
+/* The caller leaves a run, and only those that are inside this very moment are waited for: whoever comes later finds it closed. */
+static void close_run(fv_parallel *p) {
+    atomic_store(&p->open, false);
+    for (int i = 0; atomic_load(&p->inside) > 0; i++) fv_relax(i);
+}
+
 static void work(void *team, int thread, int threads) {
     (void)threads; /* those that did not come leave their shares to the others */
     fv_parallel *p = team;
     const fv_float_mode mode = fv_float_mode_enter();
     void *scratch = p->scratch + (size_t)thread * p->scratch_stride;
-    for (;;) {
+    for (bool more = true, last; more;) {
         const unsigned seen = fv_event_value(&p->opened);
-        if (atomic_load_explicit(&p->shares[0].next, memory_order_acquire) >> phase_shift >= p->count) break;
-        size_t phase = 0, done = 0;
-        for (size_t k = 0; k < (size_t)p->threads; k++) done += run_share(p, ((size_t)thread + k) % (size_t)p->threads, &phase, scratch);
-        if (done && atomic_fetch_add_explicit(&p->finished, done, memory_order_acq_rel) + done == p->phases[phase].pieces)
-            close_phase(p, phase);
-        else
-            fv_event_wait(&p->opened, seen, p->spins);
+        atomic_fetch_add(&p->inside, 1);
+        more = take_part(p, thread, scratch, &last);
+        atomic_fetch_sub(&p->inside, 1);
+        if (more && !last) fv_event_wait(&p->opened, seen, p->spins);
     }
+    if (thread == 0) close_run(p);
     fv_float_mode_leave(mode);
 }
 
@@ -118,7 +136,7 @@ static void run_alone(fv_parallel *p) {
 }
 
 void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, double *seconds) {
-    p->phases = phases;
+    p->phases = phases; /* nobody is inside, and nobody gets in before the run opens */
     p->count = count;
     p->seconds = seconds;
     if (p->threads == 1 || count == 0 || getpid() != p->process) { /* a forked child has lost the team */
@@ -127,6 +145,7 @@ void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, doubl
     }
     p->began = seconds ? now() : 0;
     open_phase(p, 0);
+    atomic_store(&p->open, true);
     p->backend->run(p->state);
 }
 
@@ -162,6 +181,8 @@ fv_status fv_parallel_create(const fv_context *c, size_t scratch_bytes, fv_paral
     p->process = getpid();
     p->backend = backend_of(c, p->threads);
     atomic_init(&p->finished, 0);
+    atomic_init(&p->inside, 0);
+    atomic_init(&p->open, false);
     fv_event_init(&p->opened);
     fv_status status = allocate(p, scratch_bytes);
     if (status == FV_OK) status = p->backend->start(c, p->threads, p, work, &p->state);

@@ -30,8 +30,9 @@ int fv_parallel_threads(const fv_parallel *p);
 
 typedef void (*fv_work_fn)(void *team, int thread, int threads);
 
-/* One file a backend. run calls work(team, i, n) on n <= threads threads, the caller being 0, and returns when all are back.
- * stop: own_process is false in a forked child, where there is nobody to wait for. */
+/* One file a backend. run calls work(team, i, n) on n <= threads threads, the caller being 0, and returns when the caller is back:
+ * another thread may come late, find the run closed and leave, or join the next run. stop waits for all of them; own_process is
+ * false in a forked child, where there is nobody to wait for. */
 typedef struct fv_backend_ops {
     const char *name;
     fv_status (*start)(const fv_context *c, int threads, void *team, fv_work_fn work, void **state);

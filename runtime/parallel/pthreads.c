@@ -1,4 +1,5 @@
-/* Workers made once, asleep between runs. */
+/* Workers made once, asleep between runs. A run does not wait for a worker that the system holds up: it comes too late and goes back
+ * to sleep, or joins the next run. */
 #include "parallel/parallel.h"
 
 #include "parallel/event.h"
@@ -21,29 +22,25 @@ struct pool {
     fv_work_fn work;
     int threads, started;
     atomic_bool quit;
-    fv_event begin, end;
-    atomic_int running;
+    fv_event begin;
     worker workers[];
 };
 
 static void *worker_main(void *arg) {
     worker *w = arg;
     pool *p = w->owner;
-    for (unsigned seen = 0;; seen++) {
+    for (unsigned seen = 0;;) {
         fv_event_wait(&p->begin, seen, idle_spins);
+        seen = fv_event_value(&p->begin);
         if (atomic_load_explicit(&p->quit, memory_order_acquire)) return NULL;
         p->work(p->team, w->index, p->threads);
-        if (atomic_fetch_sub_explicit(&p->running, 1, memory_order_acq_rel) == 1) fv_event_signal(&p->end);
     }
 }
 
 static void pthreads_run(void *state) {
     pool *p = state;
-    const unsigned ended = fv_event_value(&p->end);
-    atomic_store_explicit(&p->running, p->threads - 1, memory_order_relaxed);
     fv_event_signal(&p->begin);
     p->work(p->team, 0, p->threads);
-    fv_event_wait(&p->end, ended, idle_spins);
 }
 
 static void pthreads_stop(void *state, bool own_process) {
@@ -63,9 +60,7 @@ static fv_status pthreads_start(const fv_context *c, int threads, void *team, fv
     p->work = work;
     p->threads = threads;
     fv_event_init(&p->begin);
-    fv_event_init(&p->end);
     atomic_init(&p->quit, false);
-    atomic_init(&p->running, 0);
     for (int i = 0; i < threads - 1; i++) {
         p->workers[i] = (worker){.owner = p, .index = i + 1};
         const int error = fv_thread_start(&p->workers[i].thread, worker_main, &p->workers[i]);
