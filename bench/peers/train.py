@@ -88,7 +88,7 @@ def ten_losses(program, data):
     with tempfile.TemporaryDirectory() as folder:
         start, log = os.path.join(folder, "start.onnx"), os.path.join(folder, "log.jsonl")
         subprocess.run([program, "new", "lenet5", "--seed", "3", "--out", start], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([program, "train", "--data", "idx:" + data, "--model", start, "--no-shuffle", "--steps", "10", "--batch", "64", "--log", log,
+        subprocess.run([program, "train", "--data", "idx:" + data, "--model", start, "--no-shuffle", "--steps", "10", "--batch", "64", "--schedule", "constant", "--log", log,
                         "--quiet"], check=True, stdout=subprocess.DEVNULL)
         with open(log) as opened:
             ours = [json.loads(line)["loss"] for line in opened]
