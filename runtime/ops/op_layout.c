@@ -38,7 +38,8 @@ static fv_status plan_copy(fv_plan_op *p, layout *s, size_t count) {
 
 /* channels_last: how the input lies. */
 static fv_status plan(fv_plan_op *p, const fv_shape *maps, bool channels_last) {
-    const size_t pixels = (size_t)(maps->dim[2] * maps->dim[3]), channels = (size_t)maps->dim[1];
+    const size_t pixels = maps->rank == 4 ? (size_t)(maps->dim[2] * maps->dim[3]) : 1;
+    const size_t channels = fv_shape_count(maps) / ((size_t)maps->dim[0] * pixels);
     layout *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     *s = (layout){.kernels = p->kernels, .in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]),
