@@ -3,10 +3,11 @@
 
 #include <unistd.h>
 
-static char folder[] = "/tmp/fovea-checkpoint-XXXXXX", path[64];
+static char folder[48], path[64];
 static unsigned char bytes[1 << 16];
 
 static void enter(void) {
+    snprintf(folder, sizeof folder, "/tmp/fovea-checkpoint-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/state", folder);
 }
