@@ -291,16 +291,22 @@ START_TEST(a_refused_thread_is_an_error) {
     }
     creations = 0;
     refuse_at = 2;
-    fv_model *m = small_model(c, false);
+    fv_model *m = small_model(c, false), *twin = small_model(c, false);
     fv_session *session = NULL;
     fails(fv_session_create(m, NULL, &session), FV_ERR_THREAD, "thread 3 of 8");
     ck_assert_ptr_null(session);
     refuse_at = 0;
     ok(fv_session_create(m, NULL, &session)); /* later there is room again, and the packed weights of the failed one are gone */
-    float x[net_in] = {0}, y[net_out];
-    const fv_tensor in = maps(x, 1, net_c, net_h, net_w), out = rows(y, 1, net_out);
+    float x[net_in], y[net_out], z[net_out];
+    const fv_tensor in = maps(x, 1, net_c, net_h, net_w), out = rows(y, 1, net_out), other = rows(z, 1, net_out);
+    draw_all(x, net_in, 1);
     ok(fv_session_run(session, &in, 1, &out, 1));
     fv_session_free(session);
+    ok(fv_session_create(twin, NULL, &session));
+    ok(fv_session_run(session, &in, 1, &other, 1));
+    ck_assert_int_eq(memcmp(y, z, sizeof y), 0);
+    fv_session_free(session);
+    fv_model_free(twin);
     fv_model_free(m);
     fv_context_free(c);
     ck_assert_int_eq(l.blocks, 0);
