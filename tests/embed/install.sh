@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh CMAKE CC BUILD SOURCE VERSION: installs into a fresh prefix; a program finds the library there by pkg-config (shared and
-# static) and by CMake; the shared library exports the functions of fovea.h and nothing else, and has a SONAME.
+# install.sh CMAKE CC BUILD SOURCE VERSION: installs into a fresh prefix; a program finds the library there by pkg-config
+# (shared and static) and by CMake; the shared library exports the functions of fovea.h and nothing else, and has a SONAME.
 set -eu
 cmake=$1 cc=$2 build=$3 source=$4 version=$5
 work=$(mktemp -d)
@@ -23,23 +23,30 @@ extra=$(comm -23 "$work/exported" "$work/declared")
 [ -z "$extra" ] || fail "exported, but not in fovea.h: $extra"
 missing=$(comm -13 "$work/exported" "$work/declared")
 [ -z "$missing" ] || fail "in fovea.h, but not exported: $missing"
-readelf -d "$library" | grep -q "SONAME.*\[libfovea\.so\.${version%%.*}\]" || fail "no SONAME libfovea.so.${version%%.*}"
-if readelf -dW "$library" | grep -qE 'RPATH|RUNPATH|TEXTREL'; then fail "the installed library has a run path or text relocations"; fi
+soname=libfovea.so.${version%%.*}
+readelf -d "$library" | grep -q "SONAME.*\[$soname\]" || fail "no SONAME $soname"
+if readelf -dW "$library" | grep -qE 'RPATH|RUNPATH|TEXTREL'; then
+    fail "the installed library has a run path or text relocations"
+fi
 
 # ---- pkg-config ----
 export PKG_CONFIG_PATH="$folder/pkgconfig"
 [ "$(pkg-config --modversion fovea)" = "$version" ] || fail "pkg-config tells another version"
-# shellcheck disable=SC2046
-"$cc" -Wall -Werror "$source/tests/embed/installed.c" $(pkg-config --cflags --libs fovea) -o "$work/shared"
-LD_LIBRARY_PATH="$folder" "$work/shared" "$work/m.onnx" | grep -qx "fovea $version" || fail "the program on the shared library fails"
-# shellcheck disable=SC2046
-"$cc" "$source/tests/embed/installed.c" $(pkg-config --cflags fovea) $(pkg-config --static --libs fovea | sed 's/-lfovea/-l:libfovea.a/') -o "$work/static"
+cp "$source/tests/embed/installed.c" "$work/main.c"
+flags=$(pkg-config --cflags --libs fovea)
+# shellcheck disable=SC2086
+"$cc" -Wall -Werror "$work/main.c" $flags -o "$work/shared"
+LD_LIBRARY_PATH="$folder" "$work/shared" "$work/m.onnx" | grep -qx "fovea $version" ||
+    fail "the program on the shared library fails"
+flags=$(pkg-config --static --cflags --libs fovea | sed 's/-lfovea/-l:libfovea.a/')
+# shellcheck disable=SC2086
+"$cc" "$work/main.c" $flags -o "$work/static"
 if readelf -d "$work/static" | grep -q libfovea; then fail "the static program wants the shared library"; fi
 "$work/static" "$work/m.onnx" | grep -qx "fovea $version" || fail "the program on the static library fails"
 
 # ---- find_package ----
 mkdir "$work/project"
-cp "$source/tests/embed/installed.c" "$work/project/main.c"
+cp "$work/main.c" "$work/project/main.c"
 cat >"$work/project/CMakeLists.txt" <<EOF
 cmake_minimum_required(VERSION 3.16)
 project(embedded LANGUAGES C)

@@ -106,7 +106,8 @@ static void check_watch(bool filter) {
 static void watch_runs(const fv_model *m, int warm, const char *where) {
     fv_session_settings settings;
     fv_session *s = NULL;
-    const fv_tensor in = {FV_F32, FV_PLAIN, 4, {4, 1, side, side}, images}, out = {FV_F32, FV_PLAIN, 2, {4, classes}, scores};
+    const fv_tensor in = {FV_F32, FV_PLAIN, 4, {4, 1, side, side}, images},
+                    out = {FV_F32, FV_PLAIN, 2, {4, classes}, scores};
     fv_session_settings_default(&settings);
     settings.batch = 4;
     settings.profile = true;
@@ -157,7 +158,8 @@ static void check(fv_backend backend, int threads, const char *network) {
     if (status == FV_ERR_UNSUPPORTED) return; /* no OpenMP in this build */
     need(status, where);
     need(fv_model_zoo(c, network, NULL, &m), where);
-    watch_runs(m, backend == FV_BACKEND_OPENMP ? 1 : 0, where); /* libgomp makes its threads in the first region; others are clean at once */
+    watch_runs(m, backend == FV_BACKEND_OPENMP ? 1 : 0,
+               where); /* libgomp makes its threads in the first region; others are clean at once */
     watch_steps(m, FV_MOMENTUM, where);
     watch_steps(m, FV_ADAM, where);
     fv_model_free(m);

@@ -106,7 +106,8 @@ EXPORTED int brk(void *to) {
 EXPORTED void *sbrk(intptr_t more) {
     seen();
     const uintptr_t old = (uintptr_t)syscall(SYS_brk, 0);
-    return more && (uintptr_t)syscall(SYS_brk, old + (uintptr_t)more) != old + (uintptr_t)more ? (void *)-1 : (void *)old;
+    return more && (uintptr_t)syscall(SYS_brk, old + (uintptr_t)more) != old + (uintptr_t)more ? (void *)-1
+                                                                                               : (void *)old;
 }
 
 /* ---- system calls: the kernel asks the supervisor about each, which counts and lets it go on ---- */

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 typedef struct watch_counts {
-    int calls;        /* malloc, calloc, realloc, reallocarray, memalign, aligned_alloc, posix_memalign, valloc, pvalloc, free of non-NULL,
-                         and mmap, mremap, munmap, brk, sbrk as functions */
+    int calls; /* malloc, calloc, realloc, reallocarray, memalign, aligned_alloc, posix_memalign, valloc, pvalloc, free
+                  of non-NULL, and mmap, mremap, munmap, brk, sbrk as functions */
     int system_calls; /* mmap, mremap, munmap, brk as the kernel sees them, whoever makes them */
 } watch_counts;
 

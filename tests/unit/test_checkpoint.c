@@ -137,11 +137,13 @@ START_TEST(foreign_files_are_named) {
     enter();
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
     fv_model *m = tiny_model(c, 2), *wider = tiny_model(c, 3);
-    fv_trainer *t = tiny_trainer(m, FV_MOMENTUM, 1), *others[3] = {tiny_trainer(wider, FV_MOMENTUM, 1), tiny_trainer(m, FV_ADAM, 1),
-                                                                   tiny_trainer(m, FV_MOMENTUM, 2)};
+    fv_trainer *t = tiny_trainer(m, FV_MOMENTUM, 1),
+               *others[3] = {tiny_trainer(wider, FV_MOMENTUM, 1), tiny_trainer(m, FV_ADAM, 1),
+                             tiny_trainer(m, FV_MOMENTUM, 2)};
     ok(fv_trainer_save(t, path));
     for (int i = 0; i < 3; i++) {
-        fails(fv_trainer_load(others[i], path), FV_ERR_STATE, "written by a training of another model, optimizer, loss or seed");
+        fails(fv_trainer_load(others[i], path), FV_ERR_STATE,
+              "written by a training of another model, optimizer, loss or seed");
         ck_assert_int_eq(fv_trainer_steps(others[i]), 3);
         fv_trainer_free(others[i]);
     }
@@ -165,6 +167,7 @@ START_TEST(foreign_files_are_named) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {training_goes_on_bit_for_bit, no_torn_or_damaged_file_is_taken, foreign_files_are_named, NULL};
+    const TTest *const tests[] = {training_goes_on_bit_for_bit, no_torn_or_damaged_file_is_taken,
+                                  foreign_files_are_named, NULL};
     return run_tests("checkpoint", tests, 120);
 }

@@ -133,7 +133,8 @@ END_TEST
 
 /* ---- allocators that refuse ---- */
 
-/* All that allocates: context, graph, model, sessions, a run, a trainer, two steps of different sizes, a model taken out. */
+/* All that allocates: context, graph, model, sessions, a run, a trainer, two steps of different sizes, a model taken
+ * out. */
 static fv_status life(ledger *l, fv_backend backend, int threads) {
     static float x[2 * net_in], y[2 * net_out];
     static int32_t label[2] = {1, 4};
@@ -153,7 +154,8 @@ static fv_status life(ledger *l, fv_backend backend, int threads) {
     fv_status status = fv_context_create(&s, &c);
     if (status == FV_OK) status = small_try(c, true, true, 1, &m);
     if (status == FV_OK) status = fv_session_create(m, &session_settings, &session);
-    const fv_tensor in = maps(x, 2, net_c, net_h, net_w), one = maps(x, 1, net_c, net_h, net_w), out = rows(y, 2, net_out);
+    const fv_tensor in = maps(x, 2, net_c, net_h, net_w), one = maps(x, 1, net_c, net_h, net_w),
+                    out = rows(y, 2, net_out);
     const fv_tensor target = labels_of(label, 2), target_one = labels_of(label, 1);
     if (status == FV_OK) status = fv_session_run(session, &in, 1, &out, 1);
     if (status == FV_OK) status = fv_trainer_create(m, &trainer_settings, &t);
@@ -180,8 +182,8 @@ START_TEST(any_allocation_may_fail) {
         for (long at = 1; at <= whole.calls; at++) {
             ledger l = {.fail_at = at};
             const fv_status status = life(&l, backends[b], 2);
-            ck_assert_msg(status == FV_ERR_MEMORY, "allocation %ld of %ld: %s: %s", at, (long)whole.calls, fv_status_name(status),
-                          fv_last_error());
+            ck_assert_msg(status == FV_ERR_MEMORY, "allocation %ld of %ld: %s: %s", at, (long)whole.calls,
+                          fv_status_name(status), fv_last_error());
             ck_assert_msg(strstr(fv_last_error(), "out of memory") != NULL, "allocation %ld: %s", at, fv_last_error());
             ck_assert_msg(l.blocks == 0, "allocation %ld refused: %ld blocks leak", at, (long)l.blocks);
         }
@@ -285,8 +287,10 @@ END_TEST
 START_TEST(philox_gives_the_published_words) {
     static const uint32_t vectors[3][10] = {
         {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
-        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
-        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1},
+        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6,
+         0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+         0x24126ea1},
     };
     for (int i = 0; i < 3; i++) {
         uint32_t out[4];
@@ -318,7 +322,7 @@ START_TEST(numbers_follow_seed_purpose_stream_and_index) {
         counts[k]++;
     }
     ck_assert(low >= 0 && low < 1e-3 && high < 1 && high > 0.999);
-    ck_assert(sum / 70000 > 0.495 && sum / 70000 < 0.505);                          /* 4.6 standard deviations */
+    ck_assert(sum / 70000 > 0.495 && sum / 70000 < 0.505);                        /* 4.6 standard deviations */
     for (int k = 0; k < 7; k++) ck_assert(counts[k] > 9540 && counts[k] < 10460); /* 5 of them */
     ck_assert_uint_eq(fv_rng_below(9, FV_PURPOSE_SHUFFLE, 1, 1, 1), 0);
 }
@@ -363,7 +367,8 @@ START_TEST(quotas_of_made_up_groups) {
     put("/zero", "cpu.max", "100000 0\n");
     put("/minus", "cpu.max", "-5 100000\n");
     put("/empty", "cpu.max", "");
-    ck_assert(quota("0::/junk\n") == 0 && quota("0::/zero\n") == 0 && quota("0::/minus\n") == 0 && quota("0::/empty\n") == 0);
+    ck_assert(quota("0::/junk\n") == 0 && quota("0::/zero\n") == 0 && quota("0::/minus\n") == 0 &&
+              quota("0::/empty\n") == 0);
     put("/cpu,cpuacct/docker/x", "cpu.cfs_quota_us", "250000\n");
     put("/cpu,cpuacct/docker/x", "cpu.cfs_period_us", "100000\n");
     ck_assert(quota("12:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n") == 2.5); /* version 1 */
@@ -372,7 +377,8 @@ START_TEST(quotas_of_made_up_groups) {
     ck_assert(quota("4:cpu,cpuacct:/docker/x\n") == 0);
     put("/cpu,cpuacct/docker/x", "cpu.cfs_quota_us", "250000\n");
     ck_assert(quota("4:cpu,cpuacct:/docker/x\n0::/a\n") == 1.5); /* hybrid: the tighter */
-    static const char *const odd[] = {"", "\n", "0", "0:", "0::", "::", ":::\n", "garbage\nmore", "0::/../../..\n", "4:cpu\n"};
+    static const char *const odd[] = {
+        "", "\n", "0", "0:", "0::", "::", ":::\n", "garbage\nmore", "0::/../../..\n", "4:cpu\n"};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) ck_assert(quota(odd[i]) >= 0);
     char longest[6000] = "0::/";
     memset(longest + 4, 'd', sizeof longest - 5);
@@ -443,7 +449,8 @@ START_TEST(isas_are_capped) {
     ok(fv_context_info(c, &info));
     ck_assert_str_eq(info.isa, fv_isa_best());
     fv_context_free(c);
-    for (const fv_isa *row = fv_isa_table; row->name; row++) { /* a row of the table that this CPU lacks is refused as well */
+    for (const fv_isa *row = fv_isa_table; row->name;
+         row++) { /* a row of the table that this CPU lacks is refused as well */
         s.isa = row->name;
         c = NULL;
         const bool here = (row->needs & fv_cpu_detect()) == row->needs;
@@ -492,10 +499,22 @@ START_TEST(peaks_are_measured) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {long_sentences_end_in_dots, sentences_nest, every_thread_has_its_own_sentence, counts_are_checked,
-                                  arrays_grow_and_are_checked, any_allocation_may_fail, a_failed_step_may_be_repeated,
-                                  misaligned_memory_is_refused, the_memory_limit_holds_exactly, philox_gives_the_published_words,
-                                  numbers_follow_seed_purpose_stream_and_index, quotas_of_made_up_groups, wrong_settings_are_named,
-                                  isas_are_capped, the_log_hook_hears_what_was_chosen, peaks_are_measured, NULL};
+    const TTest *const tests[] = {long_sentences_end_in_dots,
+                                  sentences_nest,
+                                  every_thread_has_its_own_sentence,
+                                  counts_are_checked,
+                                  arrays_grow_and_are_checked,
+                                  any_allocation_may_fail,
+                                  a_failed_step_may_be_repeated,
+                                  misaligned_memory_is_refused,
+                                  the_memory_limit_holds_exactly,
+                                  philox_gives_the_published_words,
+                                  numbers_follow_seed_purpose_stream_and_index,
+                                  quotas_of_made_up_groups,
+                                  wrong_settings_are_named,
+                                  isas_are_capped,
+                                  the_log_hook_hears_what_was_chosen,
+                                  peaks_are_measured,
+                                  NULL};
     return run_tests("core", tests, 120);
 }

@@ -7,8 +7,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/resource.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,7 +133,8 @@ START_TEST(a_failed_write_keeps_the_old_file) {
     const struct rlimit small = {4096, RLIM_INFINITY}, none = {RLIM_INFINITY, RLIM_INFINITY};
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
     ok(fv_writer_write(w, block, sizeof block));
-    fails(fv_writer_write(w, block, sizeof block), FV_ERR_IO, target); /* 1096 bytes of it fit: the rest is not forgotten */
+    fails(fv_writer_write(w, block, sizeof block), FV_ERR_IO,
+          target); /* 1096 bytes of it fit: the rest is not forgotten */
     fails(fv_writer_write(w, block, 1), FV_ERR_IO, "earlier write failed");
     ck_assert_int_eq(fv_writer_commit(w), FV_ERR_IO);
     setrlimit(RLIMIT_FSIZE, &none);
@@ -192,8 +193,9 @@ START_TEST(only_regular_files_are_mapped) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {a_target_is_replaced_whole, abandoned_files_leave_nothing, fresh_files_obey_the_umask,
-                                  links_are_followed, a_failed_write_keeps_the_old_file, places_that_cannot_be_written,
-                                  only_regular_files_are_mapped, NULL};
+    const TTest *const tests[] = {a_target_is_replaced_whole,        abandoned_files_leave_nothing,
+                                  fresh_files_obey_the_umask,        links_are_followed,
+                                  a_failed_write_keeps_the_old_file, places_that_cannot_be_written,
+                                  only_regular_files_are_mapped,     NULL};
     return run_tests("file", tests, 60);
 }

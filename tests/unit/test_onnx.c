@@ -1,49 +1,20 @@
-/* ONNX out and in: the same outputs and the same bytes again, names, shared weights, prefixes, corruption, refused memory. */
+/* ONNX out and in: the same outputs and the same bytes again, names, shared weights, prefixes, corruption, refused
+ * memory. */
 #include "wire.h"
 
 #include <unistd.h>
 
-enum { most = 4096 };
-
-/* Runs a model of one input on a fixed draw; returns how many numbers came out. */
-static size_t outputs_of(const fv_model *m, int64_t batch, float *y) {
-    static float x[most];
-    fv_session_settings settings;
-    fv_session *s = NULL;
-    fv_tensor in, out[4];
-    size_t count, total = 0;
-    fv_session_settings_default(&settings);
-    settings.batch = batch;
-    ok(fv_session_create(m, &settings, &s));
-    ok(fv_model_input(m, 0, NULL, &in));
-    in.shape[0] = batch;
-    ok(fv_tensor_count(&in, &count));
-    ck_assert_uint_le(count, most);
-    draw_all(x, count, 21);
-    in.data = x;
-    for (size_t i = 0; i < fv_model_output_count(m); i++) {
-        ok(fv_model_output(m, i, NULL, &out[i]));
-        out[i].shape[0] = batch;
-        out[i].data = y + total;
-        ok(fv_tensor_count(&out[i], &count));
-        ck_assert_uint_le(total += count, most);
-    }
-    ok(fv_session_run(s, &in, 1, out, fv_model_output_count(m)));
-    fv_session_free(s);
-    return total;
-}
-
 /* Written, read and written again: the same outputs, bit for bit, and the same bytes. */
 static void check_round(fv_context *c, const fv_model *m) {
-    static float first[most], second[most];
+    static float first[run_most], second[run_most];
     char again[112];
     fv_model *back = NULL;
     ok(fv_model_save(m, wire_path));
     ok(fv_model_load(c, wire_path, &back));
     snprintf(again, sizeof again, "%s.again", wire_path);
     ok(fv_model_save(back, again));
-    const size_t n = outputs_of(m, 2, first);
-    ck_assert_uint_eq(outputs_of(back, 2, second), n);
+    const size_t n = run_model(m, 2, first);
+    ck_assert_uint_eq(run_model(back, 2, second), n);
     ck_assert_int_eq(memcmp(first, second, n * sizeof *first), 0);
     ck_assert_uint_eq(fv_model_parameter_count(m), fv_model_parameter_count(back));
     for (size_t i = 0; i < fv_model_output_count(m); i++) {
@@ -84,8 +55,11 @@ static fv_value everything(fv_graph *g, fv_value *second) {
     pool.window[0] = 3;
     x = fv_graph_gain(g, fv_graph_pool(g, x, &pool, "max"), true, "gain");
     const fv_value kept = x;
-    x = fv_graph_add(g, fv_graph_relu(g, x, NULL), fv_graph_scale(g, fv_graph_sigmoid(g, x, NULL), -2.0f, 0.25f, "scale"), "sum");
-    x = fv_graph_multiply(g, x, fv_graph_subtract(g, kept, fv_graph_exp(g, fv_graph_scale(g, x, 0.1f, 0, "tenth"), NULL), "difference"), NULL);
+    x = fv_graph_add(g, fv_graph_relu(g, x, NULL),
+                     fv_graph_scale(g, fv_graph_sigmoid(g, x, NULL), -2.0f, 0.25f, "scale"), "sum");
+    x = fv_graph_multiply(
+        g, x, fv_graph_subtract(g, kept, fv_graph_exp(g, fv_graph_scale(g, x, 0.1f, 0, "tenth"), NULL), "difference"),
+        NULL);
     x = fv_graph_scale(g, x, 1, 0.5f, "shift");
     pool.kind = FV_POOL_AVERAGE;
     pool.count_padding = true;
@@ -93,7 +67,8 @@ static fv_value everything(fv_graph *g, fv_value *second) {
     x = fv_graph_pool(g, x, &pool, "average");
     *second = fv_graph_flatten(g, fv_graph_clip(g, x, 0, 1.0f / 0.0f, "floor"), "flat");
     x = fv_graph_dropout(g, fv_graph_linear(g, x, 9, false, FV_INIT_HE, "fc1"), 0.5f, "drop");
-    return fv_graph_softmax(g, fv_graph_linear(g, fv_graph_gain(g, x, true, "gain2"), 5, true, FV_INIT_HE, "fc2"), "softmax");
+    return fv_graph_softmax(g, fv_graph_linear(g, fv_graph_gain(g, x, true, "gain2"), 5, true, FV_INIT_HE, "fc2"),
+                            "softmax");
 }
 
 START_TEST(every_operator_comes_back) {
@@ -123,7 +98,7 @@ END_TEST
 /* One weight, four uses: correlation twice, true convolution twice. */
 START_TEST(shared_weights_keep_their_forms) {
     const int64_t shape[4] = {0, 2, 6, 6}, weight[4] = {2, 2, 3, 3};
-    static float y[most], z[most], w[36];
+    static float y[run_most], z[run_most], w[36];
     wire_enter();
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
     for (int first = 0; first < 2; first++) {
@@ -144,8 +119,8 @@ START_TEST(shared_weights_keep_their_forms) {
         ok(fv_model_create(g, 1, &m));
         ok(fv_model_save(m, wire_path));
         ok(fv_model_load(c, wire_path, &back));
-        const size_t n = outputs_of(m, 1, y);
-        ck_assert_uint_eq(outputs_of(back, 1, z), n);
+        const size_t n = run_model(m, 1, y);
+        ck_assert_uint_eq(run_model(back, 1, z), n);
         ck_assert_int_eq(memcmp(y, z, n * sizeof *y), 0);
         ck_assert_uint_eq(fv_model_parameter_count(back), 2);
         fv_model_free(back);
@@ -244,7 +219,8 @@ START_TEST(no_prefix_is_a_model) {
     for (size_t n = 0; n < whole.n; n++) {
         wire_put(whole.data, n);
         const fv_status status = fv_model_load(c, wire_path, &m);
-        ck_assert_msg(status == FV_ERR_FORMAT || status == FV_ERR_UNSUPPORTED, "%zu of %zu bytes: %s", n, whole.n, fv_status_name(status));
+        ck_assert_msg(status == FV_ERR_FORMAT || status == FV_ERR_UNSUPPORTED, "%zu of %zu bytes: %s", n, whole.n,
+                      fv_status_name(status));
         ck_assert_ptr_null(m);
         ck_assert_msg(strstr(fv_last_error(), wire_path) != NULL, "%s", fv_last_error());
     }
@@ -298,9 +274,11 @@ START_TEST(corruption_never_crashes) {
         } else if (i < 4000) { /* a byte gone, one too many, a few changed */
             if (i % 3 == 0) memmove(bad + at, bad + at + 1, n-- - at - 1);
             if (i % 3 == 1) memmove(bad + at + 1, bad + at, n++ - at);
-            for (int k = 0; i % 3 == 2 && k < 4; k++) bad[(draw_u32(&state) >> 8) % n] = (uint8_t)(draw_u32(&state) >> 24);
+            for (int k = 0; i % 3 == 2 && k < 4; k++)
+                bad[(draw_u32(&state) >> 8) % n] = (uint8_t)(draw_u32(&state) >> 24);
         } else { /* a piece of the file again elsewhere */
-            const size_t from = (draw_u32(&state) >> 8) % n, length = (draw_u32(&state) >> 8) % (n - (at > from ? at : from));
+            const size_t from = (draw_u32(&state) >> 8) % n,
+                         length = (draw_u32(&state) >> 8) % (n - (at > from ? at : from));
             memmove(bad + at, whole.data + from, length);
         }
         wire_put(bad, n);
@@ -334,7 +312,8 @@ START_TEST(any_allocation_may_fail) {
             ck_assert_int_gt(calls, 100);
         } else {
             if (status == FV_OK) status = fv_model_save(m, wire_path);
-            ck_assert_msg(status == FV_ERR_MEMORY, "allocation %ld of %ld: %s: %s", at, calls, fv_status_name(status), fv_last_error());
+            ck_assert_msg(status == FV_ERR_MEMORY, "allocation %ld of %ld: %s: %s", at, calls, fv_status_name(status),
+                          fv_last_error());
         }
         fv_model_free(m);
         fv_context_free(c);
@@ -370,7 +349,8 @@ START_TEST(files_that_cannot_be) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {every_operator_comes_back, shared_weights_keep_their_forms, odd_names_are_kept_apart, no_prefix_is_a_model,
-                                  corruption_never_crashes, any_allocation_may_fail, files_that_cannot_be, NULL};
+    const TTest *const tests[] = {
+        every_operator_comes_back, shared_weights_keep_their_forms, odd_names_are_kept_apart, no_prefix_is_a_model,
+        corruption_never_crashes,  any_allocation_may_fail,         files_that_cannot_be,     NULL};
     return run_tests("onnx", tests, 150);
 }

@@ -1,4 +1,5 @@
-/* parallel/: every piece once, barriers, scratch, nesting, many callers, forks, threads that cannot be made, idle CPU, FP modes. */
+/* parallel/: every piece once, barriers, scratch, nesting, many callers, forks, threads that cannot be made, idle CPU,
+ * FP modes. */
 #define _GNU_SOURCE
 #include "unit.h"
 
@@ -61,7 +62,9 @@ typedef struct job {
 static void run_piece(void *arg, size_t piece, void *scratch) {
     const struct job_phase *p = arg;
     job *j = p->job;
-    if (p->index > 0 && atomic_load_explicit(&j->done[p->index - 1], memory_order_relaxed) != j->phases[p->index - 1].pieces) j->early++;
+    if (p->index > 0 &&
+        atomic_load_explicit(&j->done[p->index - 1], memory_order_relaxed) != j->phases[p->index - 1].pieces)
+        j->early++;
     if ((uintptr_t)scratch % 64) j->crooked++;
     unsigned char *mine = scratch; /* nobody else writes here meanwhile */
     memset(mine, (int)(piece & 0xff), j->scratch_bytes);
@@ -91,7 +94,10 @@ static const char *run_job(fv_parallel *team, job *j, double *seconds) {
     for (size_t i = 0; i < most_phases; i++)
         for (size_t k = 0; k < most_pieces; k++)
             if (j->ran[i][k] != (k < pieces_of[i])) return "a piece did not run exactly once";
-    return j->early ? "a phase began before the one before it was over" : j->crooked ? "scratch is not aligned" : j->shared ? "scratch is shared" : NULL;
+    return j->early     ? "a phase began before the one before it was over"
+           : j->crooked ? "scratch is not aligned"
+           : j->shared  ? "scratch is shared"
+                        : NULL;
 }
 
 static void check_job(fv_parallel *team, job *j, double *seconds) {
@@ -263,7 +269,8 @@ START_TEST(forked_children_work) {
         ck_assert_int_gt(child, 0);
         check_job(team, j, NULL); /* the parent goes on meanwhile */
         ck_assert_int_eq(waitpid(child, &status, 0), child);
-        ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "backend %d: the child ended with %#x", (int)backends[b], status);
+        ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "backend %d: the child ended with %#x",
+                      (int)backends[b], status);
         check_job(team, j, NULL);
         fv_parallel_free(team);
         fv_context_free(c);
@@ -296,7 +303,8 @@ START_TEST(a_refused_thread_is_an_error) {
     fails(fv_session_create(m, NULL, &session), FV_ERR_THREAD, "thread 3 of 8");
     ck_assert_ptr_null(session);
     refuse_at = 0;
-    ok(fv_session_create(m, NULL, &session)); /* later there is room again, and the packed weights of the failed one are gone */
+    ok(fv_session_create(m, NULL,
+                         &session)); /* later there is room again, and the packed weights of the failed one are gone */
     float x[net_in], y[net_out], z[net_out];
     const fv_tensor in = maps(x, 1, net_c, net_h, net_w), out = rows(y, 1, net_out), other = rows(z, 1, net_out);
     draw_all(x, net_in, 1);
@@ -407,8 +415,14 @@ START_TEST(the_callers_mode_comes_back) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {every_piece_runs_once_after_the_phase_before, many_short_runs, teams_may_run_inside_pieces,
-                                  sixteen_callers_at_once, forked_children_work, a_refused_thread_is_an_error, idle_workers_sleep,
-                                  the_callers_mode_comes_back, NULL};
+    const TTest *const tests[] = {every_piece_runs_once_after_the_phase_before,
+                                  many_short_runs,
+                                  teams_may_run_inside_pieces,
+                                  sixteen_callers_at_once,
+                                  forked_children_work,
+                                  a_refused_thread_is_an_error,
+                                  idle_workers_sleep,
+                                  the_callers_mode_comes_back,
+                                  NULL};
     return run_tests("parallel", tests, 120);
 }

@@ -42,7 +42,8 @@ static void conv3x3(const double *x, int c, int h, int w, const float *k, const 
                     for (int u = -1; u <= 1; u++)
                         for (int v = -1; v <= 1; v++)
                             if (i + u >= 0 && i + u < h && j + v >= 0 && j + v < w)
-                                sum += x[(a * h + i + u) * w + j + v] * (double)k[((o * c + a) * 3 + u + 1) * 3 + v + 1];
+                                sum +=
+                                    x[(a * h + i + u) * w + j + v] * (double)k[((o * c + a) * 3 + u + 1) * 3 + v + 1];
                 y[(o * h + i) * w + j] = sum;
             }
 }
@@ -53,7 +54,8 @@ static void pool2x2(const double *x, int c, int h, int w, int stride, bool max, 
         for (int i = 0; i < oh; i++)
             for (int j = 0; j < ow; j++) {
                 const double *p = x + (a * h + i * stride) * w + j * stride;
-                y[(a * oh + i) * ow + j] = max ? fmax(fmax(p[0], p[1]), fmax(p[w], p[w + 1])) : (p[0] + p[1] + p[w] + p[w + 1]) / 4;
+                y[(a * oh + i) * ow + j] =
+                    max ? fmax(fmax(p[0], p[1]), fmax(p[w], p[w + 1])) : (p[0] + p[1] + p[w] + p[w + 1]) / 4;
             }
 }
 
@@ -90,7 +92,8 @@ START_TEST(numbers_are_right_in_both_layouts_and_all_batches) {
             draw_all(x, (size_t)n * net_in, (uint32_t)n);
             for (int64_t i = 0; i < n; i++)
                 for (int p = 0; p < net_h * net_w; p++)
-                    for (int a = 0; a < net_c; a++) last[i * net_in + p * net_c + a] = x[i * net_in + a * net_h * net_w + p];
+                    for (int a = 0; a < net_c; a++)
+                        last[i * net_in + p * net_c + a] = x[i * net_in + a * net_h * net_w + p];
             fv_session_settings settings = batch_of(n);
             run_into(m, &settings, x, y, FV_PLAIN);
             settings.input_layout = FV_NHWC;
@@ -99,7 +102,8 @@ START_TEST(numbers_are_right_in_both_layouts_and_all_batches) {
                 double want[net_out];
                 reference(m, x + i * net_in, want);
                 for (int k = 0; k < net_out; k++) {
-                    ck_assert_msg(fabs((double)y[i * net_out + k] - want[k]) < 2e-5, "%g instead of %g", (double)y[i * net_out + k], want[k]);
+                    ck_assert_msg(fabs((double)y[i * net_out + k] - want[k]) < 2e-5, "%g instead of %g",
+                                  (double)y[i * net_out + k], want[k]);
                     ck_assert(y[i * net_out + k] == z[i * net_out + k]);
                 }
             }
@@ -137,7 +141,8 @@ START_TEST(any_team_gives_the_same_bits) {
                     memset(y, 0, sizeof y);
                     ok(fv_session_run(s, &in, 1, &out, 1));
                     if (b == 0 && threads == 1 && again == 0) memcpy(first, y, sizeof y);
-                    ck_assert_msg(memcmp(first, y, sizeof y) == 0, "%s differs on backend %d with %d threads", names[model], (int)backends[b], threads);
+                    ck_assert_msg(memcmp(first, y, sizeof y) == 0, "%s differs on backend %d with %d threads",
+                                  names[model], (int)backends[b], threads);
                 }
                 fv_session_free(s);
                 fv_model_free(m);
@@ -208,8 +213,9 @@ START_TEST(packed_weights_are_shared) {
     ck_assert_uint_ge(packed, 61706 * 4 - 1000);
     ck_assert_uint_eq(fv_session_packed_bytes(b), packed);
     ck_assert_int_gt(one - empty, (long)packed);
-    ck_assert_msg(two - one <= one - empty - (long)packed, "the second session takes %ld bytes, the first %ld with %zu of weights", two - one,
-                  one - empty, packed);
+    ck_assert_msg(two - one <= one - empty - (long)packed,
+                  "the second session takes %ld bytes, the first %ld with %zu of weights", two - one, one - empty,
+                  packed);
     ok(fv_session_run(a, &in, 1, &out, 1));
     fv_session_free(a);
     ok(fv_session_run(b, &in, 1, &other, 1)); /* does not need the one that packed */
@@ -261,7 +267,8 @@ START_TEST(what_does_not_fit_is_refused_and_nothing_written) {
     ok(fv_session_create(m, &settings, &s));
     const fv_tensor in = maps(x, 2, net_c, net_h, net_w), out = rows(y, 2, net_out);
     fv_tensor t = reshaped(in, 4, 0, 1);
-    fails(fv_session_run(s, &t, 1, &out, 1), FV_ERR_SHAPE, "input \"x\" has shape (1,3,11,9), but the session was planned for (2,3,11,9)");
+    fails(fv_session_run(s, &t, 1, &out, 1), FV_ERR_SHAPE,
+          "input \"x\" has shape (1,3,11,9), but the session was planned for (2,3,11,9)");
     t = reshaped(in, 4, 3, net_w + 1);
     fails(fv_session_run(s, &t, 1, &out, 1), FV_ERR_SHAPE, "(2,3,11,10)");
     t = reshaped(in, 3, 0, 2);
@@ -396,7 +403,8 @@ START_TEST(nodes_are_described) {
         const char *name;
         int32_t field;
         int64_t maps, side;
-    } want[] = {{"conv1", 5, 6, 28}, {"pool1", 6, 6, 14}, {"conv2", 14, 16, 10}, {"pool2", 16, 16, 5}, {"fc1", 0, 120, 0}, {"fc2", 0, 84, 0}, {"fc3", 0, 10, 0}};
+    } want[] = {{"conv1", 5, 6, 28}, {"pool1", 6, 6, 14}, {"conv2", 14, 16, 10}, {"pool2", 16, 16, 5},
+                {"fc1", 0, 120, 0},  {"fc2", 0, 84, 0},   {"fc3", 0, 10, 0}};
     static float x[8 * 784], y[80];
     for (int profile = 0; profile < 2; profile++) {
         fv_context *c = context_of(FV_BACKEND_PTHREADS, 2);
@@ -421,7 +429,8 @@ START_TEST(nodes_are_described) {
                     ck_assert_int_eq(info.receptive_field[1], want[k].field);
                     ck_assert_int_eq(info.shape[0], 8);
                     ck_assert_int_eq(info.shape[1], want[k].maps);
-                    if (want[k].side) ck_assert(info.rank == 4 && info.shape[2] == want[k].side && info.shape[3] == want[k].side);
+                    if (want[k].side)
+                        ck_assert(info.rank == 4 && info.shape[2] == want[k].side && info.shape[3] == want[k].side);
                 }
             if (strcmp(info.name, "conv2") == 0) ck_assert(info.flops == 2.0 * 8 * 16 * 100 * 6 * 25);
         }
@@ -501,9 +510,17 @@ START_TEST(denormals_are_not_slow) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {numbers_are_right_in_both_layouts_and_all_batches, any_team_gives_the_same_bits,
-                                  the_caller_may_bring_the_arena, packed_weights_are_shared, tensors_need_no_more_than_element_alignment,
-                                  what_does_not_fit_is_refused_and_nothing_written, many_sessions_share_a_model,
-                                  a_session_serves_one_thread_at_a_time, nodes_are_described, batches_out_of_range, denormals_are_not_slow, NULL};
+    const TTest *const tests[] = {numbers_are_right_in_both_layouts_and_all_batches,
+                                  any_team_gives_the_same_bits,
+                                  the_caller_may_bring_the_arena,
+                                  packed_weights_are_shared,
+                                  tensors_need_no_more_than_element_alignment,
+                                  what_does_not_fit_is_refused_and_nothing_written,
+                                  many_sessions_share_a_model,
+                                  a_session_serves_one_thread_at_a_time,
+                                  nodes_are_described,
+                                  batches_out_of_range,
+                                  denormals_are_not_slow,
+                                  NULL};
     return run_tests("session", tests, 120);
 }

@@ -14,7 +14,8 @@ typedef struct twin {
 } twin;
 
 static void twin_gradient(twin *t, const float *x, const int32_t *label, int n, double *g) {
-    const double low = (double)t->s.label_smoothing / classes, scale = t->s.reduction == FV_REDUCTION_MEAN ? 1.0 / n : 1;
+    const double low = (double)t->s.label_smoothing / classes,
+                 scale = t->s.reduction == FV_REDUCTION_MEAN ? 1.0 / n : 1;
     memset(g, 0, all * sizeof *g);
     t->loss = 0;
     for (int i = 0; i < n; i++) {
@@ -23,7 +24,8 @@ static void twin_gradient(twin *t, const float *x, const int32_t *label, int n, 
             z[k] = t->w[weights + k];
             for (int f = 0; f < features; f++) z[k] += t->w[k * features + f] * (double)x[i * features + f];
             sum += exp(z[k]);
-            target[k] = t->s.loss == FV_LOSS_SQUARED_ERROR ? k == label[i] : low + (k == label[i]) * (1 - (double)t->s.label_smoothing);
+            target[k] = t->s.loss == FV_LOSS_SQUARED_ERROR ? k == label[i]
+                                                           : low + (k == label[i]) * (1 - (double)t->s.label_smoothing);
         }
         for (int k = 0; k < classes; k++) {
             if (t->s.loss == FV_LOSS_SQUARED_ERROR) {
@@ -40,7 +42,8 @@ static void twin_gradient(twin *t, const float *x, const int32_t *label, int n, 
 }
 
 static void twin_step(twin *t, const float *x, const int32_t *label, int n) {
-    double g[all], lr = (double)t->s.lr, b1 = (double)t->s.beta1, b2 = (double)t->s.beta2, mu = (double)t->s.momentum, norm = 0;
+    double g[all], lr = (double)t->s.lr, b1 = (double)t->s.beta1, b2 = (double)t->s.beta2, mu = (double)t->s.momentum,
+                   norm = 0;
     const double decay = (double)t->s.weight_decay, clip = (double)t->s.clip;
     twin_gradient(t, x, label, n, g);
     for (int i = 0; i < all; i++) norm += g[i] * g[i];
@@ -51,17 +54,23 @@ static void twin_step(twin *t, const float *x, const int32_t *label, int n) {
         const double wd = i < weights ? decay : 0; /* not on the bias */
         double d = g[i] * shrink + (t->s.optimizer == FV_ADAMW ? 0 : wd * t->w[i]);
         switch (t->s.optimizer) {
-        case FV_SGD: t->w[i] -= lr * d; break;
-        case FV_MOMENTUM: t->w[i] -= lr * (t->m[i] = mu * t->m[i] + d); break;
+        case FV_SGD:
+            t->w[i] -= lr * d;
+            break;
+        case FV_MOMENTUM:
+            t->w[i] -= lr * (t->m[i] = mu * t->m[i] + d);
+            break;
         case FV_NESTEROV:
             t->m[i] = mu * t->m[i] + d;
             t->w[i] -= lr * (d + mu * t->m[i]);
             break;
-        case FV_ADAMW: t->w[i] -= lr * wd * t->w[i]; /* fall through */
+        case FV_ADAMW:
+            t->w[i] -= lr * wd * t->w[i]; /* fall through */
         case FV_ADAM:
             t->m[i] = b1 * t->m[i] + (1 - b1) * d;
             t->v[i] = b2 * t->v[i] + (1 - b2) * d * d;
-            t->w[i] -= lr * (t->m[i] / (1 - pow(b1, t->steps))) / (sqrt(t->v[i] / (1 - pow(b2, t->steps))) + (double)t->s.epsilon);
+            t->w[i] -= lr * (t->m[i] / (1 - pow(b1, t->steps))) /
+                       (sqrt(t->v[i] / (1 - pow(b2, t->steps))) + (double)t->s.epsilon);
             break;
         }
     }
@@ -97,11 +106,13 @@ static void compare_with_twin(const fv_model *m, const fv_trainer_settings *s) {
         ok(fv_trainer_step(t, &in, &target, &step));
         twin_step(&w, x, label, n);
         trained_parameters(t, now, all);
-        ck_assert_msg(fabs(step.loss - w.loss) < 1e-5 * (1 + fabs(w.loss)), "step %d: loss %g, not %g", n, step.loss, w.loss);
+        ck_assert_msg(fabs(step.loss - w.loss) < 1e-5 * (1 + fabs(w.loss)), "step %d: loss %g, not %g", n, step.loss,
+                      w.loss);
         if (s->clip > 0) ck_assert(fabs(step.grad_norm - w.norm) < 1e-5 * (1 + w.norm));
         for (int i = 0; i < all; i++)
-            ck_assert_msg(fabs((double)now[i] - w.w[i]) < 3e-6 * (1 + fabs(w.w[i])), "optimizer %d, step %d: parameter %d is %.8g, not %.8g",
-                          (int)s->optimizer, n, i, (double)now[i], w.w[i]);
+            ck_assert_msg(fabs((double)now[i] - w.w[i]) < 3e-6 * (1 + fabs(w.w[i])),
+                          "optimizer %d, step %d: parameter %d is %.8g, not %.8g", (int)s->optimizer, n, i,
+                          (double)now[i], w.w[i]);
     }
     ck_assert_int_eq(fv_trainer_steps(t), 12);
     fv_trainer_free(t);
@@ -187,13 +198,15 @@ static void check_schedule(const fv_model *m, fv_trainer_settings s, const doubl
     for (int i = 0; i < n; i++) {
         fv_step step;
         ok(fv_trainer_step(t, &in, &target, &step));
-        ck_assert_msg(fabs(step.lr - want[i] * (double)s.lr) < 1e-12, "step %d: %.15g, not %.15g", i, step.lr, want[i] * (double)s.lr);
+        ck_assert_msg(fabs(step.lr - want[i] * (double)s.lr) < 1e-12, "step %d: %.15g, not %.15g", i, step.lr,
+                      want[i] * (double)s.lr);
     }
     fv_trainer_free(t);
 }
 
 START_TEST(schedules_by_value) {
-    static const double constant[] = {1, 1, 1, 1}, steps[] = {1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01}, warm[] = {0.25, 0.5, 0.75, 1, 1, 1};
+    static const double constant[] = {1, 1, 1, 1}, steps[] = {1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01},
+                        warm[] = {0.25, 0.5, 0.75, 1, 1, 1};
     const double pi = 3.14159265358979323846;
     double cosine[11], warm_cosine[9];
     for (int i = 0; i < 11; i++) cosine[i] = i < 8 ? 0.5 * (1 + cos(pi * i / 8)) : 0;
@@ -252,8 +265,8 @@ START_TEST(any_team_trains_the_same_bits) {
             for (size_t b = 0; b < n; b++)
                 for (int threads = 1; threads <= 8; threads = threads == 3 ? 8 : threads + 1) {
                     train_on(backends[b], threads, isas[isa], (fv_optimizer)optimizer, found);
-                    ck_assert_msg(memcmp(first, found, sizeof found) == 0, "backend %d, %d threads, ISA %s", (int)backends[b], threads,
-                                  isas[isa] ? isas[isa] : "best");
+                    ck_assert_msg(memcmp(first, found, sizeof found) == 0, "backend %d, %d threads, ISA %s",
+                                  (int)backends[b], threads, isas[isa] ? isas[isa] : "best");
                 }
         }
 }
@@ -342,7 +355,8 @@ START_TEST(frozen_parameters_stay) {
     draw_all(values, 5 * features, 1);
     ok(fv_graph_create(c, &g));
     const fv_value frozen = fv_graph_parameter(g, "frozen", 2, weight, values, FV_INIT_ZEROS, false);
-    fv_value y = fv_graph_tanh(g, fv_graph_linear_with(g, fv_graph_input(g, "x", 2, shape), frozen, FV_NONE, "fc1"), NULL);
+    fv_value y =
+        fv_graph_tanh(g, fv_graph_linear_with(g, fv_graph_input(g, "x", 2, shape), frozen, FV_NONE, "fc1"), NULL);
     ok(fv_graph_output(g, fv_graph_linear(g, y, classes, true, FV_INIT_XAVIER, "fc2"), "y"));
     ok(fv_model_create(g, 1, &m));
     fv_trainer_settings s = train_settings(1, FV_ADAMW);
@@ -454,9 +468,11 @@ START_TEST(settings_out_of_range) {
     s = good, s.label_smoothing = 1, refused(m, &s, "smoothing");
     s = good, s.epsilon = -1, refused(m, &s, "epsilon");
     s = good, s.warmup_steps = -1, refused(m, &s, "schedules");
-    s = good, s.schedule = FV_SCHEDULE_COSINE, refused(m, &s, "total_steps"); /* without it the rate would be 0 for ever */
+    s = good, s.schedule = FV_SCHEDULE_COSINE,
+    refused(m, &s, "total_steps"); /* without it the rate would be 0 for ever */
     s = good, s.schedule = FV_SCHEDULE_STEP, refused(m, &s, "schedule_step");
-    s = good, s.schedule = FV_SCHEDULE_STEP, s.schedule_step = 2, s.schedule_factor = (float)NAN, refused(m, &s, "schedule_factor");
+    s = good, s.schedule = FV_SCHEDULE_STEP, s.schedule_step = 2, s.schedule_factor = (float)NAN,
+    refused(m, &s, "schedule_factor");
     refused(NULL, &good, "needs");
     fails(fv_trainer_create(m, &good, NULL), FV_ERR_ARGUMENT, "needs");
     fv_model *out = NULL;
@@ -471,8 +487,16 @@ START_TEST(settings_out_of_range) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {every_optimizer_is_as_defined, a_last_softmax_is_part_of_cross_entropy, squared_error_takes_targets_or_labels,
-                                  schedules_by_value, any_team_trains_the_same_bits, layouts_train_the_same_bits,
-                                  the_loss_falls_and_rows_are_counted, frozen_parameters_stay, bad_steps_change_nothing, settings_out_of_range, NULL};
+    const TTest *const tests[] = {every_optimizer_is_as_defined,
+                                  a_last_softmax_is_part_of_cross_entropy,
+                                  squared_error_takes_targets_or_labels,
+                                  schedules_by_value,
+                                  any_team_trains_the_same_bits,
+                                  layouts_train_the_same_bits,
+                                  the_loss_falls_and_rows_are_counted,
+                                  frozen_parameters_stay,
+                                  bad_steps_change_nothing,
+                                  settings_out_of_range,
+                                  NULL};
     return run_tests("trainer", tests, 150);
 }

@@ -8,7 +8,8 @@
 static inline void draw_batch(float *x, int32_t *label, int64_t n, uint32_t *state) {
     for (int64_t i = 0; i < n; i++) {
         label[i] = (int32_t)((draw_u32(state) >> 16) % net_out);
-        for (int p = 0; p < net_in; p++) x[i * net_in + p] = 0.3f * draw(state) + ((p / net_w % net_h) / 2 == label[i] ? 0.8f : 0.0f);
+        for (int p = 0; p < net_in; p++)
+            x[i * net_in + p] = 0.3f * draw(state) + ((p / net_w % net_h) / 2 == label[i] ? 0.8f : 0.0f);
     }
 }
 

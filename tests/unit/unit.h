@@ -1,4 +1,5 @@
-/* Shared by the unit tests: checks that print the library's sentence, memory hooks that count and refuse, contexts, a small network. */
+/* Shared by the unit tests: checks that print the library's sentence, memory hooks that count and refuse, contexts, a
+ * small network. */
 #ifndef FV_TESTS_UNIT_H
 #define FV_TESTS_UNIT_H
 
@@ -101,7 +102,9 @@ static inline size_t backends_here(fv_backend list[3]) {
 /* ---- numbers and tensors ---- */
 
 static inline uint32_t draw_u32(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
-static inline float draw(uint32_t *state) { return (float)(int32_t)(draw_u32(state) & 0xffffff00u) * 0x1p-31f; } /* [-1, 1) */
+static inline float draw(uint32_t *state) {
+    return (float)(int32_t)(draw_u32(state) & 0xffffff00u) * 0x1p-31f;
+} /* [-1, 1) */
 static inline void draw_all(float *to, size_t n, uint32_t seed) {
     for (size_t i = 0; i < n; i++) to[i] = draw(&seed);
 }
@@ -109,10 +112,13 @@ static inline void draw_all(float *to, size_t n, uint32_t seed) {
 static inline fv_tensor maps(float *data, int64_t n, int64_t c, int64_t h, int64_t w) {
     return (fv_tensor){FV_F32, FV_PLAIN, 4, {n, c, h, w}, data};
 }
-static inline fv_tensor rows(float *data, int64_t n, int64_t f) { return (fv_tensor){FV_F32, FV_PLAIN, 2, {n, f}, data}; }
+static inline fv_tensor rows(float *data, int64_t n, int64_t f) {
+    return (fv_tensor){FV_F32, FV_PLAIN, 2, {n, f}, data};
+}
 static inline fv_tensor labels_of(int32_t *data, int64_t n) { return (fv_tensor){FV_I32, FV_PLAIN, 1, {n}, data}; }
 
-/* ---- a small network: two convolutions, max and average pooling, two fully connected layers, odd sizes everywhere ---- */
+/* ---- a small network: two convolutions, max and average pooling, two fully connected layers, odd sizes everywhere
+ * ---- */
 
 enum { net_c = 3, net_h = 11, net_w = 9, net_in = net_c * net_h * net_w, net_out = 5 };
 

@@ -155,7 +155,8 @@ static inline wire model_of(wire graph) {
     return m;
 }
 
-#define DIMS(...) sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]){__VA_ARGS__}
+#define DIMS(...)                                                                                                      \
+    sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), (int64_t[]) { __VA_ARGS__ }
 
 /* ---- files ---- */
 
@@ -195,6 +196,39 @@ static inline fv_status load_wire(fv_context *c, wire w, fv_model **out) {
     wire_put(w.data ? w.data : (const uint8_t *)"", w.n);
     w_free(&w);
     return fv_model_load(c, wire_path, out);
+}
+
+/* ---- running ---- */
+
+enum { run_most = 4096 };
+
+/* Runs a model of one input on a fixed draw; y [run_most] gets its outputs one after the other. Returns how many
+ * numbers came out. */
+static inline size_t run_model(const fv_model *m, int64_t batch, float *y) {
+    static float x[run_most];
+    fv_session_settings settings;
+    fv_session *s = NULL;
+    fv_tensor in, out[4];
+    size_t count, total = 0;
+    fv_session_settings_default(&settings);
+    settings.batch = batch;
+    ok(fv_session_create(m, &settings, &s));
+    ok(fv_model_input(m, 0, NULL, &in));
+    in.shape[0] = batch;
+    ok(fv_tensor_count(&in, &count));
+    ck_assert_uint_le(count, run_most);
+    draw_all(x, count, 21);
+    in.data = x;
+    for (size_t i = 0; i < fv_model_output_count(m); i++) {
+        ok(fv_model_output(m, i, NULL, &out[i]));
+        out[i].shape[0] = batch;
+        out[i].data = y + total;
+        ok(fv_tensor_count(&out[i], &count));
+        ck_assert_uint_le(total += count, run_most);
+    }
+    ok(fv_session_run(s, &in, 1, out, fv_model_output_count(m)));
+    fv_session_free(s);
+    return total;
 }
 
 #endif
