@@ -58,7 +58,8 @@ fv_status fv_graph_output(fv_graph *g, fv_value v, const char *name) {
     FV_FORWARD(fv_graph_status(g));
     if (!valid(g, v, "an output")) return fv_graph_status(g);
     if (name && *name && !g->values[v].name) {
-        if (name_taken(g, name)) (void)fv_graph_fail(g, FV_ERR_ARGUMENT, "an output needs a name of its own, got \"%.200s\"", name);
+        if (name_taken(g, name))
+            (void)fv_graph_fail(g, FV_ERR_ARGUMENT, "an output needs a name of its own, got \"%.200s\"", name);
         FV_FORWARD(fv_graph_status(g));
         FV_FORWARD(fv_graph_name_value(g, v, name, false));
     }

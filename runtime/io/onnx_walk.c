@@ -53,11 +53,19 @@ static const field_row fields[] = {
     {TENSOR_TYPE, 2, SHAPE}, {SHAPE, 1, DIMENSION},   {DIMENSION, 1, SCALAR},  {DIMENSION, 2, TEXT},
 };
 
+/* Bytes of a UTF-8 character by its first byte; 0: none begins so. */
+static size_t character_bytes(uint8_t first) {
+    if (first < 0x80) return first != 0;
+    if (first >> 5 == 6) return 2;
+    if (first >> 4 == 14) return 3;
+    return first >> 3 == 30 ? 4 : 0;
+}
+
 /* Names are C strings from here on: no zero byte, and UTF-8 as protobuf wants it. */
 static bool is_text(const uint8_t *s, size_t n) {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     for (size_t i = 0; i < n;) {
-        const size_t length = s[i] == 0 ? 0 : s[i] < 0x80 ? 1 : s[i] >> 5 == 6 ? 2 : s[i] >> 4 == 14 ? 3 : s[i] >> 3 == 30 ? 4 : 0;
+        const size_t length = character_bytes(s[i]);
         if (length == 0 || length > n - i) return false;
         uint32_t code = length == 1 ? s[i] : s[i] & (0x7fu >> length);
         for (size_t k = 1; k < length; k++) {

@@ -28,8 +28,8 @@ static void resolve_padding(fv_window_attr *w, int a, int64_t in) {
 }
 
 fv_status fv_window_resolve(const char *node, fv_window_attr *w, const int64_t in[3], bool ceil_mode, int32_t out[3]) {
-    FV_RETURN_IF((int)w->padding < FV_PAD_EXPLICIT || w->padding > FV_PAD_SAME_LOWER, FV_ERR_ARGUMENT, "node \"%s\": unknown padding %d",
-                 node, (int)w->padding);
+    FV_RETURN_IF((int)w->padding < FV_PAD_EXPLICIT || w->padding > FV_PAD_SAME_LOWER, FV_ERR_ARGUMENT,
+                 "node \"%s\": unknown padding %d", node, (int)w->padding);
     for (int a = 0; a < 3; a++) {
         FV_RETURN_IF(in[a] < 1 || in[a] > INT32_MAX, FV_ERR_SHAPE, "node \"%s\": its input has %s %lld", node, axis_names[a],
                      (long long)in[a]);

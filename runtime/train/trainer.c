@@ -32,8 +32,10 @@ static fv_status check_settings(const fv_trainer_settings *s) {
     FV_RETURN_IF(!within(s->label_smoothing, 0, 0.9999999) || !within(s->epsilon, 0, 1e30), FV_ERR_ARGUMENT,
                  "label smoothing lies in 0 to below 1, epsilon is 0 or more");
     FV_RETURN_IF(s->warmup_steps < 0 || s->total_steps < 0 || s->schedule_step < 0, FV_ERR_ARGUMENT, "schedules count steps from 0");
-    FV_RETURN_IF(s->schedule == FV_SCHEDULE_COSINE && s->total_steps < 1, FV_ERR_ARGUMENT, "a cosine schedule needs its total_steps");
-    FV_RETURN_IF(s->schedule == FV_SCHEDULE_STEP && (s->schedule_step < 1 || !within(s->schedule_factor, 0, 1e30)), FV_ERR_ARGUMENT,
+    FV_RETURN_IF(s->schedule == FV_SCHEDULE_COSINE && s->total_steps < 1, FV_ERR_ARGUMENT,
+                 "a cosine schedule needs its total_steps");
+    const bool stepped = s->schedule == FV_SCHEDULE_STEP;
+    FV_RETURN_IF(stepped && (s->schedule_step < 1 || !within(s->schedule_factor, 0, 1e30)), FV_ERR_ARGUMENT,
                  "a step schedule needs a schedule_step of 1 or more and a schedule_factor of 0 or more");
     return FV_OK;
 }
@@ -146,7 +148,9 @@ static fv_status check_labels(const fv_trainer *t, const fv_tensor *labels, int6
 /* *target: what the plan reads. */
 static fv_status check_targets(fv_trainer *t, const fv_tensor *targets, int64_t rows, void **target) {
     FV_RETURN_IF(!targets->data, FV_ERR_ARGUMENT, "a training step needs targets with data");
-    FV_RETURN_IF((uintptr_t)targets->data % (targets->dtype == FV_I32 ? sizeof(int32_t) : sizeof(fv_real)), FV_ERR_ARGUMENT, "a training step got targets not aligned to their elements");
+    const size_t element = targets->dtype == FV_I32 ? sizeof(int32_t) : sizeof(fv_real);
+    FV_RETURN_IF((uintptr_t)targets->data % element, FV_ERR_ARGUMENT,
+                 "a training step got targets not aligned to their elements");
     *target = targets->data;
     if (targets->dtype == FV_I32) {
         FV_FORWARD(check_labels(t, targets, rows));
