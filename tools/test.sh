@@ -26,13 +26,13 @@ build release
 run release -L "$label"
 [ "$mode" != --fast ] || exit 0
 echo "== test release, FOVEA_ISA=scalar"
-FOVEA_ISA=scalar ctest --test-dir build/release --output-on-failure -L quick -R '^test_(session|trainer|ops)$'
+FOVEA_ISA=scalar ctest --test-dir build/release --output-on-failure -L quick -R '^test_(session|trainer|graph|onnx)$'
 build clang
 run clang -L quick -R '^(test_|kernels|header|structure)'
 build asan
 ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 run asan -L quick -E 'malloc'
 build tsan
-FOVEA_BACKEND=pthreads run tsan -L quick -R '^(test_parallel|test_session|test_trainer|test_loader|core_train)$'
+FOVEA_BACKEND=pthreads run tsan -L quick -R '^(test_(core|graph|parallel|session|trainer|checkpoint|onnx|loader)|core_train)$'
 build aarch64
 run aarch64 -L "$label"
 echo "All tests passed."
