@@ -57,6 +57,31 @@ const FvOnnx__Attribute *fv_onnx_attribute(const FvOnnx__Node *n, const char *na
 int64_t fv_onnx_attribute_int(const FvOnnx__Node *n, const char *name, int64_t otherwise);
 float fv_onnx_attribute_float(const FvOnnx__Node *n, const char *name, float otherwise);
 
+/* ---- one reader an operator, in a file a family ---- */
+
+typedef struct fv_onnx_read_row {
+    const char *op; /* NULL ends a family */
+    fv_status (*read)(fv_onnx_reader *r, const FvOnnx__Node *n);
+} fv_onnx_read_row;
+extern const fv_onnx_read_row fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_onnx_read_rest[];
+
+/* Input i of a node: NULL when left out. */
+fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);
+/* ... as a value computed by the graph. */
+fv_status fv_onnx_value(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, fv_value *out);
+/* ... as a constant; NULL when left out. */
+fv_status fv_onnx_constant(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_tensor **out);
+/* A constant as a parameter of the graph, made at its first use with the given shape. */
+fv_status fv_onnx_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_t rank, const int64_t *shape, fv_value *out);
+/* v is what the node gives. */
+fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v);
+fv_status fv_onnx_refuse(const FvOnnx__Node *n, const char *what);
+const char *fv_onnx_node_name(const FvOnnx__Node *n); /* its own, or its output's */
+/* An attribute of `count` integers; left out, *out stays. */
+fv_status fv_onnx_ints(const FvOnnx__Node *n, const char *name, size_t count, int32_t *out);
+/* pads and auto_pad of a 2-D window. */
+fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t before[2], int32_t after[2]);
+
 /* Adds node n to the graph and defines its outputs. FV_ERR_UNSUPPORTED with a sentence when it cannot. */
 fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n);
 

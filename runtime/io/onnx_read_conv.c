@@ -1,0 +1,132 @@
+/* Convolution, pooling, fully connected. */
+#include "io/onnx_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    const fv_onnx_name *weight, *bias;
+    fv_conv_settings s;
+    fv_value x, w, b = FV_NONE;
+    fv_conv_settings_default(&s);
+    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
+    FV_FORWARD(fv_onnx_input(r, n, 1, &weight));
+    FV_FORWARD(fv_onnx_input(r, n, 2, &bias));
+    if (!weight || !weight->constant || weight->tensor.shape.rank != 4)
+        return fv_onnx_refuse(n, "the weight must be a constant of rank 4");
+    if (bias && (!bias->constant || bias->tensor.shape.rank != 1))
+        return fv_onnx_refuse(n, "the bias must be a constant of rank 1");
+    FV_FORWARD(fv_onnx_ints(n, "strides", 2, s.stride));
+    FV_FORWARD(fv_onnx_ints(n, "dilations", 2, s.dilation));
+    FV_FORWARD(fv_onnx_padding(n, &s.padding, s.pad_before, s.pad_after));
+    int32_t kernel[2] = {0, 0};
+    FV_FORWARD(fv_onnx_ints(n, "kernel_shape", 2, kernel));
+    for (int i = 0; i < 2 && fv_onnx_attribute(n, "kernel_shape"); i++)
+        FV_RETURN_IF(kernel[i] != weight->tensor.shape.dim[2 + i], FV_ERR_SHAPE,
+                     "node \"%.100s\" (Conv): kernel_shape disagrees with its weight", n->name ? n->name : "");
+    const int64_t groups = fv_onnx_attribute_int(n, "group", 1);
+    FV_RETURN_IF(groups < 1 || groups > INT32_MAX, FV_ERR_ARGUMENT, "node \"%.100s\" (Conv): group is %lld",
+                 n->name ? n->name : "", (long long)groups);
+    s.groups = (int32_t)groups;
+    FV_FORWARD(fv_onnx_parameter(r, weight, 4, weight->tensor.shape.dim, &w));
+    if (bias) FV_FORWARD(fv_onnx_parameter(r, bias, 1, bias->tensor.shape.dim, &b));
+    return fv_onnx_done(r, n, fv_graph_conv_with(r->graph, x, w, b, &s, fv_onnx_node_name(n)));
+}
+
+static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n, fv_pool_kind kind, bool global) {
+    fv_pool_settings s;
+    fv_value x;
+    fv_pool_settings_default(&s);
+    s.kind = kind;
+    s.global = global;
+    s.stride[0] = s.stride[1] = 1; /* ONNX's default */
+    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
+    if (!global) {
+        if (!fv_onnx_attribute(n, "kernel_shape")) return fv_onnx_refuse(n, "kernel_shape is missing");
+        FV_FORWARD(fv_onnx_ints(n, "kernel_shape", 2, s.window));
+        FV_FORWARD(fv_onnx_ints(n, "strides", 2, s.stride));
+        FV_FORWARD(fv_onnx_ints(n, "dilations", 2, s.dilation));
+        if (kind == FV_POOL_AVERAGE && (s.dilation[0] != 1 || s.dilation[1] != 1)) return fv_onnx_refuse(n, "dilations are not read");
+        FV_FORWARD(fv_onnx_padding(n, &s.padding, s.pad_before, s.pad_after));
+        s.ceil_mode = fv_onnx_attribute_int(n, "ceil_mode", 0) != 0;
+        s.count_padding = fv_onnx_attribute_int(n, "count_include_pad", 0) != 0;
+    }
+    return fv_onnx_done(r, n, fv_graph_pool(r->graph, x, &s, fv_onnx_node_name(n)));
+}
+
+static fv_status read_conv_node(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_conv(r, n); }
+static fv_status read_max_pool(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_MAX, false); }
+static fv_status read_average_pool(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    return read_pool(r, n, FV_POOL_AVERAGE, false);
+}
+static fv_status read_global_max(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    return read_pool(r, n, FV_POOL_MAX, true);
+}
+static fv_status read_global_average(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    return read_pool(r, n, FV_POOL_AVERAGE, true);
+}
+
+/* ---- fully connected ---- */
+
+/* The weight (O,F) of a linear layer from a constant matrix, transposed when the file has (F,O). */
+static fv_status linear_weight(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_name *entry, bool transposed,
+                               float alpha, fv_value *out) {
+    if (!entry || !entry->constant || entry->tensor.shape.rank != 2)
+        return fv_onnx_refuse(n, "the weight must be a constant matrix");
+    if (transposed && alpha == 1.0f) return fv_onnx_parameter(r, entry, 2, entry->tensor.shape.dim, out);
+    if (entry->value != FV_NONE) return fv_onnx_refuse(n, "the weight is used by another node in another way");
+    const int64_t rows = entry->tensor.shape.dim[0], columns = entry->tensor.shape.dim[1];
+    const int64_t shape[2] = {transposed ? rows : columns, transposed ? columns : rows};
+    float *values;
+    FV_FORWARD(fv_alloc_array(r->context, entry->tensor.count ? entry->tensor.count : 1, sizeof *values, entry->name,
+                              (void **)&values));
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            values[transposed ? i * columns + j : j * rows + i] =
+                alpha * fv_onnx_tensor_float(&entry->tensor, (size_t)(i * columns + j));
+    fv_onnx_name *mine = (fv_onnx_name *)entry; /* the reader owns the table */
+    *out = mine->value = fv_graph_parameter(r->graph, entry->name, 2, shape, values, FV_INIT_ZEROS, true);
+    mine->turned = true;
+    fv_release(r->context, values);
+    return fv_graph_status(r->graph);
+}
+
+static fv_status read_gemm(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    const fv_onnx_name *weight, *bias;
+    fv_value x, w, b = FV_NONE;
+    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
+    FV_FORWARD(fv_onnx_input(r, n, 1, &weight));
+    FV_FORWARD(fv_onnx_input(r, n, 2, &bias));
+    if (fv_onnx_attribute_int(n, "transA", 0)) return fv_onnx_refuse(n, "transA is not read");
+    if (bias && fv_onnx_attribute_float(n, "beta", 1) != 1) return fv_onnx_refuse(n, "beta other than 1 is not read");
+    FV_FORWARD(linear_weight(r, n, weight, fv_onnx_attribute_int(n, "transB", 0) != 0,
+                             fv_onnx_attribute_float(n, "alpha", 1), &w));
+    if (bias) {
+        const int64_t out = fv_emit_info(r->graph, w)->shape.dim[0];
+        if (!bias->constant || (int64_t)bias->tensor.count != out)
+            return fv_onnx_refuse(n, "C must be a constant with one value an output");
+        FV_FORWARD(fv_onnx_parameter(r, bias, 1, &out, &b));
+    }
+    return fv_onnx_done(r, n, fv_graph_linear_with(r->graph, x, w, b, fv_onnx_node_name(n)));
+}
+
+static fv_status read_matmul(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    const fv_onnx_name *weight;
+    fv_value x, w;
+    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
+    FV_FORWARD(fv_onnx_input(r, n, 1, &weight));
+    FV_FORWARD(linear_weight(r, n, weight, false, 1.0f, &w));
+    if (fv_emit_info(r->graph, x)->shape.rank != 2) return fv_onnx_refuse(n, "only matrices are multiplied");
+    return fv_onnx_done(r, n, fv_graph_linear_with(r->graph, x, w, FV_NONE, fv_onnx_node_name(n)));
+}
+
+const fv_onnx_read_row fv_onnx_read_conv[] = {
+    {"Conv", read_conv_node},
+    {"Gemm", read_gemm},
+    {"MatMul", read_matmul},
+    {"MaxPool", read_max_pool},
+    {"AveragePool", read_average_pool},
+    {"GlobalMaxPool", read_global_max},
+    {"GlobalAveragePool", read_global_average},
+    {NULL, NULL},
+};

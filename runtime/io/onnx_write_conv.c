@@ -1,0 +1,54 @@
+/* Convolution, pooling, fully connected. */
+#include "io/onnx_writer.h"
+
+static void write_conv(fv_onnx_writer *w, const fv_node *source) {
+    const bool bias = source->in_count > 2 && source->in[2] != FV_NONE;
+    const fv_value_info *weight = &w->graph->values[source->in[1]];
+    FvOnnx__Node *n = fv_onnx_make_node(w, "Conv", source->name, bias ? 3 : 2, fv_onnx_value_name(w, source->out[0]));
+    if (!n) return;
+    const int32_t kernel[3] = {1, (int32_t)weight->shape.dim[2], (int32_t)weight->shape.dim[3]};
+    fv_onnx_make_window(w, n, &source->attr.conv.window, kernel);
+    fv_onnx_make_int(w, n, "group", source->attr.conv.groups);
+    n->input[0] = fv_onnx_value_name(w, source->in[0]);
+    fv_onnx_make_parameter(w, n, 1, source->in[1], 4, weight->shape.dim, source->attr.conv.true_convolution);
+    if (bias) fv_onnx_make_parameter(w, n, 2, source->in[2], 1, w->graph->values[source->in[2]].shape.dim, false);
+}
+
+static void write_linear(fv_onnx_writer *w, const fv_node *source) {
+    const bool bias = source->in_count > 2 && source->in[2] != FV_NONE;
+    char *x = fv_onnx_value_name(w, source->in[0]);
+    if (w->graph->values[source->in[0]].shape.rank != 2) {
+        char *out = fv_onnx_value_name(w, source->out[0]), *flat = out ? fv_onnx_text(w, "%s.flat", out, 0) : NULL;
+        FvOnnx__Node *f = fv_onnx_make_node(w, "Flatten", fv_onnx_text(w, "%s.flatten", source->name, 0), 1, flat);
+        if (!f) return;
+        f->input[0] = x;
+        fv_onnx_make_int(w, f, "axis", 1);
+        x = flat;
+    }
+    FvOnnx__Node *n = fv_onnx_make_node(w, "Gemm", source->name, bias ? 3 : 2, fv_onnx_value_name(w, source->out[0]));
+    if (!n) return;
+    fv_onnx_make_int(w, n, "transB", 1);
+    n->input[0] = x;
+    fv_onnx_make_parameter(w, n, 1, source->in[1], 2, w->graph->values[source->in[1]].shape.dim, false);
+    if (bias) fv_onnx_make_parameter(w, n, 2, source->in[2], 1, w->graph->values[source->in[2]].shape.dim, false);
+}
+
+static void write_pool(fv_onnx_writer *w, const fv_node *source) {
+    static const char *const names[2][2] = {{"MaxPool", "GlobalMaxPool"}, {"AveragePool", "GlobalAveragePool"}};
+    const fv_pool_attr *a = &source->attr.pool;
+    FvOnnx__Node *n =
+        fv_onnx_make_node(w, names[a->kind == FV_POOL_AVERAGE][a->global], source->name, 1, fv_onnx_value_name(w, source->out[0]));
+    if (!n) return;
+    n->input[0] = fv_onnx_value_name(w, source->in[0]);
+    if (a->global) return;
+    fv_onnx_make_window(w, n, &a->window, a->window.kernel);
+    fv_onnx_make_int(w, n, "ceil_mode", a->ceil_mode);
+    if (a->kind == FV_POOL_AVERAGE) fv_onnx_make_int(w, n, "count_include_pad", a->count_padding);
+}
+
+const fv_onnx_write_row fv_onnx_write_conv[] = {
+    {&fv_op_conv, write_conv},
+    {&fv_op_linear, write_linear},
+    {&fv_op_pool, write_pool},
+    {NULL, NULL},
+};

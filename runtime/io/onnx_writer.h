@@ -1,0 +1,49 @@
+/* Writing operators as ONNX nodes. Everything the messages point to lives in one bump arena, freed at the end; the first failure
+ * sticks, and what is made after it is NULL. */
+#ifndef FV_IO_ONNX_WRITER_H
+#define FV_IO_ONNX_WRITER_H
+
+#include "io/onnx_internal.h"
+
+typedef struct fv_onnx_block {
+    struct fv_onnx_block *next;
+} fv_onnx_block;
+
+typedef struct fv_onnx_writer {
+    const fv_context *context;
+    const fv_graph *graph;
+    fv_onnx_block *blocks;
+    FvOnnx__Node **nodes;
+    FvOnnx__Tensor **tensors;
+    size_t node_count, node_capacity, tensor_count, tensor_capacity;
+    fv_status status; /* first failure */
+} fv_onnx_writer;
+
+/* One writer an operator, in a file a family. */
+typedef struct fv_onnx_write_row {
+    const fv_op *op; /* NULL ends a family */
+    void (*write)(fv_onnx_writer *w, const fv_node *source);
+} fv_onnx_write_row;
+extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
+
+void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
+/* A string; format takes a %s and then an %lld. */
+char *fv_onnx_text(fv_onnx_writer *w, const char *format, const char *a, int64_t number);
+/* A value's name in the file: its own, or one that tells its number. */
+char *fv_onnx_value_name(fv_onnx_writer *w, fv_value v);
+/* A node with one output and room for `inputs` names, to be filled in. */
+FvOnnx__Node *fv_onnx_make_node(fv_onnx_writer *w, const char *op, char *name, size_t inputs, char *output);
+FvOnnx__Attribute *fv_onnx_make_attribute(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int32_t type);
+void fv_onnx_make_int(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int64_t value);
+void fv_onnx_make_ints(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, size_t count, const int32_t *values);
+/* kernel_shape, strides, dilations and pads or auto_pad; kernel is z, y, x. */
+void fv_onnx_make_window(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, const int32_t *kernel);
+/* data stays the caller's until the file is written. */
+void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data, size_t bytes);
+/* A scalar constant, named after the value it helps to make. */
+char *fv_onnx_make_scalar(fv_onnx_writer *w, const char *made, const char *suffix, float value);
+/* Parameter v as input i of node n, in the shape ONNX wants. */
+void fv_onnx_make_parameter(fv_onnx_writer *w, FvOnnx__Node *n, size_t i, fv_value v, int32_t rank, const int64_t *shape, bool rotate);
+void fv_onnx_release(fv_onnx_writer *w);
+
+#endif
