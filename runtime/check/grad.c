@@ -85,7 +85,7 @@ static verdict mismatch(trial *t, const char *format, ...) {
     va_start(list, format);
     vsnprintf(what, sizeof what, format, list);
     va_end(list);
-    const char *row = fv_grad_rows[t->request.row].name;
+    const char *row = fv_grad_row_at(t->request.row)->name;
     say(t->k,
         "MISMATCH %s, case %llu, seed %llu: %s; shape: %s; repeat: fovea check --grad --op %s --seed %llu --case %llu",
         row, (unsigned long long)t->request.number, (unsigned long long)t->request.seed, what,
@@ -302,12 +302,12 @@ static void run_row(check *k, size_t row, size_t rows_left) {
     r->done = r->cases > 0;
     if (o->quiet && r->failures == 0) return;
     say(k, "%-20s %6llu cases  double/differences %8.1e  float/double %8.1e, %.3f of its bound, on %-7s %s",
-        fv_grad_rows[row].name, (unsigned long long)r->cases, r->difference, r->error, r->error_ratio / bound_factor,
+        fv_grad_row_at(row)->name, (unsigned long long)r->cases, r->difference, r->error, r->error_ratio / bound_factor,
         r->worst_isa ? r->worst_isa : "none", r->failures ? "MISMATCH" : "ok");
 }
 
 static size_t next_row(check *k, size_t from) {
-    while (from < fv_grad_row_count && !matches(fv_grad_rows[from].name, k->o->op)) from++;
+    while (from < fv_grad_row_count() && !matches(fv_grad_row_at(from)->name, k->o->op)) from++;
     return from;
 }
 
@@ -318,9 +318,9 @@ static void *work(void *argument) {
         const size_t row = next_row(k, atomic_load(&k->next));
         atomic_store(&k->next, row + 1);
         size_t left = 0;
-        for (size_t r = row; (r = next_row(k, r)) < fv_grad_row_count; r++) left++;
+        for (size_t r = row; (r = next_row(k, r)) < fv_grad_row_count(); r++) left++;
         pthread_mutex_unlock(&k->lock);
-        if (row >= fv_grad_row_count) return NULL;
+        if (row >= fv_grad_row_count()) return NULL;
         run_row(k, row, left);
     }
 }
@@ -340,7 +340,7 @@ static bool all_seen(check *k) {
 
 static fv_check_result conclude(check *k, fv_check_report *report) {
     fv_check_report r = {0};
-    for (size_t i = 0; i < fv_grad_row_count; i++) {
+    for (size_t i = 0; i < fv_grad_row_count(); i++) {
         r.slots += k->results[i].done;
         r.cases += k->results[i].cases;
         r.mismatches += k->results[i].failures > 0;
@@ -362,10 +362,10 @@ fv_check_result fv_grad_check_builds(const fv_check_options *options, const fv_g
                                      const fv_grad_build *library, fv_check_report *report) {
     check k = {.o = options, .exact = exact, .library = library, .begin = seconds_now()};
     if (report) *report = (fv_check_report){0};
-    k.results = calloc(fv_grad_row_count, sizeof *k.results);
+    k.results = calloc(fv_grad_row_count(), sizeof *k.results);
     if (!k.results) return FV_CHECK_NO_MEMORY;
     find_isas(&k);
-    for (size_t r = 0; (r = next_row(&k, r)) < fv_grad_row_count; r++)
+    for (size_t r = 0; (r = next_row(&k, r)) < fv_grad_row_count(); r++)
         k.planned += options->only_case < 0 ? options->cases : 1;
     pthread_mutex_init(&k.lock, NULL);
     pthread_t helper[16];
@@ -388,10 +388,10 @@ fv_check_result fv_grad_check(const fv_check_options *options, fv_check_report *
 
 fv_check_result fv_grad_list(const fv_check_options *options) {
     bool any = false;
-    for (size_t i = 0; i < fv_grad_row_count; i++) {
-        if (!matches(fv_grad_rows[i].name, options->op)) continue;
+    for (size_t i = 0; i < fv_grad_row_count(); i++) {
+        if (!matches(fv_grad_row_at(i)->name, options->op)) continue;
         any = true;
-        if (options->print) options->print(options->user, fv_grad_rows[i].name);
+        if (options->print) options->print(options->user, fv_grad_row_at(i)->name);
     }
     return any ? FV_CHECK_AGREE : FV_CHECK_NOTHING;
 }

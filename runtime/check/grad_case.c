@@ -321,7 +321,7 @@ static fv_status fill_case(grad_case *c, const fv_grad_request *r) {
         r->seed * 0x9e3779b97f4a7c15u ^ r->number * 0xd1342543de82ef95u ^ (r->row + 1) * 0xaf251af3b0f025b5u;
     c->random.state = check_bits(&c->draw.random) + r->attempt;
     c->batch = check_between(&c->draw.random, 1, 4);
-    fv_grad_rows[r->row].build(&c->draw);
+    fv_grad_row_at(r->row)->build(&c->draw);
     FV_FORWARD(fv_graph_status(c->draw.graph));
     FV_FORWARD(copy_of_model(c));
     FV_FORWARD(prepare(c));

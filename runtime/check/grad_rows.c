@@ -1,27 +1,5 @@
-/* The operators of the gradient check: each row draws geometry and builds a small graph around its operator. */
-#include "check/grad_case.h"
-
-#define ROW(name) static void build_##name(fv_grad_draw *d)
-
-static int32_t between(fv_grad_draw *d, int32_t low, int32_t high) {
-    return check_between(fv_grad_random(d), low, high);
-}
-static bool chance(fv_grad_draw *d, double p) { return check_chance(fv_grad_random(d), p); }
-
-/* Maps (N,C,H,W), and vectors (N,F). */
-static fv_value maps(fv_grad_draw *d, fv_grad_values values, int32_t most_channels) {
-    const int64_t shape[4] = {0, between(d, 1, most_channels), between(d, 1, 6), between(d, 1, 6)};
-    return fv_grad_input(d, values, 2, 4, shape);
-}
-
-static fv_value vector(fv_grad_draw *d, fv_grad_values values, int32_t low, int32_t high) {
-    const int64_t shape[2] = {0, between(d, low, high)};
-    return fv_grad_input(d, values, 2, 2, shape);
-}
-
-static fv_value maps_or_vector(fv_grad_draw *d, fv_grad_values values) {
-    return chance(d, 0.5) ? maps(d, values, 20) : vector(d, values, 1, 40);
-}
+/* Convolution, pooling, element-wise layers, losses, networks: each row draws geometry and builds a small graph around its operator. */
+#include "check/grad_draw.h"
 
 /* ---- convolution, fully connected ---- */
 
@@ -321,7 +299,7 @@ ROW(residual_network) {
     end_network(d, fv_graph_linear(g, fv_graph_flatten(g, z, NULL), 4, true, FV_INIT_LECUN, "fc"));
 }
 
-const fv_grad_row fv_grad_rows[] = {
+const fv_grad_row fv_grad_rows_layers[] = {
     {"conv", build_conv},
     {"conv.depthwise", build_depthwise},
     {"conv.clamp", build_conv_clamp},
@@ -350,5 +328,5 @@ const fv_grad_row fv_grad_rows[] = {
     {"graph.shared_weight", build_shared_weight},
     {"graph.lenet", build_lenet},
     {"graph.residual", build_residual_network},
+    {NULL, NULL},
 };
-const size_t fv_grad_row_count = sizeof fv_grad_rows / sizeof *fv_grad_rows;

@@ -1,0 +1,18 @@
+#include "check/grad_case.h"
+
+#include "kernels/base.h"
+
+static const fv_grad_row *const families[] = {fv_grad_rows_layers};
+
+const fv_grad_row *fv_grad_row_at(size_t i) {
+    for (size_t k = 0; k < FV_ARRAY_SIZE(families); k++)
+        for (const fv_grad_row *row = families[k]; row->name; row++)
+            if (i-- == 0) return row;
+    return NULL;
+}
+
+size_t fv_grad_row_count(void) {
+    size_t count = 0;
+    while (fv_grad_row_at(count)) count++;
+    return count;
+}
