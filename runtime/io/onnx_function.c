@@ -59,21 +59,26 @@ void fv_onnx_make_reference(fv_onnx_writer *w, FvOnnx__Node *n, const char *name
 
 /* ---- definitions ---- */
 
-/* What tells one definition from another: the attributes' names and types, or all of them. */
-static bool make_key(fv_onnx_writer *w, const FvOnnx__Node *call, bool by_value, const uint8_t **key, size_t *key_bytes) {
-    size_t bytes = 0;
+/* What tells one definition from another: its inputs and outputs, and the attributes' names and types, or all of them. */
+static bool make_key(fv_onnx_writer *w, const FvOnnx__Node *call, const char *inputs, const char *outputs, bool by_value,
+                     fv_onnx_definition *d) {
+    const size_t names[2] = {strlen(inputs) + 1, strlen(outputs) + 1};
+    size_t bytes = names[0] + names[1];
     for (size_t i = 0; i < call->n_attribute; i++) bytes += fv_onnx__attribute__get_packed_size(call->attribute[i]);
     uint8_t *out = fv_onnx_take(w, bytes);
-    *key = out;
-    *key_bytes = 0;
-    for (size_t i = 0; out && i < call->n_attribute; i++) {
+    if (!out) return false;
+    memcpy(out, inputs, names[0]);
+    memcpy(out + names[0], outputs, names[1]);
+    d->key = out;
+    d->key_bytes = names[0] + names[1];
+    for (size_t i = 0; i < call->n_attribute; i++) {
         FvOnnx__Attribute named = FV_ONNX__ATTRIBUTE__INIT;
         named.name = call->attribute[i]->name;
         named.has_type = true;
         named.type = call->attribute[i]->type;
-        *key_bytes += fv_onnx__attribute__pack(by_value ? call->attribute[i] : &named, out + *key_bytes);
+        d->key_bytes += fv_onnx__attribute__pack(by_value ? call->attribute[i] : &named, out + d->key_bytes);
     }
-    return out != NULL;
+    return true;
 }
 
 /* Every attribute is a value of its name in the body: by this also runtimes that look for an attribute's use find one. */
@@ -114,22 +119,21 @@ static fv_onnx_definition *new_definition(fv_onnx_writer *w, const char *base, i
 }
 
 FvOnnx__Function *fv_onnx_define_function(fv_onnx_writer *w, FvOnnx__Node *call, const char *inputs, const char *outputs, bool by_value) {
-    const uint8_t *key;
-    size_t key_bytes;
+    fv_onnx_definition wanted;
     int64_t number = 1;
-    if (!call || w->status != FV_OK || !make_key(w, call, by_value, &key, &key_bytes)) return NULL;
+    if (!call || w->status != FV_OK || !make_key(w, call, inputs, outputs, by_value, &wanted)) return NULL;
     for (size_t i = 0; i < w->function_count; i++) {
         const fv_onnx_definition *known = w->functions[i];
         if (strcmp(known->base, call->op_type) != 0) continue;
         number++;
-        if (known->key_bytes != key_bytes || memcmp(known->key, key, key_bytes) != 0) continue;
+        if (known->key_bytes != wanted.key_bytes || memcmp(known->key, wanted.key, wanted.key_bytes) != 0) continue;
         call->op_type = known->message.name;
         return NULL;
     }
     fv_onnx_definition *d = new_definition(w, call->op_type, number);
     if (!d) return NULL;
-    d->key = key;
-    d->key_bytes = key_bytes;
+    d->key = wanted.key;
+    d->key_bytes = wanted.key_bytes;
     d->message.input = split(w, inputs, &d->message.n_input);
     d->message.output = split(w, outputs, &d->message.n_output);
     make_attribute_values(w, &d->message, call);

@@ -26,7 +26,7 @@ struct fv_onnx_definition {
 /* As fv_onnx_make_node, in domain "fovea". */
 FvOnnx__Node *fv_onnx_make_call(fv_onnx_writer *w, const char *function, char *name, size_t inputs, char *output);
 /* The function that call needs, to be filled with a body; NULL when the file has it already.
- * @param inputs, outputs names inside the body, separated by blanks; an input that the call gives as "" is "" in the body
+ * @param inputs, outputs names inside the body, separated by blanks: calls of other lists have another definition
  * @param by_value the body depends on the attributes' values: one definition (name, name.2, ...) for each set of values. Else one
  *                 for each set of attributes, which the body reaches by reference: every attribute of the call is a value of its
  *                 own name in the body (a scalar, or a vector for FLOATS and INTS), and fv_onnx_make_reference hands it on. */
