@@ -1,5 +1,6 @@
 #include "ops/conv_plan.h"
 
+#include "ops/untied_bias.h"
 #include "ops/window.h"
 
 #include <math.h>
@@ -149,6 +150,10 @@ fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_v
     c->y = fv_plan_buffer(p, y);
     c->bias = fv_plan_buffer(p, bias);
     c->residual = fv_plan_buffer(p, residual);
+    if (p->node->attr.conv.untied) {
+        FV_FORWARD(fv_untied_bias_dense(p, residual, &c->residual));
+        c->desc.residual_pitch[0] = 0;
+    }
     p->algorithm = algorithm_name(&p->kernels->conv, p->training);
     p->flops = fv_conv_flops(g);
     return plan_product(p, c, weight, "forward", 0);

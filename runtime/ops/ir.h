@@ -49,6 +49,7 @@ typedef struct fv_conv_attr {
     bool true_convolution;
     fv_real act_low, act_high; /* fused clamp; infinities: none */
     bool residual;             /* fused: the last input is added before the clamp */
+    bool untied;               /* ... and is an untied bias, the same for every image */
     int32_t pooled_window[2];  /* y, x: of the max pooling that a pooled gradient goes through */
 } fv_conv_attr;
 
