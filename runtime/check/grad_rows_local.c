@@ -1,4 +1,4 @@
-/* Untied bias. */
+/* Untied bias, connection tables. */
 #include "check/grad_draw.h"
 
 /* Behind a convolution, where it is part of the product, and a clamp after both. */
@@ -41,8 +41,30 @@ ROW(untied_shared) {
     fv_grad_output(d, first);
 }
 
+/* Some edges absent, one there; in a third of the cases behind a max pooling that the gradients go through. */
+ROW(conv_table) {
+    fv_graph *g = fv_grad_graph(d);
+    fv_conv_settings s;
+    fv_pool_settings pool;
+    uint8_t table[20 * 6];
+    fv_conv_settings_default(&s);
+    fv_pool_settings_default(&pool);
+    s.out_channels = between(d, 1, 20);
+    s.bias = (fv_bias)between(d, FV_BIAS_NONE, FV_BIAS_UNTIED);
+    s.true_convolution = chance(d, 0.3);
+    s.connections = table;
+    const int64_t shape[4] = {0, between(d, 1, 6), between(d, 4, 8), between(d, 4, 8)};
+    const int32_t edges = s.out_channels * (int32_t)shape[1];
+    for (int32_t i = 0; i < edges; i++) table[i] = chance(d, 0.6);
+    table[between(d, 0, edges - 1)] = 1;
+    fv_value y = fv_graph_conv(g, fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "conv");
+    if (chance(d, 0.3)) y = fv_graph_pool(g, y, &pool, NULL);
+    fv_grad_output(d, y);
+}
+
 const fv_grad_row fv_grad_rows_local[] = {
     {"conv.untied", build_conv_untied},
+    {"conv.table", build_conv_table},
     {"untied_bias", build_untied_bias},
     {"untied_bias.shared", build_untied_shared},
     {NULL, NULL},

@@ -129,6 +129,30 @@ void fv_build_window(fv_window_attr *w, const int32_t kernel[2], const int32_t s
     }
 }
 
+/* Checks a table and gives it to a weight (K,C,kh,kw) whose values, if there are any, have zeros where it has. */
+static bool connect(fv_graph *g, const char *name, fv_value weight, const uint8_t *table, int32_t groups) {
+    fv_value_info *w = &g->values[weight];
+    const int64_t outs = w->shape.dim[0], ins = w->shape.dim[1];
+    fv_status status = FV_OK;
+    if (w->kind != FV_VALUE_PARAMETER || w->shape.rank != 4 || groups != 1)
+        return fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": a connection table needs a weight of its own and one group", name) != FV_NONE;
+    const size_t taps = (size_t)(w->shape.dim[2] * w->shape.dim[3]);
+    size_t edges = 0;
+    for (int64_t i = 0; i < outs * ins; i++) {
+        const fv_real *kernel = w->data ? (const fv_real *)w->data + (size_t)i * taps : NULL;
+        bool zero = true;
+        for (size_t t = 0; kernel && t < taps; t++) zero = zero && kernel[t] == 0;
+        if (table[i] > 1 || (table[i] == 0 && !zero) || (w->edges && w->edges[i] != table[i]))
+            return fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": the connection table at map %lld from map %lld %s", name, (long long)(i / ins),
+                                 (long long)(i % ins), table[i] > 1 ? "is neither 0 nor 1" : w->edges ? "is not what another node's is" : "is 0, but its kernel is not") != FV_NONE;
+        edges += table[i];
+    }
+    if (!w->edges) status = fv_graph_set_edges(g, w, table);
+    w->fan_in = (int64_t)fv_max_size(1, edges * taps / (size_t)outs); /* of a mean map */
+    w->fan_out = (int64_t)fv_max_size(1, edges * taps / (size_t)ins);
+    return status == FV_OK || fv_graph_fail(g, status, "out of memory for the connection table of node \"%s\"", name) != FV_NONE;
+}
+
 fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s, const char *name) {
     if (!fv_build_usable(g)) return FV_NONE;
     if (!s) return fv_graph_fail(g, FV_ERR_ARGUMENT, "a convolution needs settings");
@@ -137,6 +161,7 @@ fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value b
                                    .act_high = (fv_real)INFINITY}};
     fv_build_window(&attr.conv.window, s->kernel, s->stride, s->dilation, s->pad_before, s->pad_after, s->padding);
     const fv_layer_name n = fv_build_name(g, name, "conv");
+    if (s->connections && !connect(g, n.text, weight, s->connections, s->groups)) return FV_NONE;
     const bool untied = bias >= 0 && (size_t)bias < g->value_count && g->values[bias].shape.rank == 3;
     const fv_value in[3] = {x, weight, bias};
     const fv_value y = fv_graph_node(g, &fv_op_conv, n.text, in, bias == FV_NONE || untied ? 2 : 3, 1, &attr);

@@ -170,6 +170,10 @@ typedef struct fv_conv_settings {
     fv_bias bias;
     bool true_convolution; /**< kernel rotated by 180 degrees */
     fv_init init;
+    /** Connection table, SPEC section 1: [out_channels][C] of 0 and 1, whether an input map feeds an output map; one group only. Copied.
+     *  The kernel of an absent edge is zeros that no training step changes, has no gradient, and is no parameter of
+     *  fv_model_weight_count. (It is multiplied: an infinite input gives NaN through it.) NULL: every map feeds every map. */
+    const uint8_t *connections;
 } fv_conv_settings;
 
 /** kernel 3x3, stride 1, no padding, one group, tied bias, HE. */
@@ -262,6 +266,8 @@ FV_API bool fv_model_gives_probabilities(const fv_model *m);
 FV_API size_t fv_model_parameter_count(const fv_model *m);
 /** Name and values, plain layout, of parameter i; owned by the model, do not write. */
 FV_API fv_status fv_model_parameter(const fv_model *m, size_t i, const char **name, fv_tensor *view, bool *trainable);
+/** Numbers that training can change: the elements of the trainable parameters, less the kernels that connection tables leave out. */
+FV_API size_t fv_model_weight_count(const fv_model *m);
 /** Nodes in the graph, and one by one its operator, name and output shape (for printing). */
 FV_API size_t fv_model_node_count(const fv_model *m);
 
@@ -325,7 +331,7 @@ typedef struct fv_trainer_settings {
     fv_reduction reduction;   /**< over the batch */
     float label_smoothing;
     fv_optimizer optimizer;
-    float lr, momentum, beta1, beta2, epsilon, weight_decay; /**< weight decay acts on parameters of rank 2 and more */
+    float lr, momentum, beta1, beta2, epsilon, weight_decay; /**< weight decay acts on parameters of rank 2 and more but untied biases */
     float clip;               /**< largest global gradient norm; 0: none */
     fv_schedule schedule;
     int64_t warmup_steps;     /**< lr rises linearly over them */

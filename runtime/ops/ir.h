@@ -35,6 +35,8 @@ typedef struct fv_value_info {
     fv_init init;
     int64_t fan_in, fan_out; /* for init */
     int32_t taps;     /* of FV_TAPS_LAST_OUT */
+    uint8_t *edges;   /* connection table of a weight (K,C,...): [K][C], 0 where its kernel is absent and stays zero; NULL: none is.
+                       * Owned as data is */
 } fv_value_info;
 
 /* Geometry in 3 axes z, y, x; 2-D has z = 1. */

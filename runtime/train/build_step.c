@@ -122,6 +122,15 @@ static fv_value add_state(fv_graph *g, fv_value parameter) {
     return status == FV_OK ? v : fv_graph_fail(g, status, "out of memory for optimizer state");
 }
 
+static bool is_untied_bias(const fv_graph *g, fv_value v) {
+    for (size_t i = 0; i < g->node_count; i++) {
+        const fv_node *n = &g->nodes[i];
+        if (n->op == &fv_op_untied_bias && n->in[1] == v) return true;
+        if (n->op == &fv_op_conv && n->attr.conv.untied && n->in[3] == v) return true;
+    }
+    return false;
+}
+
 static fv_status add_updates(fv_trainer *t, const learned *l) {
     fv_graph *g = t->graph;
     const fv_optimizer kind = t->settings.optimizer;
@@ -131,7 +140,7 @@ static fv_status add_updates(fv_trainer *t, const learned *l) {
         const fv_value w = l->parameters[i];
         const fv_value m = kind == FV_SGD ? FV_NONE : add_state(g, w);
         const fv_value v = kind == FV_ADAM || kind == FV_ADAMW ? add_state(g, w) : FV_NONE;
-        const fv_attributes attr = {.update = {kind, g->values[w].shape.rank >= 2}};
+        const fv_attributes attr = {.update = {kind, g->values[w].shape.rank >= 2 && !is_untied_bias(g, w)}};
         const fv_value in[5] = {w, l->gradients[i], m, v, t->norm};
         FV_FORWARD(fv_graph_status(g));
         (void)fv_graph_node(g, &fv_op_update, NULL, in, 5, 0, &attr);
