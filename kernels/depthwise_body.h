@@ -2,8 +2,9 @@
  *
  * A tile is up to 8 neighbouring pixels of an output row, one vector of channels each, its sums in registers. For 3 and 5 kernel
  * columns of neighbouring pixels (steps 1 and 2) a kernel row's weights are in registers too and an input pixel is loaded once for all
- * sums of the tile; other kernels load an input a multiply-add. Tiles lie where every kernel column is inside; the columns left and
- * right of them are pixels by themselves with the kernel columns that are inside. Kernel rows are cut to those inside for a whole row.
+ * sums of the tile; at a row's ends such a tile leaves out the input columns that are padding, up to half a kernel. Other kernels load
+ * an input a multiply-add in tiles that are all inside. What neither takes are pixels by themselves with the kernel columns that are
+ * inside. Kernel rows are cut to those inside for a whole row.
  *
  * The data gradient is the same walk over dy: of dx's columns and rows those of one phase modulo the stride read a regular lattice. */
 #include "kernels/depthwise.h"
@@ -11,7 +12,7 @@
 enum {
     TILE = 8,              /* pixels */
     L1_ELEMENTS = 6 << 10, /* of the input rows that an output row reads: three quarters of L1 */
-    LEAST_VECTORS = 4      /* of channels taken together: a run of memory */
+    LEAST_RUN = 128        /* channels taken together: shorter runs of memory cost more than reading from L2 once a kernel row */
 };
 
 /* Along one axis: output o reads inputs o*step + first + i*gap, i < taps, with the kernel positions weight + i*weight_step. */
@@ -75,6 +76,8 @@ typedef struct tile {
     const float *w;                     /* of the first vector there */
     ptrdiff_t w_row, w_column, w_vector;
     int32_t rows, columns;
+    int32_t count;        /* tiles side by side */
+    int32_t left, right;  /* sliding tiles: input columns at the ends that are padding, at most half a kernel */
     size_t vectors, tail; /* whole ones, and channels after them: less than a vector */
     const float *bias, *residual; /* of the first pixel, or NULL */
     float *y;
@@ -90,35 +93,49 @@ FV_ALWAYS_INLINE void store(float *p, vf a, size_t n) {
         v_store_part(p, a, n);
 }
 
-FV_ALWAYS_INLINE void finish(const tile *t, ptrdiff_t at, size_t channel, vf sum, size_t n) {
-    if (t->bias) sum = v_add(sum, load(t->bias + channel, n));
-    if (t->residual) sum = v_add(sum, load(t->residual + at, n));
-    store(t->y + at, v_at_most(v_at_least(sum, v_set(t->low)), v_set(t->high)), n);
-}
+FV_ALWAYS_INLINE vf first_of(const tile *t, size_t channel, size_t n) { return t->bias ? load(t->bias + channel, n) : v_zero(); }
+
+FV_ALWAYS_INLINE vf clamped(const tile *t, vf sum) { return v_at_most(v_at_least(sum, v_set(t->low)), v_set(t->high)); }
 
 #define PIXELS(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
 #define EVERY(M, j) M(j, 0) M(j, 1) M(j, 2) M(j, 3) M(j, 4) M(j, 5) M(j, 6) M(j, 7)
 #define COLUMNS(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15) M(16)
+/* Whether a tile reads input column j: the first and last few may be padding, the rest is known to the compiler. */
+#define COLUMN_INSIDE(j)                                                                                                           \
+    ((j) < SPAN && ((j) >= columns / 2 || (j) >= t->left) && ((j) < SPAN - columns / 2 || (j) < SPAN - t->right))
+#define SPAN ((pixels - 1) * step + columns)
 /* The kernel column that pixel p of a tile takes at input column j, or -1. */
 #define TAP(j, p) ((p) < pixels && (j) - (p) * step < columns ? (j) - (p) * step : -1)
 
-/* `columns` kernel columns side by side, `step` input pixels an output pixel; all three are constants after inlining. */
-FV_ALWAYS_INLINE void sliding_tile(const tile *given, const int columns, const int step, const int pixels) {
-    const tile t = *given;
-    for (size_t vector = 0; vector < t.vectors; vector++) {
-        const float *x = t.x + vector * VW, *w = t.w + (ptrdiff_t)vector * t.w_vector;
-#define ZERO(p) vf s##p = v_zero();
-        PIXELS(ZERO)
-#undef ZERO
-        for (int32_t u = 0; u < t.rows; u++, x += t.x_row, w += t.w_row) {
-            const vf w0 = v_load(w), w1 = v_load(w + t.w_column), w2 = v_load(w + 2 * t.w_column);
-            const vf w3 = columns > 3 ? v_load(w + 3 * t.w_column) : w0, w4 = columns > 4 ? v_load(w + 4 * t.w_column) : w0;
+#define BEGIN(p) vf s##p = begin;
+#define ADD_RESIDUAL(p)                                                                                                            \
+    if (p < pixels) s##p = v_add(s##p, load(residual + p * t->y_pixel, n));
+#define STORE(p)                                                                                                                   \
+    if (p < pixels) store(y + p * t->y_pixel, clamped(t, s##p), n);
+#define FINISH                                                                                                                     \
+    if (t->residual) {                                                                                                             \
+        const float *residual = t->residual + vector * VW;                                                                         \
+        PIXELS(ADD_RESIDUAL)                                                                                                       \
+    }                                                                                                                              \
+    float *y = t->y + vector * VW;                                                                                                 \
+    PIXELS(STORE)
+
+/* `columns` kernel columns side by side, `step` input pixels an output pixel; all but t are constants after inlining. */
+FV_ALWAYS_INLINE void sliding_vectors(const tile *t, const int columns, const int step, const int pixels) {
+    const size_t n = VW;
+    for (size_t vector = 0; vector < t->vectors; vector++) {
+        const float *x = t->x + vector * VW, *w = t->w + (ptrdiff_t)vector * t->w_vector;
+        const vf begin = first_of(t, vector * VW, VW);
+        PIXELS(BEGIN)
+        for (int32_t u = 0; u < t->rows; u++, x += t->x_row, w += t->w_row) {
+            const vf w0 = v_load(w), w1 = v_load(w + t->w_column), w2 = v_load(w + 2 * t->w_column);
+            const vf w3 = columns > 3 ? v_load(w + 3 * t->w_column) : w0, w4 = columns > 4 ? v_load(w + 4 * t->w_column) : w0;
 #define WEIGHT(i) ((i) == 0 ? w0 : (i) == 1 ? w1 : (i) == 2 ? w2 : (i) == 3 ? w3 : w4)
 #define ADD(j, p)                                                                                                                  \
     if (TAP(j, p) >= 0) s##p = v_fma(in, WEIGHT(TAP(j, p)), s##p);
 #define COLUMN(j)                                                                                                                  \
-    if (j < (pixels - 1) * step + columns) {                                                                                       \
-        const vf in = v_load(x + j * t.x_column);                                                                                  \
+    if (COLUMN_INSIDE(j)) {                                                                                                        \
+        const vf in = v_load(x + j * t->x_column);                                                                                 \
         EVERY(ADD, j)                                                                                                              \
     }
             COLUMNS(COLUMN)
@@ -126,19 +143,27 @@ FV_ALWAYS_INLINE void sliding_tile(const tile *given, const int columns, const i
 #undef ADD
 #undef WEIGHT
         }
-#define STORE(p)                                                                                                                   \
-    if (p < pixels) finish(&t, (ptrdiff_t)(vector * VW) + p * t.y_pixel, vector * VW, s##p, VW);
-        PIXELS(STORE)
-#undef STORE
+        FINISH
     }
+}
+
+/* Moves to the next tile of the row. */
+FV_ALWAYS_INLINE void next_tile(tile *t, const int pixels) {
+    t->x += pixels * t->x_pixel;
+    t->y += pixels * t->y_pixel;
+    if (t->residual) t->residual += pixels * t->y_pixel;
+}
+
+FV_ALWAYS_INLINE void sliding_tiles(const tile *given, const int columns, const int step, const int pixels) {
+    tile t = *given;
+    for (int32_t i = 0; i < t.count; i++, next_tile(&t, pixels)) sliding_vectors(&t, columns, step, pixels);
 }
 
 /* Any kernel: one vector, or its first n channels. */
 FV_ALWAYS_INLINE void any_vector(const tile *t, size_t vector, const int pixels, size_t n) {
     const float *row = t->x + vector * VW, *w_row = t->w + (ptrdiff_t)vector * t->w_vector;
-#define ZERO(p) vf s##p = v_zero();
-    PIXELS(ZERO)
-#undef ZERO
+    const vf begin = first_of(t, vector * VW, n);
+    PIXELS(BEGIN)
     for (int32_t u = 0; u < t->rows; u++, row += t->x_row, w_row += t->w_row) {
         const float *x = row, *w = w_row;
         for (int32_t v = 0; v < t->columns; v++, x += t->x_column, w += t->w_column) {
@@ -149,18 +174,16 @@ FV_ALWAYS_INLINE void any_vector(const tile *t, size_t vector, const int pixels,
 #undef ADD
         }
     }
-#define STORE(p)                                                                                                                   \
-    if (p < pixels) finish(t, (ptrdiff_t)(vector * VW) + p * t->y_pixel, vector * VW, s##p, n);
-    PIXELS(STORE)
-#undef STORE
+    FINISH
 }
 
-FV_ALWAYS_INLINE void any_tile(const tile *given, const int pixels) {
-    const tile t = *given;
-    for (size_t vector = 0; vector < t.vectors; vector++) any_vector(&t, vector, pixels, VW);
+FV_ALWAYS_INLINE void any_tiles(const tile *given, const int pixels) {
+    tile t = *given;
+    for (int32_t i = 0; i < t.count; i++, next_tile(&t, pixels))
+        for (size_t vector = 0; vector < t.vectors; vector++) any_vector(&t, vector, pixels, VW);
 }
 
-static void tail_pixel(const tile *given) {
+static void tail_vector(const tile *given) {
     const tile t = *given;
     any_vector(&t, t.vectors, 1, t.tail);
 }
@@ -171,7 +194,8 @@ static void border_pixel(const tile *given) {
     size_t vector = 0;
     for (; vector + 4 <= t.vectors; vector += 4) {
         const float *row = t.x + vector * VW, *w_row = t.w + (ptrdiff_t)vector * t.w_vector;
-        vf s0 = v_zero(), s1 = v_zero(), s2 = v_zero(), s3 = v_zero();
+        const size_t at = vector * VW;
+        vf s0 = first_of(&t, at, VW), s1 = first_of(&t, at + VW, VW), s2 = first_of(&t, at + 2 * VW, VW), s3 = first_of(&t, at + 3 * VW, VW);
         for (int32_t u = 0; u < t.rows; u++, row += t.x_row, w_row += t.w_row) {
             const float *x = row, *w = w_row;
             for (int32_t v = 0; v < t.columns; v++, x += t.x_column, w += t.w_column) {
@@ -181,21 +205,26 @@ static void border_pixel(const tile *given) {
                 s3 = v_fma(v_load(x + 3 * VW), v_load(w + 3 * t.w_vector), s3);
             }
         }
-        const size_t at = vector * VW;
-        finish(&t, (ptrdiff_t)at, at, s0, VW);
-        finish(&t, (ptrdiff_t)at + VW, at + VW, s1, VW);
-        finish(&t, (ptrdiff_t)at + 2 * VW, at + 2 * VW, s2, VW);
-        finish(&t, (ptrdiff_t)at + 3 * VW, at + 3 * VW, s3, VW);
+        if (t.residual) {
+            s0 = v_add(s0, v_load(t.residual + at));
+            s1 = v_add(s1, v_load(t.residual + at + VW));
+            s2 = v_add(s2, v_load(t.residual + at + 2 * VW));
+            s3 = v_add(s3, v_load(t.residual + at + 3 * VW));
+        }
+        v_store(t.y + at, clamped(&t, s0));
+        v_store(t.y + at + VW, clamped(&t, s1));
+        v_store(t.y + at + 2 * VW, clamped(&t, s2));
+        v_store(t.y + at + 3 * VW, clamped(&t, s3));
     }
     for (; vector < t.vectors; vector++) any_vector(&t, vector, 1, VW);
 }
 
 #define SIZES(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8)
 #define DEFINE(p)                                                                                                                  \
-    static void tile_3_s1_##p(const tile *t) { sliding_tile(t, 3, 1, p); }                                                         \
-    static void tile_3_s2_##p(const tile *t) { sliding_tile(t, 3, 2, p); }                                                         \
-    static void tile_5_s1_##p(const tile *t) { sliding_tile(t, 5, 1, p); }                                                         \
-    static void tile_any_##p(const tile *t) { any_tile(t, p); }
+    static void tile_3_s1_##p(const tile *t) { sliding_tiles(t, 3, 1, p); }                                                         \
+    static void tile_3_s2_##p(const tile *t) { sliding_tiles(t, 3, 2, p); }                                                         \
+    static void tile_5_s1_##p(const tile *t) { sliding_tiles(t, 5, 1, p); }                                                         \
+    static void tile_any_##p(const tile *t) { any_tiles(t, p); }
 SIZES(DEFINE)
 #undef DEFINE
 
@@ -217,6 +246,31 @@ static int kind_of(const lattice_axis *a) {
     return a->taps == 5 && a->step == 1 ? KIND_5_S1 : KIND_ANY;
 }
 
+/* A run of tiles of one size in a row. */
+typedef struct span {
+    int32_t begin, size, count, left, right;
+} span;
+
+/* The outputs that tiles can take: all taps inside, for sliding ones all but half a kernel at the row's ends. */
+static taps_inside tiled(const lattice_axis *a, int32_t count) {
+    lattice_axis wider = *a;
+    if (kind_of(a) == KIND_ANY) return interior(a, count);
+    wider.first += a->taps / 2;
+    wider.in += a->taps / 2 * 2;
+    return interior(&wider, count);
+}
+
+/* The run that begins at output `begin`: tiles of `size` up to `end`, the last one shorter; one tile where it reaches into padding. */
+static span next_span(const lattice_axis *a, int32_t begin, int32_t end, int32_t size) {
+    span s = {.begin = begin, .size = least(size, end - begin), .count = 1};
+    s.left = most(0, -(begin * a->step + a->first));
+    s.right = most(0, (begin + s.size - 1) * a->step + a->first + (a->taps - 1) * a->gap + 1 - a->in);
+    if (s.left || s.right) return s;
+    const int32_t last = (a->in - 1 - (a->taps - 1) * a->gap - a->first) / a->step; /* output that is all inside */
+    s.count = most(1, least(last + 1 - begin, end - begin) / s.size);
+    return s;
+}
+
 /* ---- rows ---- */
 
 /* The walk over the outputs of one phase (the only one of a forward pass). */
@@ -230,45 +284,56 @@ typedef struct walk {
 
 /* Even parts of n, each at most a tile. */
 static int32_t even_part(int32_t n) {
-    const int32_t parts = (n + TILE - 1) / TILE;
+    const int32_t parts = most(1, (n + TILE - 1) / TILE);
     return (n + parts - 1) / parts;
 }
 
-/* Pixels [begin, end) of a row with the kernel columns v: `run` for whole vectors, then the tail. t is at output 0 and kernel column 0. */
-static void run_pixels(const walk *k, const tile *row, int32_t begin, int32_t end, taps_inside v, tile_fn run) {
+/* t, at output 0 and kernel column 0, moves to output ox with the kernel columns v. */
+static void move_tile(const walk *k, tile *t, int32_t ox, taps_inside v) {
+    t->x += (ptrdiff_t)ox * t->x_pixel + v.begin * t->x_column;
+    t->w += v.begin * t->w_column;
+    t->columns = v.end - v.begin;
+    t->y += ox * k->y_pixel;
+    if (t->residual) t->residual += ox * k->y_pixel;
+}
+
+static void run_span(const walk *k, const tile *row, const span *s, tile_fn run) {
     tile t = *row;
-    t.x += (ptrdiff_t)begin * t.x_pixel + v.begin * t.x_column;
-    t.w += v.begin * t.w_column;
-    t.columns = v.end - v.begin;
-    t.y += begin * k->y_pixel;
-    if (t.residual) t.residual += begin * k->y_pixel;
-    if (t.vectors) run(&t);
-    for (; t.tail && begin < end; begin++, t.x += t.x_pixel, t.y += k->y_pixel) {
-        tail_pixel(&t);
-        if (t.residual) t.residual += k->y_pixel;
-    }
+    move_tile(k, &t, s->begin, (taps_inside){0, k->x.taps});
+    t.count = s->count;
+    t.left = s->left;
+    t.right = s->right;
+    run(&t);
+}
+
+static void run_pixel(const walk *k, const tile *row, int32_t ox, tile_fn run) {
+    tile t = *row;
+    move_tile(k, &t, ox, inside(&k->x, ox));
+    run(&t);
 }
 
 /* row: x at kernel row 0 of the output row and input column `x.first`, w at vector 0 and position (0, 0), rows not yet cut. */
 static void run_row(const walk *k, const tile *row, int32_t oy) {
     tile t = *row;
-    const taps_inside u = inside(&k->y, oy), whole = {0, k->x.taps}, middle = interior(&k->x, k->columns);
+    const taps_inside u = inside(&k->y, oy), middle = tiled(&k->x, k->columns);
     t.x += u.begin * t.x_row;
     t.w += u.begin * t.w_row;
     t.rows = u.end - u.begin;
-    for (int32_t ox = 0; ox < middle.begin; ox++) run_pixels(k, &t, ox, ox + 1, inside(&k->x, ox), border_pixel);
-    const tile_fn *const kind = tiles[kind_of(&k->x)];
-    for (int32_t ox = middle.begin, size = middle.end > ox ? even_part(middle.end - ox) : 1; ox < middle.end; ox += size) {
-        const int32_t end = least(ox + size, middle.end);
-        run_pixels(k, &t, ox, end, whole, kind[end - ox - 1]);
+    for (int32_t ox = 0; ox < k->columns && t.tail; ox++) run_pixel(k, &t, ox, tail_vector);
+    if (t.vectors == 0) return;
+    for (int32_t ox = 0; ox < middle.begin; ox++) run_pixel(k, &t, ox, border_pixel);
+    const int32_t size = even_part(middle.end - middle.begin);
+    for (span s = {.begin = middle.begin}; s.begin < middle.end; s.begin += s.size * s.count) {
+        s = next_span(&k->x, s.begin, middle.end, size);
+        run_span(k, &t, &s, tiles[kind_of(&k->x)][s.size - 1]);
     }
-    for (int32_t ox = middle.end; ox < k->columns; ox++) run_pixels(k, &t, ox, ox + 1, inside(&k->x, ox), border_pixel);
+    for (int32_t ox = middle.end; ox < k->columns; ox++) run_pixel(k, &t, ox, border_pixel);
 }
 
 /* Channels taken through all rows of a call together. */
 static size_t chunk_of(size_t rows_read, size_t row_pixels, size_t channels) {
     const size_t fit = L1_ELEMENTS / fv_max_size(1, rows_read * row_pixels) / VW * VW;
-    return fit * 2 > channels ? channels : fv_max_size(fit, (size_t)LEAST_VECTORS * VW);
+    return fit * 2 > channels || fit < (rows_read < 5 ? LEAST_RUN : LEAST_RUN / 4) ? channels : fit;
 }
 
 static tile begin_tile(const fv_depthwise_desc *d, const walk *k, const float *packed, const float *bias, fv_range channels) {
@@ -358,7 +423,7 @@ typedef struct grad_tile {
     float *dw; /* of the first channel, there */
     ptrdiff_t dw_row, dw_column;
     float *db; /* or NULL */
-    int32_t rows, columns;
+    int32_t rows, columns, count, left, right;
     size_t vectors, tail;
 } grad_tile;
 
@@ -392,18 +457,23 @@ FV_ALWAYS_INLINE void any_grad_vector(const grad_tile *t, size_t vector, const i
     }
 }
 
-FV_ALWAYS_INLINE void any_grad_tile(const grad_tile *given, const int pixels) {
-    const grad_tile t = *given;
-    for (size_t vector = 0; vector < t.vectors; vector++) any_grad_vector(&t, vector, pixels, VW);
+FV_ALWAYS_INLINE void next_grad_tile(grad_tile *t, const int pixels) {
+    t->x += pixels * t->x_pixel;
+    t->dy += pixels * t->dy_pixel;
 }
 
-static void tail_grad_pixel(const grad_tile *given) {
+FV_ALWAYS_INLINE void any_grad_tiles(const grad_tile *given, const int pixels) {
+    grad_tile t = *given;
+    for (int32_t i = 0; i < t.count; i++, next_grad_tile(&t, pixels))
+        for (size_t vector = 0; vector < t.vectors; vector++) any_grad_vector(&t, vector, pixels, VW);
+}
+
+static void tail_grad_vector(const grad_tile *given) {
     const grad_tile t = *given;
     any_grad_vector(&t, t.vectors, 1, t.tail);
 }
 
-FV_ALWAYS_INLINE void sliding_grad_tile(const grad_tile *given, const int columns, const int step, const int pixels) {
-    const grad_tile copy = *given, *const t = &copy;
+FV_ALWAYS_INLINE void sliding_grad_vectors(const grad_tile *t, const int columns, const int step, const int pixels) {
     const size_t n = VW;
     for (size_t vector = 0; vector < t->vectors; vector++) {
         PIXELS(LOAD_DY)
@@ -417,7 +487,7 @@ FV_ALWAYS_INLINE void sliding_grad_tile(const grad_tile *given, const int column
     if (TAP(j, p) == i) s##i = v_fma(in, g##p, s##i);
 #define ADD(j, p) ADD_TO(j, p, 0) ADD_TO(j, p, 1) ADD_TO(j, p, 2) ADD_TO(j, p, 3) ADD_TO(j, p, 4)
 #define COLUMN(j)                                                                                                                  \
-    if (j < (pixels - 1) * step + columns) {                                                                                       \
+    if (COLUMN_INSIDE(j)) {                                                                                                        \
         const vf in = v_load(x + j * t->x_column);                                                                                 \
         EVERY(ADD, j)                                                                                                              \
     }
@@ -434,11 +504,16 @@ FV_ALWAYS_INLINE void sliding_grad_tile(const grad_tile *given, const int column
     }
 }
 
+FV_ALWAYS_INLINE void sliding_grad_tiles(const grad_tile *given, const int columns, const int step, const int pixels) {
+    grad_tile t = *given;
+    for (int32_t i = 0; i < t.count; i++, next_grad_tile(&t, pixels)) sliding_grad_vectors(&t, columns, step, pixels);
+}
+
 #define DEFINE(p)                                                                                                                  \
-    static void grad_3_s1_##p(const grad_tile *t) { sliding_grad_tile(t, 3, 1, p); }                                               \
-    static void grad_3_s2_##p(const grad_tile *t) { sliding_grad_tile(t, 3, 2, p); }                                               \
-    static void grad_5_s1_##p(const grad_tile *t) { sliding_grad_tile(t, 5, 1, p); }                                               \
-    static void grad_any_##p(const grad_tile *t) { any_grad_tile(t, p); }
+    static void grad_3_s1_##p(const grad_tile *t) { sliding_grad_tiles(t, 3, 1, p); }                                               \
+    static void grad_3_s2_##p(const grad_tile *t) { sliding_grad_tiles(t, 3, 2, p); }                                               \
+    static void grad_5_s1_##p(const grad_tile *t) { sliding_grad_tiles(t, 5, 1, p); }                                               \
+    static void grad_any_##p(const grad_tile *t) { any_grad_tiles(t, p); }
 SIZES(DEFINE)
 #undef DEFINE
 
@@ -453,29 +528,44 @@ static const grad_tile_fn grad_tiles[][TILE] = {{SIZES(ROW_ANY)}, {SIZES(ROW_3_S
 #undef ROW_5_S1
 #undef ROW_ANY
 
-static void run_grad_pixels(const grad_tile *row, int32_t begin, int32_t end, taps_inside v, grad_tile_fn run) {
+static void move_grad_tile(grad_tile *t, int32_t ox, taps_inside v) {
+    t->x += (ptrdiff_t)ox * t->x_pixel + v.begin * t->x_column;
+    t->dw += v.begin * t->dw_column;
+    t->columns = v.end - v.begin;
+    t->dy += ox * t->dy_pixel;
+}
+
+static void run_grad_span(const walk *k, const grad_tile *row, const span *s, grad_tile_fn run) {
     grad_tile t = *row;
-    t.x += (ptrdiff_t)begin * t.x_pixel + v.begin * t.x_column;
-    t.dw += v.begin * t.dw_column;
-    t.columns = v.end - v.begin;
-    t.dy += begin * t.dy_pixel;
-    if (t.vectors) run(&t);
-    for (; t.tail && begin < end; begin++, t.x += t.x_pixel, t.dy += t.dy_pixel) tail_grad_pixel(&t);
+    move_grad_tile(&t, s->begin, (taps_inside){0, k->x.taps});
+    t.count = s->count;
+    t.left = s->left;
+    t.right = s->right;
+    run(&t);
+}
+
+static void run_grad_pixel(const walk *k, const grad_tile *row, int32_t ox, grad_tile_fn run) {
+    grad_tile t = *row;
+    move_grad_tile(&t, ox, inside(&k->x, ox));
+    t.count = 1;
+    run(&t);
 }
 
 static void run_grad_row(const walk *k, const grad_tile *row, int32_t oy) {
     grad_tile t = *row;
-    const taps_inside u = inside(&k->y, oy), whole = {0, k->x.taps}, middle = interior(&k->x, k->columns);
+    const taps_inside u = inside(&k->y, oy), middle = tiled(&k->x, k->columns);
     t.x += u.begin * t.x_row;
     t.dw += u.begin * t.dw_row;
     t.rows = u.end - u.begin;
-    for (int32_t ox = 0; ox < middle.begin; ox++) run_grad_pixels(&t, ox, ox + 1, inside(&k->x, ox), grad_any_1);
-    const grad_tile_fn *const kind = grad_tiles[kind_of(&k->x)];
-    for (int32_t ox = middle.begin, size = middle.end > ox ? even_part(middle.end - ox) : 1; ox < middle.end; ox += size) {
-        const int32_t end = least(ox + size, middle.end);
-        run_grad_pixels(&t, ox, end, whole, kind[end - ox - 1]);
+    for (int32_t ox = 0; ox < k->columns && t.tail; ox++) run_grad_pixel(k, &t, ox, tail_grad_vector);
+    if (t.vectors == 0) return;
+    for (int32_t ox = 0; ox < middle.begin; ox++) run_grad_pixel(k, &t, ox, grad_any_1);
+    const int32_t size = even_part(middle.end - middle.begin);
+    for (span s = {.begin = middle.begin}; s.begin < middle.end; s.begin += s.size * s.count) {
+        s = next_span(&k->x, s.begin, middle.end, size);
+        run_grad_span(k, &t, &s, grad_tiles[kind_of(&k->x)][s.size - 1]);
     }
-    for (int32_t ox = middle.end; ox < k->columns; ox++) run_grad_pixels(&t, ox, ox + 1, inside(&k->x, ox), grad_any_1);
+    for (int32_t ox = middle.end; ox < k->columns; ox++) run_grad_pixel(k, &t, ox, grad_any_1);
 }
 
 static void clear(float *row, fv_range channels) {

@@ -38,12 +38,11 @@ static void forward(const fv_depthwise_desc *d, const fv_real *x, const fv_real 
         for (int32_t ox = 0; ox < d->out[1]; ox++)
             for (size_t c = channels.begin; c < channels.end; c++) {
                 const size_t n = row / (size_t)d->out[0], at = (row * (size_t)d->out[1] + (size_t)ox) * maps + c;
-                fv_real sum = 0;
+                fv_real sum = bias ? bias[c] : 0;
                 for (int32_t t = 0; t < fv_depthwise_taps(d); t++) {
                     const ptrdiff_t from = source(d, (int32_t)(row % (size_t)d->out[0]), ox, t);
                     if (from >= 0) sum += x[n * image + (size_t)from * maps + c] * packed[(size_t)t * maps + c];
                 }
-                if (bias) sum += bias[c];
                 if (residual) sum += residual[at];
                 y[at] = clamp(sum, d->act_low, d->act_high);
             }
@@ -56,12 +55,11 @@ static void data_grad(const fv_depthwise_desc *d, const fv_real *dy, const fv_re
         for (int32_t ix = 0; ix < d->in[1]; ix++)
             for (size_t c = channels.begin; c < channels.end; c++) {
                 const size_t n = row / (size_t)d->in[0];
-                fv_real sum = 0;
+                fv_real sum = bias ? bias[c] : 0;
                 for (int32_t t = fv_depthwise_taps(d) - 1; t >= 0; t--) {
                     const ptrdiff_t from = reader(d, (int32_t)(row % (size_t)d->in[0]), ix, t);
                     if (from >= 0) sum += dy[n * image + (size_t)from * maps + c] * packed[(size_t)t * maps + c];
                 }
-                if (bias) sum += bias[c];
                 dx[(row * (size_t)d->in[1] + (size_t)ix) * maps + c] = clamp(sum, d->act_low, d->act_high);
             }
 }

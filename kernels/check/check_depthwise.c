@@ -43,7 +43,7 @@ static void draw_case(fv_case *c, depthwise_case *p) {
                                  .act_high = INFINITY};
         draw_axis(r, d, 0, most);
         draw_axis(r, d, 1, most);
-        d->channels = (int32_t)fv_check_length(r, check_chance(r, 0.1) ? 150 : channels);
+        d->channels = (int32_t)fv_check_length(r, check_chance(r, 0.1) ? 700 : channels);
         p->weights = (size_t)fv_depthwise_taps(d) * (size_t)d->channels;
         p->x_size = (size_t)d->images * map_size(d->in) * (size_t)d->channels;
         p->y_size = (size_t)d->images * map_size(d->out) * (size_t)d->channels;
@@ -76,9 +76,9 @@ static float weight_at(const fv_depthwise_desc *d, const fv_conv_weights *w, int
     return w->data[(ptrdiff_t)channel * w->group + (d->true_convolution ? fv_depthwise_taps(d) - 1 - t : t) * w->tap];
 }
 
-/* What a sum becomes: with bias and residual (either NULL), clamped. The error stays: a clamp moves values no farther apart. */
-static fv_approx finished(const fv_case *c, const fv_depthwise_desc *d, fv_approx sum, const float *bias, const float *residual) {
-    if (bias) sum = approx_add(sum, approx(*bias), c->eps);
+/* What a sum becomes: with residual (or NULL), clamped. The error stays: a clamp moves values no farther apart. */
+static fv_approx finished(const fv_case *c, const fv_depthwise_desc *d, const fv_approx_sum *terms, const float *residual) {
+    fv_approx sum = approx_sum(terms, c->eps);
     if (residual) sum = approx_add(sum, approx(*residual), c->eps);
     if (sum.value < (double)d->act_low) sum.value = (double)d->act_low;
     if (sum.value > (double)d->act_high) sum.value = (double)d->act_high;
@@ -91,11 +91,12 @@ static fv_approx *expect_forward(fv_case *c, const depthwise_case *p, const fv_c
     for (size_t i = 0; i < p->y_size; i++) {
         const size_t channel = i % (size_t)p->d.channels;
         fv_approx_sum sum = {0};
+        if (bias) approx_sum_add(&sum, approx(bias[channel]));
         for (int32_t t = 0; t < fv_depthwise_taps(&p->d); t++) {
             const ptrdiff_t from = source(&p->d, i / (size_t)p->d.channels, t);
             if (from >= 0) approx_sum_add(&sum, approx((double)x[from + (ptrdiff_t)channel] * weight_at(&p->d, w, t, channel)));
         }
-        e[i] = finished(c, &p->d, approx_sum(&sum, c->eps), bias ? bias + channel : NULL, residual ? residual + i : NULL);
+        e[i] = finished(c, &p->d, &sum, residual ? residual + i : NULL);
     }
     return e;
 }
@@ -109,8 +110,10 @@ static fv_approx *expect_data_grad(fv_case *c, const depthwise_case *p, const fv
             if (to >= 0) approx_sum_add(&sum[to + (ptrdiff_t)(i % channels)], approx((double)dy[i] * weight_at(&p->d, w, t, i % channels)));
         }
     fv_approx *e = fv_check_expected(c, p->x_size);
-    for (size_t i = 0; i < p->x_size; i++)
-        e[i] = finished(c, &p->d, approx_sum(&sum[i], c->eps), bias ? bias + i % channels : NULL, NULL);
+    for (size_t i = 0; i < p->x_size; i++) {
+        if (bias) approx_sum_add(&sum[i], approx(bias[i % channels]));
+        e[i] = finished(c, &p->d, &sum[i], NULL);
+    }
     return e;
 }
 
