@@ -125,6 +125,33 @@ static void pooled_input_grad_last_value(const fv_conv_pooled_desc *d, const flo
     dx[images.end * (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels - 1] *= 1.01f;
 }
 
+/* ---- depthwise ---- */
+
+static void depthwise_pack_unturned(const fv_depthwise_desc *d, const fv_conv_weights *w, float *packed, fv_range channels) {
+    fv_depthwise_desc other = *d;
+    other.true_convolution = false;
+    good->depthwise.pack(&other, w, packed, channels);
+}
+
+static void depthwise_forward_edge(const fv_depthwise_desc *d, const float *x, const float *packed, const float *bias, const float *residual,
+                                   float *y, fv_range rows, fv_range channels) {
+    good->depthwise.forward(d, x, packed, bias, residual, y, rows, channels);
+    const size_t last = (size_t)d->out[1] * (size_t)d->channels;
+    if (rows.end > rows.begin && d->pad[1] > 0) y[rows.end * last - 1] *= 1.01f; /* the last pixel of a row that has padding */
+}
+
+static void depthwise_data_grad_no_bias(const fv_depthwise_desc *d, const float *dy, const float *packed, const float *bias, float *dx,
+                                        fv_range rows, fv_range channels) {
+    (void)bias;
+    good->depthwise.data_grad(d, dy, packed, NULL, dx, rows, channels);
+}
+
+static void depthwise_weight_grad_last_row(const fv_depthwise_desc *d, const float *x, const float *dy, float *dw, ptrdiff_t pitch, float *db,
+                                           fv_range rows, fv_range channels) {
+    if (rows.end > rows.begin) rows.end--;
+    good->depthwise.weight_grad(d, x, dy, dw, pitch, db, rows, channels);
+}
+
 /* ---- pooling ---- */
 
 static void max_last_tie(const fv_pool_desc *d, const float *x, float *y, int32_t *index, fv_range pixels) {
@@ -290,6 +317,10 @@ INSTALL(weight_grad_cut, conv.weight_grad)
 INSTALL(pooled_pack_unturned, conv_pooled.pack)
 INSTALL(pooled_weight_grad_last_image, conv_pooled.weight_grad)
 INSTALL(pooled_input_grad_last_value, conv_pooled.input_grad)
+INSTALL(depthwise_pack_unturned, depthwise.pack)
+INSTALL(depthwise_forward_edge, depthwise.forward)
+INSTALL(depthwise_data_grad_no_bias, depthwise.data_grad)
+INSTALL(depthwise_weight_grad_last_row, depthwise.weight_grad)
 INSTALL(max_last_tie, pool.max)
 INSTALL(max_index_off, pool.max)
 INSTALL(average_padding, pool.average)
@@ -335,6 +366,10 @@ static const fault faults[] = {
     {"conv_pooled.pack", "kernel of a true convolution not turned", install_pooled_pack_unturned},
     {"conv_pooled.weight_grad", "last of several images missing", install_pooled_weight_grad_last_image},
     {"conv_pooled.input_grad", "last value wrong", install_pooled_input_grad_last_value},
+    {"depthwise.pack", "kernel of a true convolution not turned", install_depthwise_pack_unturned},
+    {"depthwise.forward", "last pixel of a padded row wrong", install_depthwise_forward_edge},
+    {"depthwise.data_grad", "bias ignored", install_depthwise_data_grad_no_bias},
+    {"depthwise.weight_grad", "last row missing", install_depthwise_weight_grad_last_row},
     {"pool.max", "ties go to the last", install_max_last_tie},
     {"pool.max", "index off by one", install_max_index_off},
     {"pool.max_grad", "last window of a row missing", install_max_grad_one_window},
