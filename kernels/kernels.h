@@ -2,6 +2,7 @@
 #ifndef FV_KERNELS_KERNELS_H
 #define FV_KERNELS_KERNELS_H
 
+#include "kernels/contrast.h"
 #include "kernels/conv.h"
 #include "kernels/conv_pooled.h"
 #include "kernels/convert.h"
@@ -16,6 +17,7 @@ typedef struct fv_kernels {
     fv_conv_kernels conv;
     fv_conv_pooled_kernels conv_pooled;
     fv_pool_kernels pool;
+    fv_contrast_kernels contrast;
     fv_pointwise_kernels pointwise;
     fv_softmax_kernels softmax;
     fv_reduce_kernels reduce;
@@ -47,6 +49,7 @@ void fv_kernels_init_scalar(fv_kernels *k);
 void fv_conv_init_scalar(fv_conv_kernels *k);
 void fv_conv_pooled_init_scalar(fv_conv_pooled_kernels *k);
 void fv_pool_init_scalar(fv_pool_kernels *k);
+void fv_contrast_init_scalar(fv_contrast_kernels *k);
 void fv_pointwise_init_scalar(fv_pointwise_kernels *k);
 void fv_softmax_init_scalar(fv_softmax_kernels *k);
 void fv_reduce_init_scalar(fv_reduce_kernels *k);
@@ -58,6 +61,7 @@ void fv_kernels_init_avx2(fv_kernels *k);
 void fv_conv_init_avx2(fv_conv_kernels *k);
 void fv_conv_pooled_init_avx2(fv_conv_pooled_kernels *k);
 void fv_pool_init_avx2(fv_pool_kernels *k);
+void fv_contrast_init_avx2(fv_contrast_kernels *k);
 void fv_pointwise_init_avx2(fv_pointwise_kernels *k);
 void fv_softmax_init_avx2(fv_softmax_kernels *k);
 void fv_reduce_init_avx2(fv_reduce_kernels *k);
@@ -69,6 +73,7 @@ void fv_kernels_init_neon(fv_kernels *k);
 void fv_conv_init_neon(fv_conv_kernels *k);
 void fv_conv_pooled_init_neon(fv_conv_pooled_kernels *k);
 void fv_pool_init_neon(fv_pool_kernels *k);
+void fv_contrast_init_neon(fv_contrast_kernels *k);
 void fv_pointwise_init_neon(fv_pointwise_kernels *k);
 void fv_softmax_init_neon(fv_softmax_kernels *k);
 void fv_reduce_init_neon(fv_reduce_kernels *k);
