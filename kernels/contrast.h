@@ -94,6 +94,10 @@ typedef struct fv_contrast_kernels {
     fv_local_grad_fn local_grad;
 } fv_contrast_kernels;
 
+/* The weights of a window along an axis, exp(-u^2/(2 sigma^2)) with u = 0 at (window - 1) / 2, not scaled; an infinite sigma makes a box.
+ * No slot: the same on every ISA. */
+void fv_contrast_weights(int32_t window, fv_real sigma, fv_real *weight);
+
 enum { FV_CONTRAST_SPARE = 16 }; /* values behind a padded row that whole vectors may read */
 
 /* Values of a row with its padding before and behind. */

@@ -180,6 +180,13 @@ static void local_grad_scalar(const fv_brightness *d, const fv_real *x, const fv
     }
 }
 
+void fv_contrast_weights(int32_t window, fv_real sigma, fv_real *weight) {
+    for (int32_t i = 0; i < window; i++) {
+        const fv_real u = (fv_real)(i - (window - 1) / 2) / sigma;
+        weight[i] = fv_exp(-(u * u) / 2);
+    }
+}
+
 void fv_contrast_init_scalar(fv_contrast_kernels *k) {
     *k = (fv_contrast_kernels){
         .blur = {blur_plain_scalar, blur_subtract_scalar, blur_root_scalar, blur_sigma_scalar},
