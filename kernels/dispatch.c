@@ -27,6 +27,7 @@ void fv_kernels_init_scalar(fv_kernels *k) {
     fv_conv_pooled_init_scalar(&k->conv_pooled);
     fv_depthwise_init_scalar(&k->depthwise);
     fv_pool_init_scalar(&k->pool);
+    fv_contrast_init_scalar(&k->contrast);
     fv_pointwise_init_scalar(&k->pointwise);
     fv_softmax_init_scalar(&k->softmax);
     fv_reduce_init_scalar(&k->reduce);

@@ -2,6 +2,7 @@
 #ifndef FV_KERNELS_KERNELS_H
 #define FV_KERNELS_KERNELS_H
 
+#include "kernels/contrast.h"
 #include "kernels/conv.h"
 #include "kernels/conv_pooled.h"
 #include "kernels/convert.h"
@@ -18,6 +19,7 @@ typedef struct fv_kernels {
     fv_conv_pooled_kernels conv_pooled;
     fv_depthwise_kernels depthwise;
     fv_pool_kernels pool;
+    fv_contrast_kernels contrast;
     fv_pointwise_kernels pointwise;
     fv_softmax_kernels softmax;
     fv_reduce_kernels reduce;
@@ -50,6 +52,7 @@ void fv_conv_init_scalar(fv_conv_kernels *k);
 void fv_conv_pooled_init_scalar(fv_conv_pooled_kernels *k);
 void fv_depthwise_init_scalar(fv_depthwise_kernels *k);
 void fv_pool_init_scalar(fv_pool_kernels *k);
+void fv_contrast_init_scalar(fv_contrast_kernels *k);
 void fv_pointwise_init_scalar(fv_pointwise_kernels *k);
 void fv_softmax_init_scalar(fv_softmax_kernels *k);
 void fv_reduce_init_scalar(fv_reduce_kernels *k);
@@ -62,6 +65,7 @@ void fv_conv_init_avx2(fv_conv_kernels *k);
 void fv_conv_pooled_init_avx2(fv_conv_pooled_kernels *k);
 void fv_depthwise_init_avx2(fv_depthwise_kernels *k);
 void fv_pool_init_avx2(fv_pool_kernels *k);
+void fv_contrast_init_avx2(fv_contrast_kernels *k);
 void fv_pointwise_init_avx2(fv_pointwise_kernels *k);
 void fv_softmax_init_avx2(fv_softmax_kernels *k);
 void fv_reduce_init_avx2(fv_reduce_kernels *k);
@@ -74,6 +78,7 @@ void fv_conv_init_neon(fv_conv_kernels *k);
 void fv_conv_pooled_init_neon(fv_conv_pooled_kernels *k);
 void fv_depthwise_init_neon(fv_depthwise_kernels *k);
 void fv_pool_init_neon(fv_pool_kernels *k);
+void fv_contrast_init_neon(fv_contrast_kernels *k);
 void fv_pointwise_init_neon(fv_pointwise_kernels *k);
 void fv_softmax_init_neon(fv_softmax_kernels *k);
 void fv_reduce_init_neon(fv_reduce_kernels *k);

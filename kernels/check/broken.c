@@ -240,6 +240,60 @@ static void dropout_carry(const float *x, float *y, size_t n, uint64_t first, co
     good->pointwise.dropout(x, y, n, first & (((uint64_t)1 << 34) - 1), key, stream, ratio);
 }
 
+/* ---- contrast normalization ---- */
+
+static void blur_not_transposed(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch) {
+    fv_contrast_desc other = *d;
+    other.transposed = false;
+    good->contrast.blur[FV_BLUR_PLAIN](&other, x, y, rows, scratch);
+}
+
+static void blur_no_ring(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch) {
+    fv_contrast_desc other = *d;
+    if (d->ring > 1) other.ring--;
+    good->contrast.blur[FV_BLUR_SUBTRACT](&other, x, y, rows, scratch);
+}
+
+static void squares_last_map(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale) {
+    good->contrast.sum[FV_MAP_SQUARES](x1, x2, y, channels, pixels, scale);
+    y[pixels - 1] -= scale * x1[pixels * channels - 1] * x1[pixels * channels - 1];
+}
+
+static void scale_no_second(const float *x1, const float *a, const float *x2, const float *b, float *y, size_t channels,
+                            size_t pixels) {
+    (void)x2, (void)b;
+    good->contrast.scale(x1, a, NULL, NULL, y, channels, pixels);
+}
+
+static void divide_by_sigma(const fv_sigma *s, const float *x, float *y) {
+    for (size_t i = 0; i < s->pixels * s->channels; i++) y[i] = s->sigma[i] > 0 ? (x ? x[i] : 1) / s->sigma[i] : 0;
+}
+
+static void below_dot_tie(const fv_sigma *s, const float *x1, const float *x2, float *y) {
+    for (size_t c = 0; c < s->channels; c++) y[c] = 0;
+    for (size_t i = 0; i < s->pixels * s->channels; i++)
+        if (s->sigma[i] < s->c[s->single ? 0 : i % s->channels]) y[i % s->channels] += x1[i] * (x2 ? x2[i] : 1);
+}
+
+static void local_window_turned(const fv_brightness *d, const float *x, float *y, fv_range pixels, void *scratch) {
+    fv_brightness other = *d;
+    other.before = d->after;
+    other.after = d->before;
+    good->contrast.local(&other, x, y, pixels, scratch);
+}
+
+static void local_grad_window(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels, void *scratch) {
+    fv_brightness other = *d;
+    other.before = d->after;
+    other.after = d->before;
+    good->contrast.local_grad(&other, x, dy, dx, pixels, scratch);
+}
+
+static void power_rough(const fv_brightness *d, const float *q, float *a, size_t n) {
+    good->contrast.power(d, q, a, n);
+    a[n - 1] *= 1 + 0x1p-15f;
+}
+
 /* ---- rows, sums, updates, layout ---- */
 
 static void softmax_no_max(const float *x, float *y, size_t classes, fv_range rows) {
@@ -326,6 +380,15 @@ INSTALL(max_index_off, pool.max)
 INSTALL(average_padding, pool.average)
 INSTALL(max_grad_one_window, pool.max_grad)
 INSTALL(average_grad_no_edge, pool.average_grad)
+INSTALL(blur_not_transposed, contrast.blur[FV_BLUR_PLAIN])
+INSTALL(blur_no_ring, contrast.blur[FV_BLUR_SUBTRACT])
+INSTALL(squares_last_map, contrast.sum[FV_MAP_SQUARES])
+INSTALL(scale_no_second, contrast.scale)
+INSTALL(divide_by_sigma, contrast.divide)
+INSTALL(below_dot_tie, contrast.below_dot)
+INSTALL(local_window_turned, contrast.local)
+INSTALL(local_grad_window, contrast.local_grad)
+INSTALL(power_rough, contrast.power)
 INSTALL(relu_no_nan, pointwise.unary[FV_UNARY_RELU])
 INSTALL(relu_grad_reads_on, pointwise.unary_grad[FV_UNARY_RELU])
 INSTALL(tanh_rough, pointwise.unary[FV_UNARY_TANH])
@@ -375,6 +438,15 @@ static const fault faults[] = {
     {"pool.max_grad", "last window of a row missing", install_max_grad_one_window},
     {"pool.average", "padding counted", install_average_padding},
     {"pool.average_grad", "divides by the whole window at the edge", install_average_grad_no_edge},
+    {"contrast.blur", "the transpose as the blur itself", install_blur_not_transposed},
+    {"contrast.blur_subtract", "a row too few in the ring", install_blur_no_ring},
+    {"contrast.squares", "last map of the last pixel missing", install_squares_last_map},
+    {"contrast.scale", "second product missing", install_scale_no_second},
+    {"contrast.divide", "c ignored", install_divide_by_sigma},
+    {"contrast.below_dot", "ties left out", install_below_dot_tie},
+    {"contrast.local", "window turned round", install_local_window_turned},
+    {"contrast.local_grad", "window of the forward pass", install_local_grad_window},
+    {"contrast.power", "worse than stated", install_power_rough},
     {"pointwise.relu", "NaN swallowed", install_relu_no_nan},
     {"pointwise.relu_grad", "reads one value past the end", install_relu_grad_reads_on},
     {"pointwise.tanh", "a few ULP worse than stated", install_tanh_rough},

@@ -181,6 +181,15 @@ void fv_check_pool_max(fv_case *c);
 void fv_check_pool_max_grad(fv_case *c);
 void fv_check_pool_average(fv_case *c);
 void fv_check_pool_average_grad(fv_case *c);
+void fv_check_blur(fv_case *c);      /* argument: fv_blur */
+void fv_check_map_sum(fv_case *c);   /* argument: fv_map_sum */
+void fv_check_map_apply(fv_case *c); /* argument 0: shift, 1: scale */
+void fv_check_divide(fv_case *c);
+void fv_check_divide_add(fv_case *c);
+void fv_check_below_dot(fv_case *c);
+void fv_check_sigma_grad(fv_case *c);
+void fv_check_power(fv_case *c); /* argument 1: power_grad */
+void fv_check_local(fv_case *c); /* argument 1: local_grad */
 void fv_check_unary(fv_case *c);
 void fv_check_unary_grad(fv_case *c);
 void fv_check_binary(fv_case *c);

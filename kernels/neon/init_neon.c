@@ -5,6 +5,7 @@ void fv_kernels_init_neon(fv_kernels *k) {
     fv_conv_pooled_init_neon(&k->conv_pooled);
     fv_depthwise_init_neon(&k->depthwise);
     fv_pool_init_neon(&k->pool);
+    fv_contrast_init_neon(&k->contrast);
     fv_pointwise_init_neon(&k->pointwise);
     fv_softmax_init_neon(&k->softmax);
     fv_reduce_init_neon(&k->reduce);

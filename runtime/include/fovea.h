@@ -208,6 +208,35 @@ typedef struct fv_pool_settings {
 FV_API void fv_pool_settings_default(fv_pool_settings *s);
 FV_API fv_value fv_graph_pool(fv_graph *g, fv_value x, const fv_pool_settings *s, const char *name);
 
+/** Windows of subtractive and divisive normalization, SPEC section 4. */
+typedef struct fv_contrast_settings {
+    int32_t window;   /**< side, 1..4095; the part of it outside the map is left out and the rest scaled up again to sum 1 */
+    float sigma;      /**< of the Gaussian in pixels, 0: window/4 */
+    bool box;         /**< all weights alike; sigma is ignored */
+    bool across_maps; /**< one mean or spread a pixel for all maps; false: each map by itself */
+} fv_contrast_settings;
+
+/** Gaussian of 9x9, sigma window/4, across maps. */
+FV_API void fv_contrast_settings_default(fv_contrast_settings *s);
+/** x (N,C,H,W) -> x less its mean under the window, of the same shape: an input of one constant gives 0 to rounding, borders included.
+ *  An even window reaches one pixel further down and to the right. In ONNX files a function of domain "fovea". */
+FV_API fv_value fv_graph_subtractive_norm(fv_graph *g, fv_value x, const fv_contrast_settings *s, const char *name);
+/** x (N,C,H,W) -> x / max(c, sigma), of the same shape: sigma^2 is the mean of x^2 under the window (across maps: and over the maps), c
+ *  the mean of sigma over the image, or over the map. Both have gradients; where sigma equals c it is c's, where sigma is 0 it has none.
+ *  0 where both are 0. In ONNX files a function of domain "fovea". */
+FV_API fv_value fv_graph_divisive_norm(fv_graph *g, fv_value x, const fv_contrast_settings *s, const char *name);
+
+/** SPEC section 4. ONNX's LRN has lambda = alpha / size. */
+typedef struct fv_brightness_settings {
+    float kappa, lambda, mu; /**< kappa > 0, the others >= 0; mu of 1, 1/2 and 3/4 cost no exp and log */
+    int32_t maps;            /**< neighbours in the window, itself among them: (maps-1)/2 before, maps/2 after; 0: all maps */
+} fv_brightness_settings;
+
+/** 1, 1e-4, 0.75, all maps. */
+FV_API void fv_brightness_settings_default(fv_brightness_settings *s);
+/** x (N,C,H,W) -> x / (kappa + lambda * the sum of x^2 over the window of maps)^mu, of the same shape. ONNX LRN. */
+FV_API fv_value fv_graph_brightness_norm(fv_graph *g, fv_value x, const fv_brightness_settings *s, const char *name);
+
 FV_API fv_value fv_graph_relu(fv_graph *g, fv_value x, const char *name);
 FV_API fv_value fv_graph_sigmoid(fv_graph *g, fv_value x, const char *name);
 FV_API fv_value fv_graph_tanh(fv_graph *g, fv_value x, const char *name);

@@ -61,9 +61,24 @@ typedef struct fv_pool_attr {
     bool ceil_mode, count_padding, global;
 } fv_pool_attr;
 
+/* Subtractive and divisive normalization (kernels/contrast.h: fv_contrast_weights). */
+typedef struct fv_contrast_attr {
+    int32_t window; /* 1..FV_CONTRAST_WINDOW */
+    fv_real sigma;  /* of the Gaussian; of a box 1 */
+    bool across, box;
+} fv_contrast_attr;
+enum { FV_CONTRAST_WINDOW = 4095 };
+
+typedef struct fv_brightness_attr {
+    int32_t maps; /* in the window, 0: all */
+    fv_real kappa, lambda, mu;
+} fv_brightness_attr;
+
 typedef union fv_attributes {
     fv_conv_attr conv;                                         /* conv and its gradients, linear and its gradients */
     fv_pool_attr pool;
+    fv_contrast_attr contrast;
+    fv_brightness_attr brightness;
     struct { int32_t kind; fv_real a, b; } pointwise;          /* fv_unary or fv_binary */
     struct { fv_real ratio; int32_t stream; } dropout;         /* stream: number of the dropout node, for its random numbers */
     struct { fv_real smoothing; fv_reduction reduction; } loss;

@@ -97,6 +97,9 @@ extern const fv_op fv_op_conv;      /* x, weight (K,C/g,kh,kw), [bias (K)], [res
 extern const fv_op fv_op_untied_bias; /* x, bias (C,H,W) or (F) -> y */
 extern const fv_op fv_op_linear;    /* x (N,F) or (N,C,H,W), weight (O,F), [bias (O)] -> y (N,O) */
 extern const fv_op fv_op_pool;      /* x -> y, [index int32 dense (pixels, C): training with max] */
+extern const fv_op fv_op_subtractive_norm; /* x -> y */
+extern const fv_op fv_op_divisive_norm;    /* x -> y, sigma, c */
+extern const fv_op fv_op_brightness_norm;  /* x -> y */
 extern const fv_op fv_op_unary;     /* x -> y */
 extern const fv_op fv_op_binary;    /* a, b of one shape -> y */
 extern const fv_op fv_op_gain;      /* x, gain (C) -> y */
@@ -115,6 +118,9 @@ extern const fv_op fv_op_linear_grad_input, fv_op_linear_grad_weight; /* as conv
 extern const fv_op fv_op_conv_pooled_grad_input;  /* dy of the pooled map, index, weight, x (for its shape) -> dx */
 extern const fv_op fv_op_conv_pooled_grad_weight; /* dy of the pooled map, index, x, weight (shape and layout) -> dw, [db] */
 extern const fv_op fv_op_pool_grad;        /* dy, x (shape only), [index] -> dx */
+extern const fv_op fv_op_subtractive_norm_grad; /* dy -> dx */
+extern const fv_op fv_op_divisive_norm_grad;    /* dy, x, sigma, c -> dx */
+extern const fv_op fv_op_brightness_norm_grad;  /* dy, x -> dx */
 extern const fv_op fv_op_unary_grad;       /* y, dy -> dx; also undoes a fused clamp */
 extern const fv_op fv_op_gain_grad;        /* dy, x, gain -> dx, dgain */
 extern const fv_op fv_op_flatten_grad;     /* dy, x (shape only) -> dx */

@@ -1,0 +1,293 @@
+/* Contrast normalization over a vector wrapper; included by (isa)/contrast_(isa).c after vec_(isa).h. Rows are runs, so a blur has one
+ * tail a row whatever the channels. */
+#include "kernels/vec_math.h"
+
+#include <string.h>
+
+/* ---- blur ---- */
+
+typedef struct blur_plan {
+    const fv_contrast_desc *d;
+    float *padded, *norm; /* a row with zeros on both sides; norm[1] of every value of a row */
+    float *weight;        /* of the taps inside, times the norm along y */
+    const float **row;    /* of those taps */
+    size_t width, step;   /* of a row; of a tap along x */
+} blur_plan;
+
+static inline blur_plan plan_blur(const fv_contrast_desc *d, void *scratch) {
+    const size_t channels = (size_t)d->channels;
+    blur_plan p = {.d = d, .width = (size_t)d->in[1] * channels, .step = channels};
+    const size_t padded = fv_blur_padded(d);
+    p.row = scratch;
+    p.padded = (float *)(p.row + d->taps[0]);
+    p.norm = p.padded + padded;
+    p.weight = p.norm + p.width + FV_CONTRAST_SPARE;
+    memset(p.padded, 0, padded * sizeof *p.padded);
+    for (size_t x = 0, i = 0; x < (size_t)d->in[1]; x++)
+        for (size_t c = 0; c < channels; c++) p.norm[i++] = d->norm[1][x];
+    memset(p.norm + p.width, 0, FV_CONTRAST_SPARE * sizeof *p.norm);
+    return p;
+}
+
+/* vectors of the run from i on; n values of the last. */
+FV_ALWAYS_INLINE void down(const blur_plan *p, size_t taps, size_t i, const size_t vectors, size_t n, const bool squares) {
+    vf s[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    for (size_t t = 0; t < taps; t++) {
+        const vf w = v_set(p->weight[t]);
+        const float *x = p->row[t] + i;
+        for (size_t k = 0; k < vectors; k++) {
+            const vf v = vectors == 1 ? v_load_next(x, n) : v_load(x + k * VW);
+            s[k] = v_fma(squares ? v_mul(v, v) : v, w, s[k]);
+        }
+    }
+    float *to = p->padded + (size_t)p->d->before[1] * p->step + i;
+    for (size_t k = 0; k < vectors; k++)
+        v_store(to + k * VW, p->d->transposed ? v_mul(s[k], v_load(p->norm + i + k * VW)) : s[k]);
+}
+
+FV_ALWAYS_INLINE void along(const blur_plan *p, const float *x, float *y, size_t i, const size_t vectors, size_t n, const fv_blur kind) {
+    vf s[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    const float *from = p->padded + i;
+    for (int32_t t = 0; t < p->d->taps[1]; t++, from += p->step) {
+        const vf w = v_set(p->d->weight[1][t]);
+        for (size_t k = 0; k < vectors; k++) s[k] = v_fma(v_load(from + k * VW), w, s[k]);
+    }
+    for (size_t k = 0; k < vectors; k++) {
+        const size_t left = vectors == 1 ? n : VW, at = i + k * VW;
+        if (!p->d->transposed) s[k] = v_mul(s[k], v_load(p->norm + at));
+        if (kind == FV_BLUR_SUBTRACT) s[k] = v_sub(v_load_next(x + at, left), s[k]);
+        if (kind == FV_BLUR_ROOT || kind == FV_BLUR_SIGMA) s[k] = v_sqrt(s[k]);
+        v_store_next(y + at, s[k], left);
+    }
+}
+
+FV_ALWAYS_INLINE void blur(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch, const fv_blur kind) {
+    const blur_plan p = plan_blur(d, scratch);
+    const size_t ring = (size_t)d->ring;
+    for (size_t r = rows.begin; r < rows.end; r++, y += p.width) {
+        size_t taps = 0, i = 0;
+        for (int32_t t = 0; t < d->taps[0]; t++) {
+            const int32_t row = (int32_t)r + t - d->before[0];
+            if (row < 0 || row >= d->in[0]) continue;
+            p.row[taps] = x + (size_t)row % ring * p.width;
+            p.weight[taps++] = d->weight[0][t] * d->norm[0][d->transposed ? row : (int32_t)r];
+        }
+        for (; i + 4 * VW <= p.width; i += 4 * VW) down(&p, taps, i, 4, VW, kind == FV_BLUR_SIGMA);
+        for (; i < p.width; i += VW) down(&p, taps, i, 1, p.width - i, kind == FV_BLUR_SIGMA);
+        const float *own = x + r % ring * p.width;
+        for (i = 0; i + 4 * VW <= p.width; i += 4 * VW) along(&p, own, y, i, 4, VW, kind);
+        for (; i < p.width; i += VW) along(&p, own, y, i, 1, p.width - i, kind);
+    }
+}
+
+static void blur_plain(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch) {
+    blur(d, x, y, rows, scratch, FV_BLUR_PLAIN);
+}
+static void blur_subtract(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch) {
+    blur(d, x, y, rows, scratch, FV_BLUR_SUBTRACT);
+}
+static void blur_root(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch) {
+    blur(d, x, y, rows, scratch, FV_BLUR_ROOT);
+}
+static void blur_sigma(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch) {
+    blur(d, x, y, rows, scratch, FV_BLUR_SIGMA);
+}
+
+/* ---- over the maps of a pixel ---- */
+
+FV_ALWAYS_INLINE void sum_over_maps(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale,
+                                    const fv_map_sum kind) {
+    for (size_t p = 0; p < pixels; p++, x1 += channels) {
+        vf s0 = v_zero(), s1 = v_zero();
+        for (size_t c = 0; c < channels; c += VW) {
+            const vf v = v_load_next(x1 + c, channels - c);
+            const vf w = kind == FV_MAP_DOT ? v_load_next(x2 + c, channels - c) : v;
+            const vf next = kind == FV_MAP_SUM ? v_add(v, s1) : v_fma(v, w, s1);
+            s1 = s0;
+            s0 = next;
+        }
+        y[p] = scale * v_sum(v_add(s0, s1));
+        if (kind == FV_MAP_DOT) x2 += channels;
+    }
+}
+
+static void map_sum(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale) {
+    sum_over_maps(x1, x2, y, channels, pixels, scale, FV_MAP_SUM);
+}
+static void map_squares(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale) {
+    sum_over_maps(x1, x2, y, channels, pixels, scale, FV_MAP_SQUARES);
+}
+static void map_dot(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale) {
+    sum_over_maps(x1, x2, y, channels, pixels, scale, FV_MAP_DOT);
+}
+
+static void shift(const float *x, const float *a, float *y, size_t channels, size_t pixels) {
+    for (size_t p = 0; p < pixels; p++, x += channels, y += channels) {
+        const vf by = v_set(a[p]);
+        for (size_t c = 0; c < channels; c += VW) v_store_next(y + c, v_sub(v_load_next(x + c, channels - c), by), channels - c);
+    }
+}
+
+static void scale(const float *x1, const float *a, const float *x2, const float *b, float *y, size_t channels, size_t pixels) {
+    for (size_t p = 0; p < pixels; p++, x1 += channels, y += channels) {
+        const vf by = v_set(a[p]), second = v_set(x2 ? b[p] : 0);
+        for (size_t c = 0; c < channels; c += VW) {
+            const size_t n = channels - c;
+            const vf v = v_mul(v_load_next(x1 + c, n), by);
+            v_store_next(y + c, x2 ? v_fma(v_load_next(x2 + c, n), second, v) : v, n);
+        }
+        if (x2) x2 += channels;
+    }
+}
+
+/* ---- division by max(c, sigma) ---- */
+
+static inline vf c_next(const fv_sigma *s, const float *c, size_t at, size_t n) { return s->single ? v_set(c[0]) : v_load_next(c + at, n); }
+
+static inline vf largest_next(const fv_sigma *s, const float *sigma, size_t at, size_t n) {
+    const vf c = c_next(s, s->c, at, n);
+    return v_select(v_eq(c, c), v_at_least(v_load_next(sigma + at, n), c), c);
+}
+
+static inline vf unless_zero(vf divisor, vf quotient) { return v_select(v_eq(divisor, v_zero()), v_zero(), quotient); }
+
+static void divide(const fv_sigma *s, const float *x, float *y) {
+    const float *sigma = s->sigma;
+    for (size_t p = 0; p < s->pixels; p++, sigma += s->channels, y += s->channels) {
+        for (size_t c = 0; c < s->channels; c += VW) {
+            const size_t n = s->channels - c;
+            const vf largest = largest_next(s, sigma, c, n);
+            v_store_next(y + c, unless_zero(largest, v_div(x ? v_load_next(x + c, n) : v_set(1), largest)), n);
+        }
+        if (x) x += s->channels;
+    }
+}
+
+static void divide_add(const fv_sigma *s, const float *x1, const float *x2, const float *e, float *y) {
+    for (size_t i = 0; i < s->pixels * s->channels; i += s->channels)
+        for (size_t c = 0; c < s->channels; c += VW) {
+            const size_t n = s->channels - c, at = i + c;
+            const vf largest = largest_next(s, s->sigma + i, c, n);
+            const vf first = v_div(v_load_next(x1 + at, n), largest);
+            v_store_next(y + at, unless_zero(largest, v_fma(v_load_next(x2 + at, n), v_load_next(e + at, n), first)), n);
+        }
+}
+
+static void below_dot(const fv_sigma *s, const float *x1, const float *x2, float *y) {
+    for (size_t c = 0; c < s->channels; c += VW) {
+        const size_t n = s->channels - c;
+        const vf mean = c_next(s, s->c, c, n);
+        vf sum = v_zero();
+        for (size_t i = c; i < s->pixels * s->channels; i += s->channels) {
+            const vf v = v_load_next(x1 + i, n), more = x2 ? v_fma(v, v_load_next(x2 + i, n), sum) : v_add(v, sum);
+            sum = v_select(v_gt(v_load_next(s->sigma + i, n), mean), sum, more);
+        }
+        v_store_next(y + c, sum, n);
+    }
+}
+
+static void sigma_grad(const fv_sigma *s, const float *x1, const float *x2, const float *k, float factor, float *y) {
+    for (size_t i = 0; i < s->pixels * s->channels; i += s->channels)
+        for (size_t c = 0; c < s->channels; c += VW) {
+            const size_t n = s->channels - c, at = i + c;
+            const vf sigma = v_load_next(s->sigma + at, n);
+            vf v = v_load_next(x1 + at, n);
+            if (x2) v = v_mul(v, v_load_next(x2 + at, n));
+            v = v_where(v_gt(sigma, c_next(s, s->c, c, n)), v_div(v_div(v, sigma), sigma));
+            v = v_mul(v_set(factor), v_div(v_sub(c_next(s, k, c, n), v), sigma));
+            v_store_next(y + at, unless_zero(sigma, v), n);
+        }
+}
+
+/* ---- brightness ---- */
+
+static inline vf power_of(vf x, float mu) {
+    const vf one = v_set(1);
+    if (mu == 1) return v_div(one, x);
+    if (mu == 0.5f) return v_div(one, v_sqrt(x));
+    if (mu == 0.75f) return v_div(one, v_mul(v_sqrt(x), v_sqrt(v_sqrt(x))));
+    return v_exp(v_mul(v_set(-mu), v_log(x)));
+}
+
+static void power(const fv_brightness *d, const float *q, float *a, size_t n) {
+    const vf kappa = v_set(d->kappa);
+    for (size_t i = 0; i < n; i += VW) v_store_next(a + i, power_of(v_add(v_load_next(q + i, n - i), kappa), d->mu), n - i);
+}
+
+static void power_grad(const fv_brightness *d, const float *q, const float *s, float *a, float *b, size_t n) {
+    const vf kappa = v_set(d->kappa), factor = v_set(-2 * d->lambda * d->mu);
+    for (size_t i = 0; i < n; i += VW) {
+        const vf x = v_add(v_load_next(q + i, n - i), kappa), f = power_of(x, d->mu);
+        v_store_next(a + i, f, n - i);
+        v_store_next(b + i, v_mul(v_mul(factor, v_load_next(s + i, n - i)), v_div(f, x)), n - i);
+    }
+}
+
+/* The sum of `count` values that follow each lane's own. */
+static inline vf neighbours(const float *padded, size_t count) {
+    vf sum = v_zero();
+    for (size_t k = 0; k < count; k++) sum = v_add(sum, v_load(padded + k));
+    return sum;
+}
+
+/* The squares of a pixel, in a row whose padding stays as it is. */
+static inline void put_squares(const float *x, float *to, size_t channels) {
+    for (size_t c = 0; c < channels; c += VW) {
+        const vf v = v_load_next(x + c, channels - c);
+        v_store(to + c, v_mul(v, v));
+    }
+}
+
+static void local(const fv_brightness *d, const float *x, float *y, fv_range pixels, void *scratch) {
+    const size_t channels = (size_t)d->channels, before = (size_t)d->before, count = before + (size_t)d->after + 1;
+    const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda);
+    float *squares = scratch;
+    memset(scratch, 0, fv_local_scratch(d));
+    for (size_t p = pixels.begin; p < pixels.end; p++) {
+        const float *from = x + p * channels;
+        put_squares(from, squares + before, channels);
+        for (size_t c = 0; c < channels; c += VW) {
+            const vf f = power_of(v_fma(neighbours(squares + c, count), lambda, kappa), d->mu);
+            v_store_next(y + p * channels + c, v_mul(v_load_next(from + c, channels - c), f), channels - c);
+        }
+    }
+}
+
+static void local_grad(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels, void *scratch) {
+    const size_t channels = (size_t)d->channels, before = (size_t)d->before, after = (size_t)d->after, count = before + after + 1;
+    const size_t row = channels + before + after + FV_CONTRAST_SPARE;
+    const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda), factor = v_set(-2 * d->lambda * d->mu);
+    float *squares = scratch, *shares = squares + row, *own = shares + row;
+    memset(scratch, 0, fv_local_scratch(d));
+    for (size_t i = pixels.begin * channels; i < pixels.end * channels; i += channels) {
+        put_squares(x + i, squares + before, channels);
+        for (size_t c = 0; c < channels; c += VW) {
+            const size_t n = channels - c;
+            const vf q = v_fma(neighbours(squares + c, count), lambda, kappa), f = power_of(q, d->mu);
+            const vf g = v_load_next(dy + i + c, n);
+            v_store(shares + after + c, v_mul(v_mul(factor, v_mul(g, v_load_next(x + i + c, n))), v_div(f, q)));
+            v_store(own + c, v_mul(g, f));
+        }
+        for (size_t c = 0; c < channels; c += VW) {
+            const vf others = neighbours(shares + c, count), v = v_load_next(x + i + c, channels - c);
+            v_store_next(dx + i + c, v_fma(v, others, v_load(own + c)), channels - c);
+        }
+    }
+}
+
+static void init_contrast(fv_contrast_kernels *k) {
+    *k = (fv_contrast_kernels){
+        .blur = {blur_plain, blur_subtract, blur_root, blur_sigma},
+        .sum = {map_sum, map_squares, map_dot},
+        .shift = shift,
+        .scale = scale,
+        .divide = divide,
+        .divide_add = divide_add,
+        .below_dot = below_dot,
+        .sigma_grad = sigma_grad,
+        .power = power,
+        .power_grad = power_grad,
+        .local = local,
+        .local_grad = local_grad,
+    };
+}
