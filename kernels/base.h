@@ -12,9 +12,11 @@
 #ifdef FV_REAL_F64
 typedef double fv_real;
 #define FV_REAL_EPSILON 2.220446049250313e-16
+#define FV_REAL_MAX 1.7976931348623157e308
 #else
 typedef float fv_real;
 #define FV_REAL_EPSILON 1.1920929e-07
+#define FV_REAL_MAX 3.40282347e38f
 #endif
 
 #define FV_ALIGNMENT 64 /* bytes: packed weights, arenas, scratch */

@@ -8,6 +8,7 @@
 #include "kernels/convert.h"
 #include "kernels/depthwise.h"
 #include "kernels/measure.h"
+#include "kernels/norm.h"
 #include "kernels/optimizer.h"
 #include "kernels/pointwise.h"
 #include "kernels/pool.h"
@@ -23,6 +24,7 @@ typedef struct fv_kernels {
     fv_pointwise_kernels pointwise;
     fv_softmax_kernels softmax;
     fv_reduce_kernels reduce;
+    fv_norm_kernels norm;
     fv_optimizer_kernels optimizer;
     fv_convert_kernels convert;
     fv_measure_kernels measure;
@@ -56,6 +58,7 @@ void fv_contrast_init_scalar(fv_contrast_kernels *k);
 void fv_pointwise_init_scalar(fv_pointwise_kernels *k);
 void fv_softmax_init_scalar(fv_softmax_kernels *k);
 void fv_reduce_init_scalar(fv_reduce_kernels *k);
+void fv_norm_init_scalar(fv_norm_kernels *k);
 void fv_optimizer_init_scalar(fv_optimizer_kernels *k);
 void fv_convert_init_scalar(fv_convert_kernels *k);
 void fv_measure_init_scalar(fv_measure_kernels *k);
@@ -69,6 +72,7 @@ void fv_contrast_init_avx2(fv_contrast_kernels *k);
 void fv_pointwise_init_avx2(fv_pointwise_kernels *k);
 void fv_softmax_init_avx2(fv_softmax_kernels *k);
 void fv_reduce_init_avx2(fv_reduce_kernels *k);
+void fv_norm_init_avx2(fv_norm_kernels *k);
 void fv_optimizer_init_avx2(fv_optimizer_kernels *k);
 void fv_convert_init_avx2(fv_convert_kernels *k);
 void fv_measure_init_avx2(fv_measure_kernels *k);
@@ -82,6 +86,7 @@ void fv_contrast_init_neon(fv_contrast_kernels *k);
 void fv_pointwise_init_neon(fv_pointwise_kernels *k);
 void fv_softmax_init_neon(fv_softmax_kernels *k);
 void fv_reduce_init_neon(fv_reduce_kernels *k);
+void fv_norm_init_neon(fv_norm_kernels *k);
 void fv_optimizer_init_neon(fv_optimizer_kernels *k);
 void fv_convert_init_neon(fv_convert_kernels *k);
 void fv_measure_init_neon(fv_measure_kernels *k);

@@ -374,6 +374,51 @@ static void sum_rows_backwards(const float *x, ptrdiff_t pitch, size_t pixels, s
         good->reduce.sum_rows(x + (ptrdiff_t)(pixels - 1) * pitch, -pitch, pixels, channels, y);
 }
 
+/* ---- normalization ---- */
+
+/* One pass: sum of squares less the square of the sum. */
+static void moments_one_pass(const float *x, ptrdiff_t pitch, size_t pixels, size_t channels, float *mean, float *m2) {
+    for (size_t c = 0; c < channels; c++) {
+        float sum = 0, squares = 0;
+        for (size_t p = 0; p < pixels; p++) {
+            const float v = x[(ptrdiff_t)p * pitch + (ptrdiff_t)c];
+            sum += v;
+            squares += v * v;
+        }
+        mean[c] = sum / (float)pixels;
+        m2[c] = squares - sum * mean[c];
+    }
+}
+
+static void merge_full_last(const float *mean, const float *m2, ptrdiff_t part_pitch, size_t parts, size_t count, size_t last,
+                            size_t channels, float *out_mean, float *out_m2) {
+    (void)last;
+    good->norm.merge(mean, m2, part_pitch, parts, count, count, channels, out_mean, out_m2);
+}
+
+static void combine_no_means(const float *mean, const float *m2, size_t count, size_t channels, float out[2]) {
+    good->norm.combine(mean, m2, count, channels, out);
+    out[1] = good->reduce.sum(m2, channels);
+}
+
+static void apply_no_clamp(const fv_norm_map *m, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch, size_t channels,
+                           size_t pixels) {
+    good->pointwise.gain(x, x_pitch, m->gain, m->shift, y, y_pitch, channels, pixels);
+}
+
+static void norm_sums_no_mean(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, size_t channels,
+                              size_t pixels, float *sum, float *dot) {
+    good->norm.grad_sums(m, dy, dy_pitch, x, x_pitch, channels, pixels, sum, dot);
+    good->reduce.dot_rows(dy, dy_pitch, x, x_pitch, pixels, channels, dot);
+}
+
+static void norm_input_unmasked(const fv_norm_map *m, const float *slope, const float *offset, const float *dy, ptrdiff_t dy_pitch,
+                                const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
+    fv_norm_map other = *m;
+    other.low = -INFINITY;
+    good->norm.grad_input(&other, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, pixels);
+}
+
 static void adam_no_correction(const fv_update *u, const float *g, float *w, float *m, float *v, size_t n) {
     fv_update other = *u;
     other.correction1 = other.correction2 = 1;
@@ -467,6 +512,12 @@ INSTALL(softmax_no_max, softmax.softmax)
 INSTALL(cross_entropy_no_smoothing, softmax.cross_entropy)
 INSTALL(sum_loses_tail, reduce.sum)
 INSTALL(sum_rows_backwards, reduce.sum_rows)
+INSTALL(moments_one_pass, norm.moments)
+INSTALL(merge_full_last, norm.merge)
+INSTALL(combine_no_means, norm.combine)
+INSTALL(apply_no_clamp, norm.apply)
+INSTALL(norm_sums_no_mean, norm.grad_sums)
+INSTALL(norm_input_unmasked, norm.grad_input)
 INSTALL(adam_no_correction, optimizer.adam)
 INSTALL(sgd_no_decay, optimizer.sgd)
 INSTALL(nesterov_as_momentum, optimizer.nesterov)
@@ -535,6 +586,12 @@ static const fault faults[] = {
     {"softmax.cross_entropy", "smoothing ignored", install_cross_entropy_no_smoothing},
     {"reduce.sum", "the last terms of a long sum lost", install_sum_loses_tail},
     {"reduce.sum_rows", "added from the last pixel to the first", install_sum_rows_backwards},
+    {"norm.moments", "squares less the square of the mean", install_moments_one_pass},
+    {"norm.merge", "the last range counted as a whole one", install_merge_full_last},
+    {"norm.combine", "the means' own spread left out", install_combine_no_means},
+    {"norm.apply", "clamp ignored", install_apply_no_clamp},
+    {"norm.grad_sums", "mean not subtracted", install_norm_sums_no_mean},
+    {"norm.grad_input", "lower clamp ignored", install_norm_input_unmasked},
     {"optimizer.sgd", "weight decay ignored", install_sgd_no_decay},
     {"optimizer.nesterov", "plain momentum", install_nesterov_as_momentum},
     {"optimizer.adam", "bias correction missing", install_adam_no_correction},

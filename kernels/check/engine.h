@@ -219,6 +219,12 @@ void fv_check_sum(fv_case *c); /* argument 0: sum, 1: sum_squares */
 void fv_check_sum_rows(fv_case *c);
 void fv_check_dot_rows(fv_case *c);
 void fv_check_add_parts(fv_case *c);
+void fv_check_moments(fv_case *c);
+void fv_check_merge_moments(fv_case *c);
+void fv_check_combine_moments(fv_case *c);
+void fv_check_norm_apply(fv_case *c);
+void fv_check_norm_grad_sums(fv_case *c);
+void fv_check_norm_grad_input(fv_case *c);
 void fv_check_optimizer(fv_case *c);
 void fv_check_transpose(fv_case *c);
 void fv_check_u8_to_real(fv_case *c);

@@ -3,7 +3,7 @@
 #include "kernels/base.h"
 
 static const fv_grad_row *const families[] = {
-    fv_grad_rows_layers, fv_grad_rows_local, fv_grad_rows_contrast, fv_grad_rows_activation,
+    fv_grad_rows_layers, fv_grad_rows_local, fv_grad_rows_contrast, fv_grad_rows_activation, fv_grad_rows_norm,
 };
 
 const fv_grad_row *fv_grad_row_at(size_t i) {

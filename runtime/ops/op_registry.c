@@ -18,6 +18,9 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_conv_pooled_grad_weight, &fv_op_prelu,            &fv_op_prelu_grad,
     &fv_op_log_softmax,      &fv_op_log_softmax_grad,
     NULL,
+    &fv_op_conv_pooled_grad_weight,
+    &fv_op_batch_norm,       &fv_op_batch_norm_grad,  &fv_op_group_norm,
+    &fv_op_group_norm_grad,  NULL,
 };
 
 const fv_op *fv_op_find(const char *name) {
