@@ -177,6 +177,12 @@ void fv_check_pool_max(fv_case *c);
 void fv_check_pool_max_grad(fv_case *c);
 void fv_check_pool_average(fv_case *c);
 void fv_check_pool_average_grad(fv_case *c);
+void fv_check_pool_kind(fv_case *c); /* argument 1: Lp, 0: weighted */
+void fv_check_pool_kind_grad(fv_case *c);
+void fv_check_unpool(fv_case *c); /* argument 1: its gradient */
+void fv_check_rows_copy(fv_case *c);
+void fv_check_rows_scale(fv_case *c);
+void fv_check_rows_inner(fv_case *c);
 void fv_check_unary(fv_case *c);
 void fv_check_unary_grad(fv_case *c);
 void fv_check_binary(fv_case *c);

@@ -7,6 +7,7 @@ void fv_kernels_init_neon(fv_kernels *k) {
     fv_pointwise_init_neon(&k->pointwise);
     fv_softmax_init_neon(&k->softmax);
     fv_reduce_init_neon(&k->reduce);
+    fv_rows_init_neon(&k->rows);
     fv_optimizer_init_neon(&k->optimizer);
     fv_convert_init_neon(&k->convert);
     fv_measure_init_neon(&k->measure);
