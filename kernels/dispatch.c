@@ -32,6 +32,7 @@ void fv_kernels_init_scalar(fv_kernels *k) {
     fv_softmax_init_scalar(&k->softmax);
     fv_reduce_init_scalar(&k->reduce);
     fv_norm_init_scalar(&k->norm);
+    fv_rows_init_scalar(&k->rows);
     fv_optimizer_init_scalar(&k->optimizer);
     fv_convert_init_scalar(&k->convert);
     fv_measure_init_scalar(&k->measure);

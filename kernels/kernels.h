@@ -13,6 +13,7 @@
 #include "kernels/pointwise.h"
 #include "kernels/pool.h"
 #include "kernels/reduce.h"
+#include "kernels/rows.h"
 #include "kernels/softmax.h"
 
 typedef struct fv_kernels {
@@ -25,6 +26,7 @@ typedef struct fv_kernels {
     fv_softmax_kernels softmax;
     fv_reduce_kernels reduce;
     fv_norm_kernels norm;
+    fv_rows_kernels rows;
     fv_optimizer_kernels optimizer;
     fv_convert_kernels convert;
     fv_measure_kernels measure;
@@ -59,6 +61,7 @@ void fv_pointwise_init_scalar(fv_pointwise_kernels *k);
 void fv_softmax_init_scalar(fv_softmax_kernels *k);
 void fv_reduce_init_scalar(fv_reduce_kernels *k);
 void fv_norm_init_scalar(fv_norm_kernels *k);
+void fv_rows_init_scalar(fv_rows_kernels *k);
 void fv_optimizer_init_scalar(fv_optimizer_kernels *k);
 void fv_convert_init_scalar(fv_convert_kernels *k);
 void fv_measure_init_scalar(fv_measure_kernels *k);
@@ -73,6 +76,7 @@ void fv_pointwise_init_avx2(fv_pointwise_kernels *k);
 void fv_softmax_init_avx2(fv_softmax_kernels *k);
 void fv_reduce_init_avx2(fv_reduce_kernels *k);
 void fv_norm_init_avx2(fv_norm_kernels *k);
+void fv_rows_init_avx2(fv_rows_kernels *k);
 void fv_optimizer_init_avx2(fv_optimizer_kernels *k);
 void fv_convert_init_avx2(fv_convert_kernels *k);
 void fv_measure_init_avx2(fv_measure_kernels *k);
@@ -87,6 +91,7 @@ void fv_pointwise_init_neon(fv_pointwise_kernels *k);
 void fv_softmax_init_neon(fv_softmax_kernels *k);
 void fv_reduce_init_neon(fv_reduce_kernels *k);
 void fv_norm_init_neon(fv_norm_kernels *k);
+void fv_rows_init_neon(fv_rows_kernels *k);
 void fv_optimizer_init_neon(fv_optimizer_kernels *k);
 void fv_convert_init_neon(fv_convert_kernels *k);
 void fv_measure_init_neon(fv_measure_kernels *k);

@@ -1,95 +1,150 @@
-/* Pooling over a vector wrapper, vectorized along channels; included by (isa)/pool_(isa).c. Windows that neither overlap nor reach
- * into padding (stride = window, dilation 1, whole windows) take rows at a time; all others walk their taps. */
+/* Pooling over a vector wrapper, vectorized along channels; included by (isa)/pool_(isa).c. What a window has inside the input is a box
+ * of values at fixed distances. Output pixels go by rows: the box's height is worked out once a row, its width at the row's two ends
+ * alone, and between them windows stand side by side. */
 #include "kernels/pool_cursor.h"
+#include "kernels/vec_math.h"
 
-#include <math.h>
+typedef enum pool_step { MAX, MAX_PLACED, SUM, SUM_ABS, SUM_SQUARES, LP, WEIGHTED } pool_step;
 
-/* Largest so far and its place. NaN wins and stays; a tie leaves the first. */
-static inline void max_step(vf v, int32_t tap, vf *best, vi *at) {
-    const vm better = v_beats(v, *best);
-    *best = v_select(better, v, *best);
-    *at = vi_select(better, vi_set(tap), *at);
-}
-
-static inline void max_store(float *y, int32_t *index, vf best, vi at, size_t n) {
-    if (n == VW) {
-        v_store(y, best);
-        if (index) vi_store(index, at);
-    } else {
-        v_store_part(y, best, n);
-        if (index) vi_store_part(index, at, n);
-    }
-}
+/* Windows side by side with boxes of one shape. */
+typedef struct pool_run {
+    const float *x; /* the first value of the first window */
+    float *y;
+    int32_t *index;
+    const float *weight; /* of the first value's position in the window */
+    float p, divisor;
+    size_t channels, windows;
+    ptrdiff_t x_step, y_step; /* from window to window */
+    int32_t count[3], name, name_step[3], names_apart; /* name: what max pooling calls the first value; names_apart: from window to window */
+    int32_t weight_step[3];
+    ptrdiff_t step[3];
+    /* Elements from x and from y on that whole vectors may read and write, the latter in ascending order. */
+    size_t readable, writable;
+} pool_run;
 
 static inline vf load_channels(const float *p, size_t n) { return n == VW ? v_load(p) : v_load_part(p, n); }
 
-static void max_walk(const fv_pool_desc *d, const float *x, const fv_pool_pixel *o, float *y, int32_t *index) {
-    const size_t channels = (size_t)d->channels;
-    for (size_t c = 0; c < channels; c += VW) {
-        const size_t n = fv_min_size(channels - c, VW);
-        vf best = v_set(-INFINITY);
-        vi at = vi_set(-1);
-        bool first = true;
-        for (fv_pool_tap t = fv_pool_first_tap(d, o); fv_pool_has_tap(&t); fv_pool_next_tap(d, &t)) {
-            const vf v = load_channels(x + fv_pool_tap_offset(d, o, &t) + c, n);
-            const int32_t tap = fv_pool_tap_index(d, &t);
-            if (first)
-                best = v, at = vi_set(tap), first = false;
-            else
-                max_step(v, tap, &best, &at);
+static inline void store_channels(float *p, vf v, size_t n) {
+    if (n == VW)
+        v_store(p, v);
+    else
+        v_store_part(p, v, n);
+}
+
+/* Largest so far and its name. NaN wins and stays; a tie leaves the first. */
+static inline void max_step(vf v, int32_t name, vf *best, vi *at) {
+    const vm better = v_beats(v, *best);
+    *best = v_select(better, v, *best);
+    *at = vi_select(better, vi_set(name), *at);
+}
+
+static inline vf v_power(vf r, vf p) { return v_exp(v_mul(p, v_log(r))); } /* of r >= 0: log 0 is -inf, exp of it 0 */
+
+/* The general Lp of one vector of channels (pool.h). */
+static vf lp_of(const pool_run *r, const float *x, size_t n) {
+    vf m = v_zero(), sum = v_zero();
+    vi at = vi_set(0);
+    for (int pass = 0; pass < 2; pass++)
+        for (int32_t z = 0; z < r->count[0]; z++)
+            for (int32_t v = 0; v < r->count[1]; v++)
+                for (int32_t u = 0; u < r->count[2]; u++) {
+                    const vf value = v_abs(load_channels(x + z * r->step[0] + v * r->step[1] + u * r->step[2], n));
+                    if (pass == 0)
+                        max_step(value, 0, &m, &at);
+                    else
+                        sum = v_add(sum, v_power(v_div(value, m), v_set(r->p)));
+                }
+    const vf root = v_mul(m, v_exp(v_div(v_log(sum), v_set(r->p))));
+    return v_select(v_both(v_gt(m, v_zero()), v_lt(m, v_set(INFINITY))), root, m);
+}
+
+/* The box of one window, `vectors` vectors of channels at once (one of n lanes, or several whole ones). */
+FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index, int32_t first_name,
+                                  const int32_t depth, const int32_t height, const int32_t width, const size_t vectors, const size_t n) {
+    vf acc[4];
+    vi at[4];
+    for (size_t k = 0; k < vectors; k++) {
+        acc[k] = step <= MAX_PLACED ? load_channels(x + k * VW, n) : v_zero(); /* also -inf is taken as it is */
+        at[k] = vi_set(first_name);
+    }
+    for (int32_t z = 0; z < depth; z++)
+        for (int32_t v = 0; v < height; v++) {
+            const float *row = x + z * r->step[0] + v * r->step[1];
+            const int32_t name = first_name + z * r->name_step[0] + v * r->name_step[1];
+            const float *weight = r->weight + z * r->weight_step[0] + v * r->weight_step[1];
+            for (int32_t u = step <= MAX_PLACED && z + v == 0; u < width; u++)
+                for (size_t k = 0; k < vectors; k++) {
+                    const vf value = load_channels(row + u * r->step[2] + (ptrdiff_t)(k * VW), n);
+                    if (step == MAX) acc[k] = v_select(v_beats(value, acc[k]), value, acc[k]);
+                    if (step == MAX_PLACED) max_step(value, name + u * r->name_step[2], &acc[k], &at[k]);
+                    if (step == SUM) acc[k] = v_add(acc[k], value);
+                    if (step == SUM_ABS) acc[k] = v_add(acc[k], v_abs(value));
+                    if (step == SUM_SQUARES) acc[k] = v_fma(value, value, acc[k]);
+                    if (step == WEIGHTED) acc[k] = v_fma(v_set(weight[u]), value, acc[k]);
+                }
         }
-        max_store(y + c, index ? index + c : NULL, best, at, n);
+    for (size_t k = 0; k < vectors; k++) {
+        if (step == SUM) acc[k] = v_div(acc[k], v_set(r->divisor));
+        if (step == SUM_SQUARES) acc[k] = v_sqrt(acc[k]);
+        store_channels(y + k * VW, acc[k], n);
+        if (step == MAX_PLACED && n == VW) vi_store(index + k * VW, at[k]);
+        if (step == MAX_PLACED && n < VW) vi_store_part(index + k * VW, at[k], n);
     }
 }
 
-static bool apart(const fv_pool_desc *d) {
-    for (int a = 0; a < 3; a++)
-        if (d->stride[a] != d->window[a] || d->dilation[a] != 1 || d->pad[a] != 0 || d->out[a] * d->window[a] > d->in[a])
-            return false;
-    return true;
-}
-
-/* Windows side by side that lie inside the input. */
-typedef struct max_windows {
-    const float *x;
-    float *y;
-    int32_t *index; /* or NULL */
-    size_t count;
-    /* Elements from x and from y on that whole vectors may read and write, the latter in ascending order. */
-    size_t readable, writable;
-} max_windows;
-
-/* The taps of such a window stand at fixed distances. The first is taken as it is (also -inf). */
-FV_ALWAYS_INLINE void max_inside(const fv_pool_desc *d, const max_windows *w, const int32_t depth, const int32_t height,
-                                 const int32_t width, const bool placed) {
-    const size_t channels = (size_t)d->channels, step = (size_t)(d->stride[2] * d->in_pitch[3]);
-    const size_t last = (size_t)((depth - 1) * d->in_pitch[1] + (height - 1) * d->in_pitch[2] + (width - 1) * d->in_pitch[3]);
-    for (size_t i = 0; i < w->count; i++)
-        for (size_t c = 0; c < channels; c += VW) {
-            const size_t in = i * step + c, out = i * (size_t)d->out_pitch[3] + c;
-            const bool whole = in + last + VW <= w->readable && out + VW <= w->writable;
-            const size_t n = whole ? VW : fv_min_size(channels - c, VW);
-            vf best = load_channels(w->x + in, n);
-            vi at = vi_set(0);
-            int32_t tap = 1;
-            for (int32_t z = 0; z < depth; z++)
-                for (int32_t v = 0; v < height; v++)
-                    for (int32_t u = z + v == 0; u < width; u++, tap++) {
-                        const float *value = w->x + in + z * d->in_pitch[1] + v * d->in_pitch[2] + u * d->in_pitch[3];
-                        max_step(load_channels(value, n), tap, &best, &at);
-                    }
-            max_store(w->y + out, placed ? w->index + i * channels + c : NULL, best, at, n);
+FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *r, const int32_t depth, const int32_t height, const int32_t width) {
+    const size_t last = (size_t)((depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2]);
+    for (size_t i = 0; i < r->windows; i++) {
+        const float *x = r->x + (ptrdiff_t)i * r->x_step;
+        float *y = r->y + (ptrdiff_t)i * r->y_step;
+        int32_t *index = step == MAX_PLACED ? r->index + i * r->channels : NULL;
+        const int32_t name = r->name + (int32_t)i * r->names_apart;
+        size_t c = 0;
+        for (; step != LP && c + 4 * VW <= r->channels; c += 4 * VW)
+            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4, VW);
+        for (; c < r->channels; c += VW) {
+            const size_t in = (size_t)(x - r->x) + c, out = (size_t)(y - r->y) + c;
+            const bool whole = in + last + VW <= r->readable && out + VW <= r->writable;
+            const size_t n = whole ? VW : fv_min_size(r->channels - c, VW);
+            if (step == LP)
+                store_channels(y + c, lp_of(r, x + c, n), n);
+            else
+                take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1, n);
         }
+    }
 }
 
-static void max_inside_any(const fv_pool_desc *d, const max_windows *w) {
-    const bool flat_2x2 = d->window[0] == 1 && d->window[1] == 2 && d->window[2] == 2;
-    if (flat_2x2 && w->index)
-        max_inside(d, w, 1, 2, 2, true);
-    else if (flat_2x2)
-        max_inside(d, w, 1, 2, 2, false);
+/* Windows of 2x2 and 3x3 have their loops unrolled. */
+FV_ALWAYS_INLINE void take_shaped(const pool_step step, const pool_run *r) {
+    const int32_t *n = r->count;
+    if (n[0] == 1 && n[1] == 2 && n[2] == 2)
+        take_windows(step, r, 1, 2, 2);
+    else if (n[0] == 1 && n[1] == 3 && n[2] == 3)
+        take_windows(step, r, 1, 3, 3);
     else
-        max_inside(d, w, d->window[0], d->window[1], d->window[2], w->index != NULL);
+        take_windows(step, r, n[0], n[1], n[2]);
+}
+
+static void take_max(const pool_run *r) { take_shaped(MAX, r); }
+static void take_max_placed(const pool_run *r) { take_shaped(MAX_PLACED, r); }
+static void take_sum(const pool_run *r) { take_shaped(SUM, r); }
+static void take_abs(const pool_run *r) { take_windows(SUM_ABS, r, r->count[0], r->count[1], r->count[2]); }
+static void take_squares(const pool_run *r) { take_shaped(SUM_SQUARES, r); }
+static void take_lp(const pool_run *r) { take_windows(LP, r, r->count[0], r->count[1], r->count[2]); }
+static void take_weighted(const pool_run *r) { take_windows(WEIGHTED, r, r->count[0], r->count[1], r->count[2]); }
+
+/* Nothing of the window lies inside: what a maximum or a sum of nothing is. */
+static void take_nothing(const pool_run *r, bool max, bool average) {
+    for (size_t c = 0; c < r->channels; c += VW) {
+        const size_t n = fv_min_size(r->channels - c, VW);
+        store_channels(r->y + c, max ? v_set(-INFINITY) : average ? v_div(v_zero(), v_set(r->divisor)) : v_zero(), n);
+        if (max && r->index) {
+            if (n == VW)
+                vi_store(r->index + c, vi_set(-1));
+            else
+                vi_store_part(r->index + c, vi_set(-1), n);
+        }
+    }
 }
 
 /* Elements of a tensor without gaps; 0 where there are gaps. */
@@ -102,152 +157,89 @@ static size_t dense_size(const ptrdiff_t pitch[4], const int32_t size[3], int32_
     return pitch[0] == dense ? (size_t)(images * dense) : 0;
 }
 
-static void max_apart(const fv_pool_desc *d, const float *x, float *y, int32_t *index, fv_range pixels) {
-    const size_t channels = (size_t)d->channels;
-    const size_t readable = dense_size(d->in_pitch, d->in, d->images, d->channels);
-    const size_t writable = dense_size(d->out_pitch, d->out, d->images, d->channels) ? pixels.end * channels : 0;
-    for (size_t p = pixels.begin; p < pixels.end;) {
-        const fv_pool_pixel o = fv_pool_out_pixel(d, p);
-        const fv_pool_pixel i = {o.image, {o.at[0] * d->stride[0], o.at[1] * d->stride[1], o.at[2] * d->stride[2]}};
-        const ptrdiff_t in = fv_pool_offset(d->in_pitch, &i), out = fv_pool_offset(d->out_pitch, &o);
-        const size_t count = fv_min_size((size_t)(d->out[2] - o.at[2]), pixels.end - p);
-        max_inside_any(d, &(max_windows){x + in, y + out, index ? index + p * channels : NULL, count,
-                                         readable ? readable - (size_t)in : 0, writable ? writable - (size_t)out : 0});
-        p += count;
+/* Output columns whose windows have all their width inside the input. */
+static void inner_columns(const fv_pool_desc *d, int32_t *begin, int32_t *end) {
+    const int32_t room = d->in[2] - 1 + d->pad[2] - (d->window[2] - 1) * d->dilation[2];
+    *begin = (d->pad[2] + d->stride[2] - 1) / d->stride[2];
+    *end = room < 0 ? 0 : room / d->stride[2] + 1;
+}
+
+typedef struct pool_call {
+    const fv_pool_desc *d;
+    const float *x, *weight;
+    float *y;
+    int32_t *index;
+    void (*take)(const pool_run *r);
+    bool max, average;
+    size_t in_size, out_end; /* of dense tensors, else 0 */
+} pool_call;
+
+/* `windows` windows from output pixel o, the p-th, on, whose boxes are alike. */
+static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o, size_t p, size_t windows) {
+    const fv_pool_desc *d = c->d;
+    const fv_pool_tap t = fv_pool_first_tap(d, o);
+    const ptrdiff_t out = fv_pool_offset(d->out_pitch, o);
+    for (int a = 0; a < 3; a++) r->count[a] = t.high[a] - t.low[a];
+    r->y = c->y + out;
+    r->index = c->index ? c->index + p * r->channels : NULL;
+    r->windows = windows;
+    if (c->average) r->divisor = (float)fv_pool_divisor(d, o);
+    if (!fv_pool_has_tap(&t)) {
+        for (size_t i = 0; i < windows; i++, r->y += r->y_step, r->index += r->index ? r->channels : 0) take_nothing(r, c->max, c->average);
+        return;
+    }
+    const ptrdiff_t in = fv_pool_tap_offset(d, o, &t);
+    r->x = c->x + in;
+    r->weight = c->weight ? c->weight + fv_pool_tap_index(d, &t) : NULL;
+    r->name = fv_pool_tap_name(d, o, &t);
+    r->readable = c->in_size ? c->in_size - (size_t)in : 0;
+    r->writable = c->out_end ? c->out_end - (size_t)out : 0;
+    c->take(r);
+}
+
+static void pool(pool_call *c, float p, fv_range pixels) {
+    const fv_pool_desc *d = c->d;
+    int32_t inner_begin, inner_end;
+    pool_run r = {.p = p, .channels = (size_t)d->channels, .x_step = d->stride[2] * d->in_pitch[3], .y_step = d->out_pitch[3]};
+    const int32_t places[3] = {d->in[1] * d->in[2], d->in[2], 1};
+    for (int a = 0; a < 3; a++) {
+        r.weight_step[a] = a == 0 ? d->window[1] * d->window[2] : a == 1 ? d->window[2] : 1;
+        r.name_step[a] = d->places ? places[a] * d->dilation[a] : r.weight_step[a];
+        r.step[a] = d->dilation[a] * d->in_pitch[a + 1];
+    }
+    r.names_apart = d->places ? d->stride[2] : 0;
+    c->in_size = dense_size(d->in_pitch, d->in, d->images, d->channels);
+    c->out_end = dense_size(d->out_pitch, d->out, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
+    inner_columns(d, &inner_begin, &inner_end);
+    for (size_t i = pixels.begin; i < pixels.end;) {
+        fv_pool_pixel o = fv_pool_out_pixel(d, i);
+        const size_t stop = i + fv_min_size((size_t)(d->out[2] - o.at[2]), pixels.end - i);
+        while (i < stop) {
+            const bool inner = o.at[2] >= inner_begin && o.at[2] < inner_end;
+            const size_t windows = inner ? fv_min_size(stop - i, (size_t)(inner_end - o.at[2])) : 1;
+            run_windows(c, &r, &o, i, windows);
+            i += windows;
+            o.at[2] += (int32_t)windows;
+        }
     }
 }
 
 static void pool_max(const fv_pool_desc *d, const float *x, float *y, int32_t *index, fv_range pixels) {
-    if (apart(d)) {
-        max_apart(d, x, y, index, pixels);
-        return;
-    }
-    fv_pool_pixel o = fv_pool_out_pixel(d, pixels.begin);
-    for (size_t p = pixels.begin; p < pixels.end; p++) {
-        max_walk(d, x, &o, y + fv_pool_offset(d->out_pitch, &o), index ? index + p * (size_t)d->channels : NULL);
-        if (++o.at[2] == d->out[2]) o = fv_pool_out_pixel(d, p + 1);
-    }
-}
-
-static inline void store_channels(float *p, vf v, size_t n) {
-    if (n == VW)
-        v_store(p, v);
-    else
-        v_store_part(p, v, n);
-}
-
-/* The pixel lies in one window, as its tap `tap`. */
-static inline void max_grad_apart(const int32_t *index, const float *dy, float *dx, size_t channels, int32_t tap) {
-    for (size_t c = 0; c < channels; c += VW) {
-        const size_t n = fv_min_size(channels - c, VW);
-        const vi at = n == VW ? vi_load(index + c) : vi_load_part(index + c, n);
-        store_channels(dx + c, v_where(vi_eq(at, vi_set(tap)), load_channels(dy + c, n)), n);
-    }
-}
-
-static inline void zero_channels(float *dx, size_t channels) {
-    for (size_t c = 0; c < channels; c += VW) store_channels(dx + c, v_zero(), fv_min_size(channels - c, VW));
-}
-
-static void max_grad_walk(const fv_pool_desc *d, const int32_t *index, const float *dy, const fv_pool_pixel *i, float *dx) {
-    const size_t channels = (size_t)d->channels;
-    for (size_t c = 0; c < channels; c += VW) {
-        const size_t n = fv_min_size(channels - c, VW);
-        vf sum = v_zero();
-        for (fv_pool_window w = fv_pool_first_window(d, i); fv_pool_has_window(&w); fv_pool_next_window(d, &w)) {
-            if (!fv_pool_window_taps(d, i, &w)) continue;
-            const int32_t *places = index + fv_pool_window_pixel(d, i, &w) * channels + c;
-            const vi at = n == VW ? vi_load(places) : vi_load_part(places, n);
-            const vf grad = load_channels(dy + fv_pool_window_offset(d, i, &w) + c, n);
-            sum = v_add(sum, v_where(vi_eq(at, vi_set(fv_pool_window_index(d, &w))), grad));
-        }
-        store_channels(dx + c, sum, n);
-    }
-}
-
-/* The one window of a pixel when windows lie apart: false where no window covers it. */
-static inline bool only_window(const fv_pool_desc *d, const fv_pool_pixel *i, fv_pool_pixel *o, int32_t *tap) {
-    *tap = 0;
-    o->image = i->image;
-    for (int a = 0; a < 3; a++) {
-        o->at[a] = i->at[a] / d->stride[a];
-        if (o->at[a] >= d->out[a]) return false;
-        *tap = *tap * d->window[a] + (i->at[a] - o->at[a] * d->stride[a]);
-    }
-    return true;
-}
-
-/* One row of input pixels from x0 to x1 whose windows lie apart: the row's place in its windows is worked out once. */
-static void max_grad_row(const fv_pool_desc *d, const int32_t *index, const float *dy, float *dx, fv_pool_pixel i, int32_t end) {
-    const size_t channels = (size_t)d->channels;
-    fv_pool_pixel o, start = i;
-    int32_t tap;
-    start.at[2] = 0;
-    const bool covered = only_window(d, &start, &o, &tap);
-    const fv_pool_window row = {{0}, {0}, {o.at[0], covered ? o.at[1] : 0, 0}, {0}};
-    const size_t first = covered ? fv_pool_window_pixel(d, &start, &row) : 0;
-    const float *grads = covered ? dy + fv_pool_offset(d->out_pitch, &o) : dy;
-    float *out = dx + fv_pool_offset(d->in_pitch, &i);
-    int32_t window = i.at[2] / d->stride[2], inside = i.at[2] % d->stride[2];
-    for (int32_t at = i.at[2]; at < end; at++, out += d->in_pitch[3]) {
-        if (covered && window < d->out[2])
-            max_grad_apart(index + (first + (size_t)window) * channels, grads + window * d->out_pitch[3], out, channels, tap + inside);
-        else
-            zero_channels(out, channels);
-        if (++inside == d->stride[2]) inside = 0, window++;
-    }
-}
-
-static void pool_max_grad(const fv_pool_desc *d, const int32_t *index, const float *dy, float *dx, fv_range pixels) {
-    const bool simple = apart(d);
-    for (size_t p = pixels.begin; p < pixels.end;) {
-        const fv_pool_pixel i = fv_pool_in_pixel(d, p);
-        if (!simple) {
-            max_grad_walk(d, index, dy, &i, dx + fv_pool_offset(d->in_pitch, &i));
-            p++;
-            continue;
-        }
-        const size_t count = fv_min_size((size_t)(d->in[2] - i.at[2]), pixels.end - p);
-        max_grad_row(d, index, dy, dx, i, i.at[2] + (int32_t)count);
-        p += count;
-    }
+    pool_call c = {.d = d, .x = x, .y = y, .index = index, .take = index ? take_max_placed : take_max, .max = true};
+    pool(&c, 0, pixels);
 }
 
 static void pool_average(const fv_pool_desc *d, const float *x, float *y, fv_range pixels) {
-    const size_t channels = (size_t)d->channels;
-    for (size_t p = pixels.begin; p < pixels.end; p++) {
-        const fv_pool_pixel o = fv_pool_out_pixel(d, p);
-        const vf count = v_set((float)fv_pool_divisor(d, &o));
-        float *out = y + fv_pool_offset(d->out_pitch, &o);
-        for (size_t c = 0; c < channels; c += VW) {
-            const size_t n = fv_min_size(channels - c, VW);
-            vf sum = v_zero();
-            for (fv_pool_tap t = fv_pool_first_tap(d, &o); fv_pool_has_tap(&t); fv_pool_next_tap(d, &t))
-                sum = v_add(sum, load_channels(x + fv_pool_tap_offset(d, &o, &t) + c, n));
-            store_channels(out + c, v_div(sum, count), n);
-        }
-    }
+    pool_call c = {.d = d, .x = x, .y = y, .take = take_sum, .average = true};
+    pool(&c, 0, pixels);
 }
 
-static void pool_average_grad(const fv_pool_desc *d, const float *dy, float *dx, fv_range pixels) {
-    const size_t channels = (size_t)d->channels;
-    for (size_t p = pixels.begin; p < pixels.end; p++) {
-        const fv_pool_pixel i = fv_pool_in_pixel(d, p);
-        float *out = dx + fv_pool_offset(d->in_pitch, &i);
-        for (size_t c = 0; c < channels; c += VW) {
-            const size_t n = fv_min_size(channels - c, VW);
-            vf sum = v_zero();
-            for (fv_pool_window w = fv_pool_first_window(d, &i); fv_pool_has_window(&w); fv_pool_next_window(d, &w)) {
-                if (!fv_pool_window_taps(d, &i, &w)) continue;
-                const fv_pool_pixel o = {i.image, {w.at[0], w.at[1], w.at[2]}};
-                const vf count = v_set((float)fv_pool_divisor(d, &o));
-                sum = v_add(sum, v_div(load_channels(dy + fv_pool_window_offset(d, &i, &w) + c, n), count));
-            }
-            store_channels(out + c, sum, n);
-        }
-    }
+static void pool_lp(const fv_pool_desc *d, float p, const float *x, float *y, fv_range pixels) {
+    pool_call c = {.d = d, .x = x, .y = y, .take = p == 1 ? take_abs : p == 2 ? take_squares : take_lp};
+    pool(&c, p, pixels);
 }
 
-static void init_pool(fv_pool_kernels *k) {
-    *k = (fv_pool_kernels){pool_max, pool_max_grad, pool_average, pool_average_grad};
+static void pool_weighted(const fv_pool_desc *d, const float *weight, const float *x, float *y, fv_range pixels) {
+    pool_call c = {.d = d, .x = x, .y = y, .weight = weight, .take = take_weighted};
+    pool(&c, 0, pixels);
 }

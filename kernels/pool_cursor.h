@@ -70,20 +70,29 @@ static inline int32_t fv_pool_tap_index(const fv_pool_desc *d, const fv_pool_tap
     return (t->at[0] * d->window[1] + t->at[1]) * d->window[2] + t->at[2];
 }
 
+static inline int32_t fv_pool_place(const fv_pool_desc *d, const int32_t at[3]) { return (at[0] * d->in[1] + at[1]) * d->in[2] + at[2]; }
+
+/* How max pooling names a tap. */
+static inline int32_t fv_pool_tap_name(const fv_pool_desc *d, const fv_pool_pixel *o, const fv_pool_tap *t) {
+    int32_t at[3];
+    if (!d->places) return fv_pool_tap_index(d, t);
+    for (int a = 0; a < 3; a++) at[a] = o->at[a] * d->stride[a] - d->pad[a] + t->at[a] * d->dilation[a];
+    return fv_pool_place(d, at);
+}
+
+/* Positions of window o along an axis that an average counts. */
+static inline int32_t fv_pool_counted(const fv_pool_desc *d, int a, int32_t o) {
+    const int32_t start = o * d->stride[a] - d->pad[a], step = d->dilation[a];
+    const int32_t last = d->in[a] + (d->count_padding ? d->pad_after[a] : 0) - 1 - start;
+    int32_t high = last < 0 ? 0 : step == 1 ? last + 1 : last / step + 1;
+    if (high > d->window[a]) high = d->window[a];
+    const int32_t low = d->count_padding || start >= 0 ? 0 : (-start + step - 1) / step;
+    return high > low ? high - low : 0;
+}
+
 /* What an average divides by. */
 static inline int32_t fv_pool_divisor(const fv_pool_desc *d, const fv_pool_pixel *o) {
-    const fv_pool_tap t = fv_pool_first_tap(d, o);
-    int32_t n = 1;
-    for (int a = 0; a < 3; a++) {
-        if (!d->count_padding) {
-            n *= t.high[a] - t.low[a];
-            continue;
-        }
-        const int32_t start = o->at[a] * d->stride[a] - d->pad[a], last = d->in[a] + d->pad_after[a] - 1 - start;
-        const int32_t inside = last < 0 ? 0 : last / d->dilation[a] + 1;
-        n *= inside < d->window[a] ? inside : d->window[a];
-    }
-    return n;
+    return fv_pool_counted(d, 0, o->at[0]) * fv_pool_counted(d, 1, o->at[1]) * fv_pool_counted(d, 2, o->at[2]);
 }
 
 /* ---- windows an input pixel lies in ---- */
@@ -140,6 +149,11 @@ static inline ptrdiff_t fv_pool_window_offset(const fv_pool_desc *d, const fv_po
 
 static inline int32_t fv_pool_window_index(const fv_pool_desc *d, const fv_pool_window *w) {
     return (w->tap[0] * d->window[1] + w->tap[1]) * d->window[2] + w->tap[2];
+}
+
+/* How max pooling names pixel i in window w. */
+static inline int32_t fv_pool_window_name(const fv_pool_desc *d, const fv_pool_pixel *i, const fv_pool_window *w) {
+    return d->places ? fv_pool_place(d, i->at) : fv_pool_window_index(d, w);
 }
 
 #endif

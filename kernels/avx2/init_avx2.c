@@ -10,6 +10,7 @@ void fv_kernels_init_avx2(fv_kernels *k) {
     fv_softmax_init_avx2(&k->softmax);
     fv_reduce_init_avx2(&k->reduce);
     fv_norm_init_avx2(&k->norm);
+    fv_rows_init_avx2(&k->rows);
     fv_optimizer_init_avx2(&k->optimizer);
     fv_convert_init_avx2(&k->convert);
     fv_measure_init_avx2(&k->measure);

@@ -447,6 +447,62 @@ static void u8_signed(const uint8_t *x, float *y, size_t pixels, size_t channels
         y[i] = (float)(int8_t)x[i] * scale[i % channels] + shift[i % channels];
 }
 
+/* ---- the other kinds of pooling, rows ---- */
+
+static void lp_squares_only(const fv_pool_desc *d, float p, const float *x, float *y, fv_range pixels) {
+    good->pool.lp(d, p == 1 ? 2 : p, x, y, pixels);
+}
+
+static void lp_grad_no_sign(const fv_pool_desc *d, float p, const float *x, const float *y, const float *dy, float *dx, fv_range pixels) {
+    good->pool.lp_grad(d, p, x, y, dy, dx, pixels);
+    if (pixels.end == (size_t)(d->images * d->in[0] * d->in[1] * d->in[2]) && pixels.end > pixels.begin)
+        dx[(d->images - 1) * d->in_pitch[0] + (d->in[0] - 1) * d->in_pitch[1] + (d->in[1] - 1) * d->in_pitch[2] +
+           (d->in[2] - 1) * d->in_pitch[3]] *= -1;
+}
+
+static void weighted_turned(const fv_pool_desc *d, const float *weight, const float *x, float *y, fv_range pixels) {
+    float turned[2048];
+    const int32_t n = d->window[0] * d->window[1] * d->window[2];
+    for (int32_t i = 0; i < n && n <= 2048; i++) turned[i] = weight[n - 1 - i];
+    good->pool.weighted(d, n <= 2048 ? turned : weight, x, y, pixels);
+}
+
+static void weighted_grad_unweighted(const fv_pool_desc *d, const float *weight, const float *dy, float *dx, fv_range pixels) {
+    (void)weight;
+    good->pool.average_grad(d, dy, dx, pixels);
+}
+
+static void unpool_adds(const fv_unpool_desc *d, const float *x, const int32_t *place, float *y, fv_range channels) {
+    good->pool.unpool(d, x, place, y, channels);
+    for (size_t i = 0; i + 1 < d->pooled; i++) {
+        const size_t at = i * d->channels + channels.begin, next = at + d->channels;
+        if (place[at] == place[next] && place[at] >= 0 && (size_t)place[at] < d->pixels)
+            y[(size_t)place[at] * d->channels + channels.begin] += x[at];
+    }
+}
+
+static void unpool_grad_to_all(const fv_unpool_desc *d, const int32_t *place, const float *dy, float *dx, fv_range channels, void *scratch) {
+    (void)scratch;
+    for (size_t i = 0; i < d->pooled; i++)
+        for (size_t c = channels.begin; c < channels.end; c++) {
+            const int32_t to = place[i * d->channels + c];
+            dx[i * d->channels + c] = to >= 0 && (size_t)to < d->pixels ? dy[(size_t)to * d->channels + c] : 0;
+        }
+}
+
+static void copy_fills_gap(const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch, size_t width, size_t rows) {
+    good->rows.copy(x, x_pitch, y, y_pitch, width, rows);
+    if (rows > 1 && y_pitch > (ptrdiff_t)width) y[width] = 0;
+}
+
+static void scale_by_first(const float *x, const float *scale, float *y, ptrdiff_t pitch, size_t width, size_t rows) {
+    for (size_t r = 0; r < rows; r++) good->rows.scale(x + (ptrdiff_t)r * pitch, scale, y + (ptrdiff_t)r * pitch, pitch, width, 1);
+}
+
+static void inner_loses_tail(const float *x1, const float *x2, ptrdiff_t pitch, float *y, size_t width, size_t rows) {
+    good->rows.inner(x1, x2, pitch, y, width > 8 ? width - width % 8 : width, rows);
+}
+
 /* ---- the list ---- */
 
 typedef struct fault {
@@ -489,6 +545,15 @@ INSTALL(below_dot_tie, contrast.below_dot)
 INSTALL(local_window_turned, contrast.local)
 INSTALL(local_grad_window, contrast.local_grad)
 INSTALL(power_rough, contrast.power)
+INSTALL(lp_squares_only, pool.lp)
+INSTALL(lp_grad_no_sign, pool.lp_grad)
+INSTALL(weighted_turned, pool.weighted)
+INSTALL(weighted_grad_unweighted, pool.weighted_grad)
+INSTALL(unpool_adds, pool.unpool)
+INSTALL(unpool_grad_to_all, pool.unpool_grad)
+INSTALL(copy_fills_gap, rows.copy)
+INSTALL(scale_by_first, rows.scale)
+INSTALL(inner_loses_tail, rows.inner)
 INSTALL(relu_no_nan, pointwise.unary[FV_UNARY_RELU])
 INSTALL(relu_grad_reads_on, pointwise.unary_grad[FV_UNARY_RELU])
 INSTALL(tanh_rough, pointwise.unary[FV_UNARY_TANH])
@@ -563,6 +628,15 @@ static const fault faults[] = {
     {"contrast.local", "window turned round", install_local_window_turned},
     {"contrast.local_grad", "window of the forward pass", install_local_grad_window},
     {"contrast.power", "worse than stated", install_power_rough},
+    {"pool.lp", "p = 1 taken as 2", install_lp_squares_only},
+    {"pool.lp_grad", "last pixel's sign turned", install_lp_grad_no_sign},
+    {"pool.weighted", "window turned", install_weighted_turned},
+    {"pool.weighted_grad", "the average's", install_weighted_grad_unweighted},
+    {"pool.unpool", "values of one place added", install_unpool_adds},
+    {"pool.unpool_grad", "values that did not stay have a gradient", install_unpool_grad_to_all},
+    {"rows.copy", "writes between the rows", install_copy_fills_gap},
+    {"rows.scale", "first row's number for all", install_scale_by_first},
+    {"rows.inner", "tail of a row missing", install_inner_loses_tail},
     {"pointwise.relu", "NaN swallowed", install_relu_no_nan},
     {"pointwise.relu_grad", "reads one value past the end", install_relu_grad_reads_on},
     {"pointwise.tanh", "a few ULP worse than stated", install_tanh_rough},

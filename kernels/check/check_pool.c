@@ -1,17 +1,8 @@
 /* Pooling against nested loops over every window position, in double. Maxima and indices are exact. */
-#include "kernels/check/engine.h"
+#include "kernels/check/pooling.h"
 
-typedef struct pooling {
-    fv_pool_desc d;
-    size_t x_size, y_size, out_pixels, in_pixels;
-} pooling;
-
-typedef struct pixel {
-    int32_t image, at[3];
-} pixel;
-
-static pixel pixel_at(const int32_t size[3], size_t p) {
-    pixel o;
+fv_check_pixel fv_check_pixel_at(const int32_t size[3], size_t p) {
+    fv_check_pixel o;
     for (int i = 2; i >= 0; i--) {
         o.at[i] = (int32_t)(p % (size_t)size[i]);
         p /= (size_t)size[i];
@@ -20,7 +11,7 @@ static pixel pixel_at(const int32_t size[3], size_t p) {
     return o;
 }
 
-static ptrdiff_t offset_of(const ptrdiff_t pitch[4], const pixel *p) {
+ptrdiff_t fv_check_pixel_offset(const ptrdiff_t pitch[4], const fv_check_pixel *p) {
     return p->image * pitch[0] + p->at[0] * pitch[1] + p->at[1] * pitch[2] + p->at[2] * pitch[3];
 }
 
@@ -53,9 +44,9 @@ static void draw_axis(fv_check_random *r, fv_pool_desc *d, int i, bool used, int
 }
 
 /* Offset of window position k of output o; -1: padding. counted: whether an average with padding counts it. */
-static ptrdiff_t source_of(const fv_pool_desc *d, const pixel *o, int32_t k, bool *counted) {
+ptrdiff_t fv_check_pool_source(const fv_pool_desc *d, const fv_check_pixel *o, int32_t k, bool *counted) {
     const int32_t at[3] = {k / (d->window[1] * d->window[2]), k / d->window[2] % d->window[1], k % d->window[2]};
-    pixel in = {.image = o->image};
+    fv_check_pixel in = {.image = o->image};
     bool inside = true;
     *counted = true;
     for (int i = 0; i < 3; i++) {
@@ -63,16 +54,16 @@ static ptrdiff_t source_of(const fv_pool_desc *d, const pixel *o, int32_t k, boo
         if (in.at[i] < 0 || in.at[i] >= d->in[i]) inside = false;
         if (in.at[i] >= d->in[i] + d->pad_after[i]) *counted = false;
     }
-    return inside ? offset_of(d->in_pitch, &in) : -1;
+    return inside ? fv_check_pixel_offset(d->in_pitch, &in) : -1;
 }
 
-static int32_t window_size(const fv_pool_desc *d) { return d->window[0] * d->window[1] * d->window[2]; }
+int32_t fv_check_pool_window(const fv_pool_desc *d) { return d->window[0] * d->window[1] * d->window[2]; }
 
-static int32_t divisor(const fv_pool_desc *d, const pixel *o) {
+static int32_t divisor(const fv_pool_desc *d, const fv_check_pixel *o) {
     int32_t n = 0;
-    for (int32_t k = 0; k < window_size(d); k++) {
+    for (int32_t k = 0; k < fv_check_pool_window(d); k++) {
         bool counted;
-        const bool inside = source_of(d, o, k, &counted) >= 0;
+        const bool inside = fv_check_pool_source(d, o, k, &counted) >= 0;
         n += d->count_padding ? counted : inside;
     }
     return n;
@@ -81,21 +72,21 @@ static int32_t divisor(const fv_pool_desc *d, const pixel *o) {
 /* average: every window must hold something to divide by. */
 static bool usable(const fv_pool_desc *d, size_t pixels, bool average) {
     for (size_t p = 0; average && p < pixels; p++) {
-        const pixel o = pixel_at(d->out, p);
+        const fv_check_pixel o = fv_check_pixel_at(d->out, p);
         if (divisor(d, &o) == 0) return false;
     }
     return true;
 }
 
-static void count_pixels(pooling *g) {
+static void count_pixels(fv_check_pooling *g) {
     const fv_pool_desc *d = &g->d;
     g->out_pixels = (size_t)(d->images * d->out[0] * d->out[1] * d->out[2]);
     g->in_pixels = (size_t)(d->images * d->in[0] * d->in[1] * d->in[2]);
 }
 
-static void draw_random(fv_check_random *r, pooling *g, bool average) {
+static void draw_random(fv_check_random *r, fv_check_pooling *g, bool average) {
     do {
-        *g = (pooling){.d = {.pad = {0}}};
+        *g = (fv_check_pooling){.d = {.pad = {0}}};
         fv_pool_desc *d = &g->d;
         const int rank = check_chance(r, 0.75) ? 2 : check_chance(r, 0.5) ? 1 : 3;
         const bool ceil_mode = check_chance(r, 0.4);
@@ -103,15 +94,16 @@ static void draw_random(fv_check_random *r, pooling *g, bool average) {
         d->images = check_chance(r, 0.6) ? 1 : check_between(r, 1, 3);
         d->channels = (int32_t)fv_check_length(r, rank == 1 ? 150 : 40);
         d->count_padding = check_chance(r, 0.5);
+        d->places = check_chance(r, 0.3);
         count_pixels(g);
         g->x_size = make_pitches(r, d->in_pitch, d->images, d->in, d->channels);
         g->y_size = make_pitches(r, d->out_pitch, d->images, d->out, d->channels);
     } while (!usable(&g->d, g->out_pixels, average));
 }
 
-static void draw_pooling(fv_case *c, pooling *g, bool average) {
+void fv_check_draw_pooling(fv_case *c, fv_check_pooling *g, bool average) {
     if (c->given) { /* dense, as graphs have it */
-        *g = (pooling){.d = c->given->pool};
+        *g = (fv_check_pooling){.d = c->given->pool};
         count_pixels(g);
         g->x_size = g->in_pixels * (size_t)g->d.channels;
         g->y_size = g->out_pixels * (size_t)g->d.channels;
@@ -122,27 +114,35 @@ static void draw_pooling(fv_case *c, pooling *g, bool average) {
     fv_check_shape(
         c,
         "%s n%d c%d in %dx%dx%d out %dx%dx%d window %dx%dx%d stride %dx%dx%d dilation %dx%dx%d pad %d,%d,%d after "
-        "%d,%d,%d%s",
+        "%d,%d,%d%s%s",
         c->given ? c->given->name : "random", d->images, d->channels, d->in[0], d->in[1], d->in[2], d->out[0], d->out[1],
         d->out[2], d->window[0], d->window[1], d->window[2], d->stride[0], d->stride[1], d->stride[2], d->dilation[0],
         d->dilation[1], d->dilation[2], d->pad[0], d->pad[1], d->pad[2], d->pad_after[0], d->pad_after[1],
-        d->pad_after[2], d->count_padding ? " padding counted" : "");
+        d->pad_after[2], d->count_padding ? " padding counted" : "", d->places ? " places" : "");
 }
 
-static void expect_max(const fv_pool_desc *d, const float *x, const pixel *o, int32_t channel, double *best,
+/* What the index calls window position k of output o. */
+static int32_t name_of(const fv_pool_desc *d, const fv_check_pixel *o, int32_t k) {
+    const int32_t at[3] = {k / (d->window[1] * d->window[2]), k / d->window[2] % d->window[1], k % d->window[2]};
+    int32_t place = 0;
+    for (int i = 0; i < 3; i++) place = place * d->in[i] + o->at[i] * d->stride[i] - d->pad[i] + at[i] * d->dilation[i];
+    return d->places ? place : k;
+}
+
+static void expect_max(const fv_pool_desc *d, const float *x, const fv_check_pixel *o, int32_t channel, double *best,
                        int32_t *at) {
     *best = -INFINITY;
     *at = -1;
-    for (int32_t k = 0; k < window_size(d); k++) {
+    for (int32_t k = 0; k < fv_check_pool_window(d); k++) {
         bool counted;
-        const ptrdiff_t from = source_of(d, o, k, &counted);
+        const ptrdiff_t from = fv_check_pool_source(d, o, k, &counted);
         if (from < 0 || *best != *best) continue;
         const double v = x[from + channel];
-        if (*at < 0 || v > *best || v != v) *best = v, *at = k;
+        if (*at < 0 || v > *best || v != v) *best = v, *at = name_of(d, o, k);
     }
 }
 
-static void run_max(fv_case *c, const fv_kernels *k, const pooling *g, const float *x, float *y, int32_t *index,
+static void run_max(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, const float *x, float *y, int32_t *index,
                     bool whole) {
     const fv_range all = {0, g->out_pixels};
     fv_check_cut cut = {.part = {all}, .parts = 1};
@@ -151,8 +151,8 @@ static void run_max(fv_case *c, const fv_kernels *k, const pooling *g, const flo
 }
 
 void fv_check_pool_max(fv_case *c) {
-    pooling g;
-    draw_pooling(c, &g, false);
+    fv_check_pooling g;
+    fv_check_draw_pooling(c, &g, false);
     const float *x = fv_check_input(c, "x", g.x_size);
     fv_check_freeze(c);
     const size_t indices = g.out_pixels * (size_t)g.d.channels;
@@ -163,12 +163,12 @@ void fv_check_pool_max(fv_case *c) {
     run_max(c, c->candidate, &g, x, y, index, true);
     fv_approx *expected = fv_check_expected(c, g.y_size);
     for (size_t p = 0; p < g.out_pixels; p++) {
-        const pixel o = pixel_at(g.d.out, p);
+        const fv_check_pixel o = fv_check_pixel_at(g.d.out, p);
         for (int32_t channel = 0; channel < g.d.channels; channel++) {
             double best;
             int32_t at;
             expect_max(&g.d, x, &o, channel, &best, &at);
-            expected[offset_of(g.d.out_pitch, &o) + channel] = approx(best);
+            expected[fv_check_pixel_offset(g.d.out_pitch, &o) + channel] = approx(best);
             const size_t i = p * (size_t)g.d.channels + (size_t)channel;
             if (indexed && index[i] != at) fv_check_fail(c, "index[%zu]: got %d, expected %d", i, index[i], at);
         }
@@ -186,7 +186,7 @@ typedef struct sources {
     const int32_t *index; /* NULL: average */
 } sources;
 
-static float *run_grad(fv_case *c, const fv_kernels *k, const pooling *g, const sources *s, bool whole) {
+static float *run_grad(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, const sources *s, bool whole) {
     float *dx = fv_check_output(c, "dx", g->x_size);
     const fv_range all = {0, g->in_pixels};
     fv_check_cut cut = {.part = {all}, .parts = 1};
@@ -199,36 +199,36 @@ static float *run_grad(fv_case *c, const fv_kernels *k, const pooling *g, const 
     return dx;
 }
 
-static fv_approx *expect_grad(fv_case *c, const pooling *g, const sources *s) {
+static fv_approx *expect_grad(fv_case *c, const fv_check_pooling *g, const sources *s) {
     const fv_pool_desc *d = &g->d;
     fv_approx_sum *sum = fv_check_plain(c, g->x_size * sizeof *sum);
     float *in_order = fv_check_plain(c, g->x_size * sizeof *in_order);
     for (size_t p = 0; p < g->out_pixels; p++) {
-        const pixel o = pixel_at(d->out, p);
+        const fv_check_pixel o = fv_check_pixel_at(d->out, p);
         const double n = divisor(d, &o);
-        for (int32_t k = 0; k < window_size(d); k++) {
+        for (int32_t k = 0; k < fv_check_pool_window(d); k++) {
             bool counted;
-            const ptrdiff_t to = source_of(d, &o, k, &counted);
+            const ptrdiff_t to = fv_check_pool_source(d, &o, k, &counted);
             for (int32_t channel = 0; to >= 0 && channel < d->channels; channel++) {
-                const double dy = s->dy[offset_of(d->out_pitch, &o) + channel];
+                const double dy = s->dy[fv_check_pixel_offset(d->out_pitch, &o) + channel];
                 if (!s->index)
                     approx_sum_add(&sum[to + channel], approx(dy / n));
-                else if (s->index[p * (size_t)d->channels + (size_t)channel] == k)
+                else if (s->index[p * (size_t)d->channels + (size_t)channel] == name_of(d, &o, k))
                     in_order[to + channel] += (float)dy;
             }
         }
     }
     fv_approx *e = fv_check_expected(c, g->x_size);
     for (size_t p = 0; p < g->in_pixels; p++) {
-        const pixel i = pixel_at(d->in, p);
-        const ptrdiff_t at = offset_of(d->in_pitch, &i);
+        const fv_check_pixel i = fv_check_pixel_at(d->in, p);
+        const ptrdiff_t at = fv_check_pixel_offset(d->in_pitch, &i);
         for (ptrdiff_t k = at; k < at + d->channels; k++)
             e[k] = s->index ? approx(in_order[k]) : approx_sum(&sum[k], c->eps);
     }
     return e;
 }
 
-static void check_grad(fv_case *c, const pooling *g, const sources *s) {
+static void check_grad(fv_case *c, const fv_check_pooling *g, const sources *s) {
     fv_check_freeze(c);
     const float *whole = run_grad(c, c->candidate, g, s, true);
     const float *scalar = c->reference == c->candidate ? NULL : run_grad(c, c->reference, g, s, true);
@@ -237,13 +237,13 @@ static void check_grad(fv_case *c, const pooling *g, const sources *s) {
 }
 
 void fv_check_pool_max_grad(fv_case *c) {
-    pooling g;
-    draw_pooling(c, &g, false);
+    fv_check_pooling g;
+    fv_check_draw_pooling(c, &g, false);
     const size_t indices = g.out_pixels * (size_t)g.d.channels;
     int32_t *index = fv_check_place(c, "index", indices * sizeof *index, sizeof *index, true);
     const float *x = fv_check_input(c, "x", g.x_size);
     for (size_t i = 0; i < indices; i++) {
-        const pixel o = pixel_at(g.d.out, i / (size_t)g.d.channels);
+        const fv_check_pixel o = fv_check_pixel_at(g.d.out, i / (size_t)g.d.channels);
         double best;
         expect_max(&g.d, x, &o, (int32_t)(i % (size_t)g.d.channels), &best, &index[i]);
     }
@@ -251,13 +251,13 @@ void fv_check_pool_max_grad(fv_case *c) {
 }
 
 void fv_check_pool_average_grad(fv_case *c) {
-    pooling g;
-    draw_pooling(c, &g, true);
+    fv_check_pooling g;
+    fv_check_draw_pooling(c, &g, true);
     fv_check_inexact(c);
     check_grad(c, &g, &(sources){fv_check_input(c, "dy", g.y_size), NULL});
 }
 
-static float *run_average(fv_case *c, const fv_kernels *k, const pooling *g, const float *x, bool whole) {
+static float *run_average(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, const float *x, bool whole) {
     float *y = fv_check_output(c, "y", g->y_size);
     const fv_range all = {0, g->out_pixels};
     fv_check_cut cut = {.part = {all}, .parts = 1};
@@ -266,28 +266,28 @@ static float *run_average(fv_case *c, const fv_kernels *k, const pooling *g, con
     return y;
 }
 
-static fv_approx *expect_average(fv_case *c, const pooling *g, const float *x) {
+static fv_approx *expect_average(fv_case *c, const fv_check_pooling *g, const float *x) {
     const fv_pool_desc *d = &g->d;
     fv_approx *e = fv_check_expected(c, g->y_size);
     for (size_t p = 0; p < g->out_pixels; p++) {
-        const pixel o = pixel_at(d->out, p);
+        const fv_check_pixel o = fv_check_pixel_at(d->out, p);
         const fv_approx n = approx(divisor(d, &o));
         for (int32_t channel = 0; channel < d->channels; channel++) {
             fv_approx_sum sum = {0};
-            for (int32_t k = 0; k < window_size(d); k++) {
+            for (int32_t k = 0; k < fv_check_pool_window(d); k++) {
                 bool counted;
-                const ptrdiff_t from = source_of(d, &o, k, &counted);
+                const ptrdiff_t from = fv_check_pool_source(d, &o, k, &counted);
                 if (from >= 0) approx_sum_add(&sum, approx(x[from + channel]));
             }
-            e[offset_of(d->out_pitch, &o) + channel] = approx_div(approx_sum(&sum, c->eps), n, c->eps);
+            e[fv_check_pixel_offset(d->out_pitch, &o) + channel] = approx_div(approx_sum(&sum, c->eps), n, c->eps);
         }
     }
     return e;
 }
 
 void fv_check_pool_average(fv_case *c) {
-    pooling g;
-    draw_pooling(c, &g, true);
+    fv_check_pooling g;
+    fv_check_draw_pooling(c, &g, true);
     fv_check_inexact(c);
     const float *x = fv_check_input(c, "x", g.x_size);
     fv_check_freeze(c);

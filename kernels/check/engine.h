@@ -200,6 +200,12 @@ void fv_check_below_dot(fv_case *c);
 void fv_check_sigma_grad(fv_case *c);
 void fv_check_power(fv_case *c); /* argument 1: power_grad */
 void fv_check_local(fv_case *c); /* argument 1: local_grad */
+void fv_check_pool_kind(fv_case *c); /* argument 1: Lp, 0: weighted */
+void fv_check_pool_kind_grad(fv_case *c);
+void fv_check_unpool(fv_case *c); /* argument 1: its gradient */
+void fv_check_rows_copy(fv_case *c);
+void fv_check_rows_scale(fv_case *c);
+void fv_check_rows_inner(fv_case *c);
 void fv_check_unary(fv_case *c);
 void fv_check_unary_grad(fv_case *c);
 void fv_check_binary(fv_case *c);

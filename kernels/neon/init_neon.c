@@ -10,6 +10,7 @@ void fv_kernels_init_neon(fv_kernels *k) {
     fv_softmax_init_neon(&k->softmax);
     fv_reduce_init_neon(&k->reduce);
     fv_norm_init_neon(&k->norm);
+    fv_rows_init_neon(&k->rows);
     fv_optimizer_init_neon(&k->optimizer);
     fv_convert_init_neon(&k->convert);
     fv_measure_init_neon(&k->measure);

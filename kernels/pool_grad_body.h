@@ -1,0 +1,194 @@
+/* Gradients of pooling, and unpooling, over a vector wrapper; included after pool_body.h. Gather form: the windows that an input pixel lies
+ * in are a box of output pixels, of one window where windows lie apart. */
+
+typedef enum grad_step { GRAD_MAX, GRAD_AVERAGE, GRAD_ABS, GRAD_SQUARES, GRAD_LP, GRAD_WEIGHTED } grad_step;
+
+typedef struct grad_call {
+    const fv_pool_desc *d;
+    const int32_t *index;
+    const float *dy, *y, *x, *weight;
+    float *dx, p;
+    size_t readable, writable; /* elements of dense dy (and y), of dx up to the call's end; else 0 */
+} grad_call;
+
+/* One window an input pixel lies in. */
+typedef struct grad_window {
+    ptrdiff_t out;     /* its place in dy */
+    const int32_t *index;
+    int32_t name, tap; /* the pixel's, to max pooling and in the window */
+    float share;       /* average: 1 over its divisor */
+} grad_window;
+
+FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const grad_window *w, vf x, size_t c, size_t n, vf sum) {
+    const vf dy = load_channels(g->dy + w->out + (ptrdiff_t)c, n);
+    if (step == GRAD_MAX) {
+        const vi at = n == VW ? vi_load(w->index + c) : vi_load_part(w->index + c, n);
+        return v_add(sum, v_where(vi_eq(at, vi_set(w->name)), dy));
+    }
+    if (step == GRAD_AVERAGE) return v_fma(dy, v_set(w->share), sum);
+    if (step == GRAD_WEIGHTED) return v_fma(dy, v_set(g->weight[w->tap]), sum);
+    const vf y = load_channels(g->y + w->out + (ptrdiff_t)c, n), zero = v_zero(), one = v_set(1.0f);
+    vf share;
+    if (step == GRAD_ABS) share = v_sub(v_where(v_gt(x, zero), one), v_where(v_lt(x, zero), one));
+    if (step == GRAD_SQUARES) share = v_div(x, y);
+    if (step == GRAD_LP) share = v_or(v_power(v_div(v_abs(x), y), v_set(g->p - 1)), v_sign(x));
+    return v_fma(dy, v_select(v_eq(y, zero), zero, share), sum);
+}
+
+enum { LIST = 32 }; /* windows worked out at once */
+
+/* All channels of the input pixel at element `at`, over so many windows in ascending order; more: they come on top of what stands there. */
+FV_ALWAYS_INLINE void gather(const grad_step step, const grad_call *g, const grad_window *windows, const size_t count, ptrdiff_t at,
+                             const bool more) {
+    const size_t channels = (size_t)g->d->channels, last = count ? (size_t)windows[count - 1].out : 0;
+    const bool reads_x = step >= GRAD_ABS && step <= GRAD_LP;
+    for (size_t c = 0; c < channels; c += VW) {
+        const bool whole = last + c + VW <= g->readable && (size_t)at + c + VW <= g->writable && !more;
+        const size_t n = whole ? VW : fv_min_size(channels - c, VW);
+        const vf x = reads_x ? load_channels(g->x + at + c, n) : v_zero();
+        vf sum = more ? load_channels(g->dx + at + c, n) : v_zero();
+        for (size_t k = 0; k < count; k++) sum = add_share(step, g, &windows[k], x, c, n, sum);
+        store_channels(g->dx + at + c, sum, n);
+    }
+}
+
+static grad_window describe(const grad_call *g, const fv_pool_pixel *i, const fv_pool_window *w, bool average) {
+    const fv_pool_desc *d = g->d;
+    grad_window one = {.out = fv_pool_window_offset(d, i, w), .tap = fv_pool_window_index(d, w), .name = fv_pool_window_name(d, i, w)};
+    if (g->index) one.index = g->index + fv_pool_window_pixel(d, i, w) * (size_t)d->channels;
+    if (average)
+        one.share = 1.0f / (float)(fv_pool_counted(d, 0, w->at[0]) * fv_pool_counted(d, 1, w->at[1]) * fv_pool_counted(d, 2, w->at[2]));
+    return one;
+}
+
+/* Any windows: `box` holds the row's range of them. */
+FV_ALWAYS_INLINE void gather_pixel(const grad_step step, const grad_call *g, const fv_pool_pixel *i, fv_pool_window w) {
+    const fv_pool_desc *d = g->d;
+    const bool dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
+    const ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
+    grad_window list[LIST];
+    size_t count = 0;
+    bool more = false;
+    for (; fv_pool_has_window(&w); fv_pool_next_window(d, &w)) {
+        if (dilated && !fv_pool_window_taps(d, i, &w)) continue;
+        for (int a = 0; !dilated && a < 3; a++) w.tap[a] = i->at[a] + d->pad[a] - w.at[a] * d->stride[a];
+        list[count++] = describe(g, i, &w, step == GRAD_AVERAGE);
+        if (count < LIST) continue;
+        gather(step, g, list, count, at, more);
+        more = true;
+        count = 0;
+    }
+    if (count || !more) gather(step, g, list, count, at, more);
+}
+
+static bool apart(const fv_pool_desc *d) {
+    for (int a = 0; a < 3; a++)
+        if (d->stride[a] != d->window[a] || d->dilation[a] != 1 || d->pad[a] != 0 || d->out[a] * d->window[a] > d->in[a])
+            return false;
+    return true;
+}
+
+/* Input pixels of one row from `i` to column `end`, windows apart: at most one a pixel. */
+FV_ALWAYS_INLINE void gather_row_apart(const grad_step step, const grad_call *g, const fv_pool_pixel *i, int32_t end) {
+    const fv_pool_desc *d = g->d;
+    const size_t channels = (size_t)d->channels;
+    const int32_t places = fv_pool_place(d, i->at) - i->at[2];
+    fv_pool_window w = {.at = {i->at[0] / d->stride[0], i->at[1] / d->stride[1], 0}};
+    const bool covered = w.at[0] < d->out[0] && w.at[1] < d->out[1];
+    for (int a = 0; a < 2; a++) w.tap[a] = i->at[a] - w.at[a] * d->stride[a];
+    const fv_pool_pixel start = {i->image, {i->at[0], i->at[1], 0}};
+    grad_window one = covered ? describe(g, &start, &w, step == GRAD_AVERAGE) : (grad_window){0};
+    const int32_t first_tap = one.tap;
+    int32_t window = i->at[2] / d->stride[2], inside = i->at[2] % d->stride[2];
+    one.out += window * d->out_pitch[3];
+    if (one.index) one.index += (size_t)window * channels;
+    ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
+    for (int32_t column = i->at[2]; column < end; column++, at += d->in_pitch[3]) {
+        one.tap = first_tap + inside;
+        one.name = d->places ? places + column : one.tap;
+        if (covered && window < d->out[2])
+            gather(step, g, &one, 1, at, false);
+        else
+            gather(step, g, NULL, 0, at, false);
+        if (++inside < d->stride[2]) continue;
+        inside = 0;
+        window++;
+        one.out += d->out_pitch[3];
+        if (one.index) one.index += channels;
+    }
+}
+
+FV_ALWAYS_INLINE void gather_pixels(const grad_step step, grad_call *g, fv_range pixels) {
+    const fv_pool_desc *d = g->d;
+    const bool simple = apart(d);
+    g->readable = dense_size(d->out_pitch, d->out, d->images, d->channels);
+    g->writable = dense_size(d->in_pitch, d->in, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
+    for (size_t p = pixels.begin; p < pixels.end;) {
+        fv_pool_pixel i = fv_pool_in_pixel(d, p);
+        const size_t count = fv_min_size((size_t)(d->in[2] - i.at[2]), pixels.end - p);
+        p += count;
+        if (simple) {
+            gather_row_apart(step, g, &i, i.at[2] + (int32_t)count);
+            continue;
+        }
+        for (const int32_t end = i.at[2] + (int32_t)count; i.at[2] < end; i.at[2]++) gather_pixel(step, g, &i, fv_pool_first_window(d, &i));
+    }
+}
+
+static void pool_max_grad(const fv_pool_desc *d, const int32_t *index, const float *dy, float *dx, fv_range pixels) {
+    gather_pixels(GRAD_MAX, &(grad_call){.d = d, .index = index, .dy = dy, .dx = dx}, pixels);
+}
+
+static void pool_average_grad(const fv_pool_desc *d, const float *dy, float *dx, fv_range pixels) {
+    gather_pixels(GRAD_AVERAGE, &(grad_call){.d = d, .dy = dy, .dx = dx}, pixels);
+}
+
+static void pool_lp_grad(const fv_pool_desc *d, float p, const float *x, const float *y, const float *dy, float *dx, fv_range pixels) {
+    grad_call g = {.d = d, .x = x, .y = y, .dy = dy, .dx = dx, .p = p};
+    if (p == 1)
+        gather_pixels(GRAD_ABS, &g, pixels);
+    else if (p == 2)
+        gather_pixels(GRAD_SQUARES, &g, pixels);
+    else
+        gather_pixels(GRAD_LP, &g, pixels);
+}
+
+static void pool_weighted_grad(const fv_pool_desc *d, const float *weight, const float *dy, float *dx, fv_range pixels) {
+    gather_pixels(GRAD_WEIGHTED, &(grad_call){.d = d, .weight = weight, .dy = dy, .dx = dx}, pixels);
+}
+
+/* ---- unpooling: rows of channels are cleared and read as vectors, values go to their places one by one ---- */
+
+static inline bool stays_inside(const fv_unpool_desc *d, int32_t place) { return place >= 0 && (size_t)place < d->pixels; }
+
+static void unpool(const fv_unpool_desc *d, const float *x, const int32_t *place, float *y, fv_range channels) {
+    const size_t width = channels.end - channels.begin;
+    x += channels.begin, place += channels.begin, y += channels.begin;
+    for (size_t p = 0; p < d->pixels; p++)
+        for (size_t c = 0; c < width; c += VW) store_channels(y + p * d->channels + c, v_zero(), fv_min_size(width - c, VW));
+    for (size_t i = 0; i < d->pooled; i++, x += d->channels, place += d->channels)
+        for (size_t c = 0; c < width; c++)
+            if (stays_inside(d, place[c])) y[(size_t)place[c] * d->channels + c] = x[c];
+}
+
+/* A bit a channel says that a later value has the place. */
+static void unpool_grad(const fv_unpool_desc *d, const int32_t *place, const float *dy, float *dx, fv_range channels, void *scratch) {
+    const size_t width = channels.end - channels.begin;
+    uint16_t *taken = scratch;
+    for (size_t p = 0; p < d->pixels; p++) taken[p] = 0;
+    dy += channels.begin;
+    for (size_t i = d->pooled; i-- > 0;) {
+        const size_t row = i * d->channels + channels.begin;
+        for (size_t c = 0; c < width; c++) {
+            const int32_t to = place[row + c];
+            const bool stayed = stays_inside(d, to) && !(taken[to] >> c & 1);
+            dx[row + c] = stayed ? dy[(size_t)to * d->channels + c] : 0;
+            if (stayed) taken[to] = (uint16_t)(taken[to] | 1u << c);
+        }
+    }
+}
+
+static void init_pool(fv_pool_kernels *k) {
+    *k = (fv_pool_kernels){pool_max,      pool_max_grad,      pool_average, pool_average_grad, pool_lp, pool_lp_grad,
+                           pool_weighted, pool_weighted_grad, unpool,       unpool_grad};
+}
