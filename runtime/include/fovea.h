@@ -409,19 +409,25 @@ FV_API int64_t fv_loader_steps_per_epoch(const fv_loader *l);
 
 /* ---- Files ----------------------------------------------------------------------------------------------------------- */
 
-/** Bytes (height,width,channels), 1 (grey) or 3 (RGB) channels; pixels are freed by fv_image_free. */
+/** Bytes (height,width,channels): 1 channel (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). pixels are freed by fv_image_free. */
 typedef struct fv_image {
     int32_t height, width, channels;
     uint8_t *pixels;
     void *owner;
 } fv_image;
 
-/** PNG or JPEG by its first bytes. 16-bit is reduced to 8, palettes are expanded, alpha is blended on black, CMYK refused. channels: 1 or 3 to
- *  convert (grey = (299R+587G+114B+500)/1000), 0 as in the file. At most 2^26 pixels. */
+enum { FV_IMAGE_STORED = -1 };
+
+/** PNG or JPEG by its first bytes. 16-bit is reduced to 8, palettes are expanded, CMYK refused. At most 2^26 pixels.
+ *  channels: 1 or 3 to convert (grey = (299R+587G+114B+500)/1000), 0 grey or RGB as in the file; alpha is then blended on black.
+ *  2 or 4 to convert with alpha kept (255 where the file has none); FV_IMAGE_STORED for the channels that the file has, alpha included. */
 FV_API fv_status fv_image_read(fv_context *c, const char *path, int32_t channels, fv_image *out);
 FV_API void fv_image_free(fv_image *i);
+/** 1 to 4 channels; written beside `path` and renamed. */
 FV_API fv_status fv_image_write_png(fv_context *c, const char *path, const fv_image *i);
-/** Scaled by area averaging (down) or bilinear (up) to height x width; out is a new image. */
+/** 1 or 3 channels, each side at most 65500 pixels, quality 1 to 100; written beside `path` and renamed. */
+FV_API fv_status fv_image_write_jpeg(fv_context *c, const char *path, const fv_image *i, int32_t quality);
+/** Scaled by area averaging (down) or bilinear (up) to height x width; 1 or 3 channels; out is a new image. */
 FV_API fv_status fv_image_resize(fv_context *c, const fv_image *in, int32_t height, int32_t width, fv_image *out);
 
 /** npy, versions 1 to 3, little-endian float32, float64, int32, int64, uint8, C order. t->data is freed by fv_npy_free. */
