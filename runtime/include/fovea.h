@@ -255,6 +255,23 @@ FV_API bool fv_model_gives_probabilities(const fv_model *m);
 FV_API size_t fv_model_parameter_count(const fv_model *m);
 /** Name and values, plain layout, of parameter i; owned by the model, do not write. */
 FV_API fv_status fv_model_parameter(const fv_model *m, size_t i, const char **name, fv_tensor *view, bool *trainable);
+/* New models from old ones: the old one is not changed, parameters are copied. */
+
+/** The model with every activation among its outputs: its own outputs first, in their order, then the first output of every other node in
+ *  the order they run, named after its node (NAME:1 where something else has that name). A dropout's output is its input and is left out.
+ *  For looking inside: layers are not fused then. */
+FV_API fv_status fv_model_expose(const fv_model *m, fv_model **out);
+/** The model with the parameters whose names match `pattern` (as a shell does: * ? [...]; '.' and '/' are ordinary) as constants, which
+ *  training leaves alone. *matched, where not NULL: how many. @return FV_ERR_NOT_FOUND if none matches. */
+FV_API fv_status fv_model_freeze(const fv_model *m, const char *pattern, size_t *matched, fv_model **out);
+/** The model with its last fully connected layer replaced by one of `outputs` outputs: weights from `seed` (FV_INIT_LECUN), bias 0, names
+ *  kept. @return FV_ERR_UNSUPPORTED without such a layer or where its weights are used elsewhere too. */
+FV_API fv_status fv_model_new_head(const fv_model *m, int32_t outputs, uint64_t seed, fv_model **out);
+/** The model with (x - mean[c]) / deviation[c] of its only input (N,channels,H,W) before its first layer: a 1x1 convolution "normalize" of
+ *  each channel by itself with constant weights, in files as in memory, so that whoever runs the model applies the same.
+ *  @return FV_ERR_STATE if it has one already. */
+FV_API fv_status fv_model_normalize(const fv_model *m, const float *mean, const float *deviation, int32_t channels, fv_model **out);
+
 /** Nodes in the graph, and one by one its operator, name and output shape (for printing). */
 FV_API size_t fv_model_node_count(const fv_model *m);
 
