@@ -400,7 +400,19 @@ FV_API const char *fv_dataset_class_name(const fv_dataset *d, int32_t label);
 /** Image i, bytes (H,W,C), owned by the data set, and its label. */
 FV_API fv_status fv_dataset_item(const fv_dataset *d, int64_t i, const uint8_t **pixels, int32_t *label);
 
-enum { FV_AUGMENT_SHIFT = 1, FV_AUGMENT_FLIP = 2, FV_AUGMENT_CROP = 4 }; /* +-2 pixels; left-right; pad 4 and crop */
+/** Two new data sets from one: *part has the share (0..1, rounded to whole images, neither side empty) drawn by seed, *rest the others, both
+ *  in the old order. Pixels are copied. */
+FV_API fv_status fv_dataset_split(const fv_dataset *d, double share, uint64_t seed, fv_dataset **rest, fv_dataset **part);
+/** Mean and standard deviation of every channel over all images, of bytes scaled to 0..1; a channel that is constant has deviation 1.
+ *  What fv_model_normalize takes. */
+FV_API fv_status fv_dataset_moments(const fv_dataset *d, float *mean, float *deviation);
+
+/** Augmentations; what comes in from outside the image is 0. */
+enum {
+    FV_AUGMENT_SHIFT = 1, /**< by -2 to 2 pixels on each axis */
+    FV_AUGMENT_FLIP = 2,  /**< left-right, every second image */
+    FV_AUGMENT_CROP = 4   /**< padded by 4 pixels on every side, then cut to its size at a random place */
+};
 
 typedef struct fv_loader fv_loader;
 
