@@ -10,22 +10,26 @@
 typedef struct train_options {
     cli_compute compute;
     const char *data, *model, *out, *optimizer, *schedule, *loss, *augment, *checkpoint, *resume, *log, *plot, *size;
-    int64_t epochs, steps, batch, checkpoint_every, warmup, schedule_step;
-    double lr, momentum, weight_decay, clip, smoothing, factor;
+    const char *freeze;
+    int64_t epochs, steps, batch, checkpoint_every, warmup, schedule_step, early_stop, new_head;
+    double lr, momentum, weight_decay, clip, smoothing, factor, validation;
     uint64_t seed;
-    bool no_shuffle, drop_last, quiet;
+    bool no_shuffle, drop_last, quiet, normalize;
 } train_options;
 
 typedef struct training {
     const train_options *o;
     fv_context *context;
-    fv_model *model; /* what training starts from */
-    fv_dataset *train, *test;
+    fv_model *model;                       /* what training starts from */
+    fv_dataset *train, *validation, *test; /* validation: NULL without --validation */
     fv_trainer *trainer;
     fv_loader *loader;
     FILE *log;
     loss_curve curve;
     int64_t per_epoch, total;
+    fv_model *best; /* --early-stop: of the smallest validation loss so far */
+    double best_loss;
+    int64_t best_epoch, epochs_since;
     const char *why; /* a sentence that is not the library's */
 } training;
 
@@ -93,7 +97,43 @@ static int open_data(training *t) {
     if (fv_dataset_open(t->context, t->o->data, &s, &t->train) != FV_OK) return cli_library(&cmd_train);
     s.test = true;
     if (fv_dataset_open(t->context, t->o->data, &s, &t->test) != FV_OK) return cli_library(&cmd_train);
+    if (t->o->validation <= 0) return -1;
+    fv_dataset *rest = NULL;
+    if (fv_dataset_split(t->train, t->o->validation, t->o->seed, &rest, &t->validation) != FV_OK)
+        return cli_library(&cmd_train);
+    fv_dataset_free(t->train);
+    t->train = rest;
     return -1;
+}
+
+/* The edited model takes the place of the one it was made from. */
+static int take(training *t, fv_status made, fv_model *const *edited) {
+    if (made != FV_OK) return cli_library(&cmd_train);
+    fv_model_free(t->model);
+    t->model = *edited;
+    return -1;
+}
+
+static int normalize(training *t, int32_t channels) {
+    float *moments = malloc(2 * (size_t)channels * sizeof *moments);
+    if (!moments) return cli_fail(&cmd_train, "out of memory");
+    fv_model *edited = NULL;
+    fv_status status = fv_dataset_moments(t->train, moments, moments + channels);
+    if (status == FV_OK) status = fv_model_normalize(t->model, moments, moments + channels, channels, &edited);
+    free(moments);
+    return take(t, status, &edited);
+}
+
+/* --new-head, --normalize, --freeze. What an earlier --normalize put into a file stays as it is. */
+static int edit_model(training *t, int32_t channels) {
+    const train_options *o = t->o;
+    fv_model *edited = NULL;
+    int status = -1;
+    if (fv_model_freeze(t->model, "normalize.*", NULL, &edited) == FV_OK) status = take(t, FV_OK, &edited);
+    if (o->new_head) status = take(t, fv_model_new_head(t->model, (int32_t)o->new_head, o->seed, &edited), &edited);
+    if (status < 0 && o->normalize) status = normalize(t, channels);
+    if (status < 0 && o->freeze) status = take(t, fv_model_freeze(t->model, o->freeze, NULL, &edited), &edited);
+    return status;
 }
 
 static int open_model(training *t) {
@@ -106,12 +146,14 @@ static int open_model(training *t) {
     zoo.width = info.width;
     zoo.classes = info.classes;
     zoo.seed = t->o->seed;
-    const int status = cli_model(&cmd_train, t->context, t->o->model, &zoo, &t->model);
+    int status = cli_model(&cmd_train, t->context, t->o->model, &zoo, &t->model);
     if (status >= 0) return status;
     int32_t classes;
     const char *why;
     if (fits(t->model, info.channels, info.height, info.width, &classes, &why) != FV_OK)
         return cli_fail(&cmd_train, "%s", why);
+    if ((status = edit_model(t, info.channels)) >= 0) return status;
+    if (t->o->new_head) classes = (int32_t)t->o->new_head;
     if (classes < info.classes)
         return cli_fail(&cmd_train, "the data has %d classes, but the model gives %d outputs", info.classes, classes);
     return -1;
@@ -162,15 +204,31 @@ static bool log_step(training *t, int64_t step, const fv_step *r) {
     return ok;
 }
 
-/* The test images, with the parameters as they are now. */
-static fv_status test_now(training *t, evaluation *e) {
+/* Keeps the model of the smallest validation loss. */
+static void keep_best(training *t, const evaluation *validation, int64_t epoch, fv_model **model) {
+    t->epochs_since++;
+    if (t->best && !(validation->loss < t->best_loss)) return;
+    fv_model_free(t->best);
+    t->best = *model;
+    *model = NULL;
+    t->best_loss = validation->loss;
+    t->best_epoch = epoch;
+    t->epochs_since = 0;
+}
+
+/* Validation images (where there are) and test images, with the parameters as they are now. */
+static fv_status test_now(training *t, int64_t epoch, evaluation *validation, evaluation *test) {
     fv_model *model;
     fv_status status = fv_trainer_model(t->trainer, &model);
     if (status != FV_OK) return status;
-    status = evaluate(model, t->test, 100, NULL, e);
+    status = evaluate(model, t->test, 100, NULL, test);
+    if (status == FV_OK && t->validation) status = evaluate(model, t->validation, 100, NULL, validation);
+    if (status == FV_OK && t->o->early_stop) keep_best(t, validation, epoch, &model);
     fv_model_free(model);
     return status;
 }
+
+static double accuracy(const evaluation *e) { return (double)e->correct / (double)(e->count ? e->count : 1); }
 
 typedef struct epoch_sum {
     double loss, began;
@@ -179,20 +237,30 @@ typedef struct epoch_sum {
 
 static fv_status report_epoch(training *t, int64_t step, epoch_sum *sum, progress *bar) {
     const double seconds = cli_seconds() - sum->began;
-    evaluation e = {0};
-    const fv_status status = test_now(t, &e);
+    const int64_t epoch = (step + t->per_epoch - 1) / t->per_epoch;
+    evaluation test = {0}, validation = {0};
+    const fv_status status = test_now(t, epoch, &validation, &test);
     progress_clear(bar);
     if (status == FV_OK && sum->steps && !t->o->quiet) {
-        printf("epoch %3lld  loss %.4f  training accuracy %.4f  test loss %.4f  test accuracy %.4f  %.1f s  %.0f "
-               "images/s\n",
-               (long long)((step + t->per_epoch - 1) / t->per_epoch), sum->loss / (double)sum->steps,
-               (double)sum->correct / (double)sum->images, e.loss, (double)e.correct / (double)(e.count ? e.count : 1),
-               seconds, (double)sum->images / seconds);
+        printf("epoch %3lld  loss %.4f  training accuracy %.4f  ", (long long)epoch, sum->loss / (double)sum->steps,
+               (double)sum->correct / (double)sum->images);
+        if (t->validation)
+            printf("validation loss %.4f  validation accuracy %.4f  ", validation.loss, accuracy(&validation));
+        printf("test loss %.4f  test accuracy %.4f  %.1f s  %.0f images/s\n", test.loss, accuracy(&test), seconds,
+               (double)sum->images / seconds);
         fflush(stdout);
     }
-    evaluation_free(&e);
+    evaluation_free(&test);
+    evaluation_free(&validation);
     *sum = (epoch_sum){.began = cli_seconds()};
     return status;
+}
+
+/* No better validation loss for --early-stop epochs. */
+static bool stop_early(const training *t) {
+    if (!t->o->early_stop || t->epochs_since < t->o->early_stop) return false;
+    if (!t->o->quiet) printf("stopped: no smaller validation loss in %lld epochs\n", (long long)t->epochs_since);
+    return true;
 }
 
 static fv_status one_step(training *t, epoch_sum *sum, fv_step *result) {
@@ -225,8 +293,9 @@ static fv_status train_steps(training *t) {
         progress_update(&bar, step, note);
         if (t->o->checkpoint && step % t->o->checkpoint_every == 0)
             status = fv_trainer_save(t->trainer, t->o->checkpoint);
-        if (status == FV_OK && (step % t->per_epoch == 0 || step == t->total))
-            status = report_epoch(t, step, &sum, &bar);
+        if (status != FV_OK || (step % t->per_epoch != 0 && step != t->total)) continue;
+        status = report_epoch(t, step, &sum, &bar);
+        if (status == FV_OK && stop_early(t)) break;
     }
     progress_clear(&bar);
     return status;
@@ -235,10 +304,12 @@ static fv_status train_steps(training *t) {
 static fv_status write_results(training *t) {
     fv_status status = FV_OK;
     if (t->o->checkpoint) status = fv_trainer_save(t->trainer, t->o->checkpoint);
+    if (t->best && !t->o->quiet)
+        printf("the weights are those of epoch %lld, validation loss %.4f\n", (long long)t->best_epoch, t->best_loss);
     if (status == FV_OK && t->o->out) {
         fv_model *model = NULL;
-        status = fv_trainer_model(t->trainer, &model);
-        if (status == FV_OK) status = fv_model_save(model, t->o->out);
+        if (!t->best) status = fv_trainer_model(t->trainer, &model);
+        if (status == FV_OK) status = fv_model_save(t->best ? t->best : model, t->o->out);
         fv_model_free(model);
     }
     if (status == FV_OK && t->o->plot && !loss_curve_plot(&t->curve, t->o->plot, &t->why)) status = FV_ERR_IO;
@@ -266,6 +337,11 @@ static int train(training *t) {
 static int check_options(const train_options *o) {
     if (!o->data) return cli_usage(&cmd_train, "needs --data; see fovea train --help");
     if (!o->model) return cli_usage(&cmd_train, "needs --model: a built-in network or an ONNX file");
+    if (o->early_stop && o->validation <= 0)
+        return cli_usage(&cmd_train, "--early-stop needs --validation SHARE: the test images are not for choosing");
+    if (o->early_stop && o->resume)
+        return cli_usage(&cmd_train,
+                         "--early-stop does not go with --resume: a checkpoint does not hold the best weights");
     if (o->plot && !picture_available())
         return cli_fail(&cmd_train,
                         "--plot needs a build with cairo (apt-get install libcairo2-dev, then build again)");
@@ -290,7 +366,18 @@ static int run(int argc, char **argv) {
         {"batch", "N", CLI_INT, &o.batch, 1, 1 << 16, "images a step (default 64)"},
         {"drop-last", NULL, CLI_FLAG, &o.drop_last, 0, 0, "leave out an epoch's last partial batch"},
         {"no-shuffle", NULL, CLI_FLAG, &o.no_shuffle, 0, 0, "keep the images in the data set's order"},
-        {"augment", "LIST", CLI_TEXT, &o.augment, 0, 0, "shift, flip, crop, separated by commas"},
+        {"validation", "SHARE", CLI_REAL, &o.validation, 1e-6, 0.999999,
+         "set this share of the training images aside, by seed, and measure it after each epoch"},
+        {"early-stop", "N", CLI_INT, &o.early_stop, 1, 1e6,
+         "stop after N epochs without a smaller validation loss, and write the weights of the best"},
+        {"augment", "LIST", CLI_TEXT, &o.augment, 0, 0,
+         "shift (by up to 2 pixels), flip (left-right), crop (pad by 4, cut at random), separated by commas"},
+        {"normalize", NULL, CLI_FLAG, &o.normalize, 0, 0,
+         "subtract the training images' mean and divide by their deviation, a channel at a time, in a first layer"},
+        {"new-head", "N", CLI_INT, &o.new_head, 1, 1 << 20,
+         "replace the last fully connected layer by a fresh one of N outputs"},
+        {"freeze", "PATTERN", CLI_TEXT, &o.freeze, 0, 0,
+         "leave the parameters with matching names as they are, such as \"conv*\" (wildcards * ? [...])"},
         {"optimizer", "NAME", CLI_TEXT, &o.optimizer, 0, 0, "sgd, momentum (default), nesterov, adam, adamw"},
         {"lr", "X", CLI_REAL, &o.lr, 1e-12, 1e6, "learning rate (default 0.05; adam and adamw 0.001)"},
         {"momentum", "X", CLI_REAL, &o.momentum, 0, 0.99999, "momentum (default 0.9)"},
@@ -323,8 +410,10 @@ static int run(int argc, char **argv) {
     loss_curve_free(&t.curve);
     fv_loader_free(t.loader);
     fv_trainer_free(t.trainer);
+    fv_model_free(t.best);
     fv_model_free(t.model);
     fv_dataset_free(t.train);
+    fv_dataset_free(t.validation);
     fv_dataset_free(t.test);
     fv_context_free(t.context);
     return status;
@@ -337,6 +426,10 @@ const cli_command cmd_train = {
     "  fovea train --data fashion-mnist --model lenet5 --epochs 10 --out m.onnx\n"
     "  fovea train --data fashion-mnist --model cnn --optimizer adam --epochs 6 --out cnn.onnx\n"
     "  fovea train --data folder:photos --size 32,32 --model cnn --optimizer adam --epochs 20 --out photos.onnx\n"
+    "  fovea train --data fashion-mnist --model cnn --epochs 40 --normalize --augment shift,flip --validation 0.1 "
+    "--early-stop 3 --out cnn.onnx\n"
+    "  fovea train --data folder:photos --model cnn.onnx --size 28,28 --new-head 3 --freeze \"conv*\" --out "
+    "photos.onnx\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --out cnn.onnx   # interrupted?\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --resume c.ckpt --out cnn.onnx\n",
     run};

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {
-    &cmd_new, &cmd_train, &cmd_eval, &cmd_predict, &cmd_check, &cmd_bench, &cmd_explain, &cmd_info,
+    &cmd_new, &cmd_train, &cmd_eval, &cmd_predict, &cmd_check, &cmd_bench, &cmd_explain, &cmd_filter, &cmd_show, &cmd_info,
 };
 enum { command_count = sizeof commands / sizeof *commands };
 

@@ -43,6 +43,11 @@ bool picture_grid(const picture_cell *cells, size_t count, const char *path, con
     return refuse(why);
 }
 
+bool picture_bands(const picture_band *bands, size_t count, const char *path, const char **why) {
+    (void)bands, (void)count, (void)path;
+    return refuse(why);
+}
+
 #else
 
 #include <cairo.h>
@@ -210,6 +215,54 @@ bool picture_grid(const picture_cell *cells, size_t count, const char *path, con
         cairo_set_source_rgb(cr, 0.4, 0.4, 0.4);
         text(cr, x, y + side + 13 + line, 11, 0, p->detail);
     }
+    cairo_destroy(cr);
+    const bool ok = save(surface, path, why);
+    cairo_surface_destroy(surface);
+    return ok;
+}
+
+enum { band_side = 56, band_gap = 6, band_columns = 16, band_line = 18, band_tallest = 32000 };
+
+/* Cells of a band keep their shape; a wide one (a vector) spans the picture. */
+static double band_cell(const picture_band *b, double *height) {
+    const picture_cell *p = &b->cells[0];
+    const double room = band_columns * (band_side + band_gap) - band_gap;
+    const bool strip = b->count == 1 && p->width > 2 * p->height;
+    const double side = strip ? fmin(room, fmax(8.0 * p->width, band_side)) : band_side;
+    *height = side * p->height / (p->width > p->height ? p->width : p->height);
+    return side;
+}
+
+static double band_height(const picture_band *b) {
+    double height;
+    (void)band_cell(b, &height);
+    return band_line + (double)((b->count + band_columns - 1) / band_columns) * (height + band_gap) + band_gap;
+}
+
+static void draw_band(cairo_t *cr, const picture_band *b, double y) {
+    double height;
+    const double side = band_cell(b, &height);
+    cairo_set_source_rgb(cr, 0.1, 0.1, 0.1);
+    text(cr, band_gap, y + 13, 12, 0, b->title);
+    for (size_t i = 0; i < b->count; i++)
+        draw_image(cr, &b->cells[i], band_gap + (double)(i % band_columns) * (band_side + band_gap),
+                   y + band_line + (double)(i / band_columns) * (height + band_gap), side);
+}
+
+bool picture_bands(const picture_band *bands, size_t count, const char *path, const char **why) {
+    double height = band_gap, y = band_gap;
+    for (size_t i = 0; i < count; i++) height += band_height(&bands[i]);
+    if (height > band_tallest) {
+        *why = "the picture would be too tall; show fewer maps of a layer";
+        return false;
+    }
+    cairo_surface_t *surface = cairo_image_surface_create(
+        CAIRO_FORMAT_RGB24, band_columns * (band_side + band_gap) + band_gap, (int)ceil(height));
+    cairo_t *cr = cairo_create(surface);
+    cairo_set_source_rgb(cr, 1, 1, 1);
+    cairo_paint(cr);
+    cairo_select_font_face(cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
+    for (size_t i = 0; i < count; y += band_height(&bands[i++])) draw_band(cr, &bands[i], y);
     cairo_destroy(cr);
     const bool ok = save(surface, path, why);
     cairo_surface_destroy(surface);

@@ -29,4 +29,15 @@ typedef struct picture_cell {
 /* A grid of images with two lines of text under each. */
 bool picture_grid(const picture_cell *cells, size_t count, const char *path, const char **why);
 
+/* A line of text and the pictures that belong to it. */
+typedef struct picture_band {
+    char title[192];
+    picture_cell *cells; /* their titles are not drawn */
+    uint8_t *pixels;     /* of the cells, where the band owns them */
+    size_t count;
+} picture_band;
+
+/* Bands below each other, sixteen cells side by side at most. */
+bool picture_bands(const picture_band *bands, size_t count, const char *path, const char **why);
+
 #endif

@@ -10,7 +10,8 @@ typedef enum fv_purpose {
     FV_PURPOSE_SHUFFLE = 2, /* stream: epoch */
     FV_PURPOSE_AUGMENT = 3, /* stream: epoch, index: image */
     FV_PURPOSE_DROPOUT = 4, /* stream: step, node */
-    FV_PURPOSE_CHECK = 5
+    FV_PURPOSE_CHECK = 5,
+    FV_PURPOSE_SPLIT = 6 /* index: image of the smaller part */
 } fv_purpose;
 
 /* key = mix of seed and purpose; used by kernels that draw themselves (dropout). */

@@ -240,11 +240,22 @@ fv_status fv_graph_set_batch(fv_graph *g, int64_t batch) {
         v->shape.dim[0] = batch;
         FV_FORWARD(check_count("input", v->name ? v->name : "", &v->shape));
     }
+    return fv_graph_infer(g);
+}
+
+fv_status fv_graph_infer(fv_graph *g) {
     for (size_t i = 0; i < g->node_count; i++) FV_FORWARD(infer_node(g, &g->nodes[i]));
     return FV_OK;
 }
 
 /* ---- editing ---- */
+
+void fv_graph_move_last(fv_graph *g, size_t at) {
+    const fv_node last = g->nodes[g->node_count - 1];
+    memmove(g->nodes + at + 1, g->nodes + at, (g->node_count - 1 - at) * sizeof *g->nodes);
+    g->nodes[at] = last;
+    fv_graph_relink(g);
+}
 
 void fv_graph_relink(fv_graph *g) {
     for (size_t i = 0; i < g->value_count; i++) g->values[i].producer = -1;

@@ -44,6 +44,8 @@ fv_status fv_graph_set_edges(const fv_graph *g, fv_value_info *weight, const uin
 fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool again);
 /* Fixes the batch (inputs' dim[0] 0 -> batch) and infers every shape again. */
 fv_status fv_graph_set_batch(fv_graph *g, int64_t batch);
+fv_status fv_graph_infer(fv_graph *g); /* every shape again */
+void fv_graph_move_last(fv_graph *g, size_t at); /* the last node to place `at` */
 /* After nodes moved: producers again. */
 void fv_graph_relink(fv_graph *g);
 /* Every use of `old` (also as an output) becomes `fresh`. */

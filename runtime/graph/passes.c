@@ -169,13 +169,6 @@ fv_status fv_pass_pool_index(fv_graph *g) {
 /* Both layouts of the maps are the same bytes. */
 static bool layouts_agree(const fv_shape *s) { return s->rank != 4 || s->dim[1] == 1 || s->dim[2] * s->dim[3] == 1; }
 
-/* Moves the last node to place `at`. */
-static void move_last(fv_graph *g, size_t at) {
-    const fv_node last = g->nodes[g->node_count - 1];
-    memmove(g->nodes + at + 1, g->nodes + at, (g->node_count - 1 - at) * sizeof *g->nodes);
-    g->nodes[at] = last;
-}
-
 static fv_status convert_input(fv_graph *g, size_t i) {
     const fv_value inside = g->inputs[i];
     if (layouts_agree(&g->values[inside].shape)) return FV_OK;
@@ -189,8 +182,7 @@ static fv_status convert_input(fv_graph *g, size_t i) {
     fv_graph_replace(g, inside, made);
     g->nodes[g->node_count - 1].in[0] = outside;
     g->inputs[i] = outside;
-    move_last(g, 0);
-    fv_graph_relink(g);
+    fv_graph_move_last(g, 0);
     return FV_OK;
 }
 

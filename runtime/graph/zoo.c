@@ -34,11 +34,17 @@ static fv_value lenet5(fv_graph *g, const zoo_shape *s) {
     return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc3");
 }
 
-/* SPEC section 9: the lecture's worked example. */
+/* SPEC section 9: the lecture's worked example. Its one unit ends in ReLU; the bias begins at 1, where that has a gradient. Several units
+ * are the logits of as many classes. */
 static fv_value lecture(fv_graph *g, const zoo_shape *s) {
     fv_value x = max_pool(g, conv_relu(g, input(g, s), 3, 5, 0, "conv1"), "pool1");
     x = max_pool(g, conv_relu(g, x, 9, 5, 0, "conv2"), "pool2");
-    return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc");
+    if (s->classes > 1 || x == FV_NONE) return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc");
+    const fv_shape *in = &g->values[x].shape;
+    const int64_t weight[2] = {1, in->dim[1] * in->dim[2] * in->dim[3]};
+    const fv_value w = fv_graph_parameter(g, "fc.weight", 2, weight, NULL, FV_INIT_LECUN, true);
+    const fv_value b = fv_graph_parameter(g, "fc.bias", 1, weight, NULL, FV_INIT_ONES, true);
+    return fv_graph_relu(g, fv_graph_linear_with(g, x, w, b, "fc"), "y");
 }
 
 static fv_value cnn(fv_graph *g, const zoo_shape *s) {
@@ -56,7 +62,7 @@ static const struct {
     zoo_shape shape;
 } zoo[] = {
     {"lenet5", "LeNet-5 with ReLU and max-pooling, 61,706 parameters at 1x28x28", lenet5, {1, 28, 28, 10}},
-    {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one layer", lecture, {1, 28, 28, 10}},
+    {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one unit", lecture, {1, 28, 28, 1}},
     {"cnn", "four 3x3 convolutions of 32 and 64 maps, dropout", cnn, {1, 28, 28, 10}},
     {"resnet18-cifar", "ResNet-18 for 32x32: 3x3 stem, four stages of two blocks, batch normalization", fv_zoo_resnet18_cifar, {3, 32, 32, 10}},
     {"mobilenet-cifar", "MobileNetV2 for 32x32: inverted residuals, batch normalization, clip 0..6", fv_zoo_mobilenet_cifar, {3, 32, 32, 10}},

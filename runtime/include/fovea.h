@@ -360,6 +360,23 @@ FV_API size_t fv_model_parameter_count(const fv_model *m);
 FV_API fv_status fv_model_parameter(const fv_model *m, size_t i, const char **name, fv_tensor *view, bool *trainable);
 /** Numbers that training can change: the elements of the trainable parameters, less the kernels that connection tables leave out. */
 FV_API size_t fv_model_weight_count(const fv_model *m);
+/* New models from old ones: the old one is not changed, parameters are copied. */
+
+/** The model with every activation among its outputs: its own outputs first, in their order, then the first output of every other node in
+ *  the order they run, named after its node (NAME:1 where something else has that name). A dropout's output is its input and is left out.
+ *  For looking inside: layers are not fused then. */
+FV_API fv_status fv_model_expose(const fv_model *m, fv_model **out);
+/** The model with the parameters whose names match `pattern` (as a shell does: * ? [...]; '.' and '/' are ordinary) as constants, which
+ *  training leaves alone. *matched, where not NULL: how many. @return FV_ERR_NOT_FOUND if none matches. */
+FV_API fv_status fv_model_freeze(const fv_model *m, const char *pattern, size_t *matched, fv_model **out);
+/** The model with its last fully connected layer replaced by one of `outputs` outputs: weights from `seed` (FV_INIT_LECUN), bias 0, names
+ *  kept. @return FV_ERR_UNSUPPORTED without such a layer or where its weights are used elsewhere too. */
+FV_API fv_status fv_model_new_head(const fv_model *m, int32_t outputs, uint64_t seed, fv_model **out);
+/** The model with (x - mean[c]) / deviation[c] of its only input (N,channels,H,W) before its first layer: a 1x1 convolution "normalize" of
+ *  each channel by itself with constant weights, in files as in memory, so that whoever runs the model applies the same.
+ *  @return FV_ERR_STATE if it has one already. */
+FV_API fv_status fv_model_normalize(const fv_model *m, const float *mean, const float *deviation, int32_t channels, fv_model **out);
+
 /** Nodes in the graph, and one by one its operator, name and output shape (for printing). */
 FV_API size_t fv_model_node_count(const fv_model *m);
 
@@ -492,7 +509,19 @@ FV_API const char *fv_dataset_class_name(const fv_dataset *d, int32_t label);
 /** Image i, bytes (H,W,C), owned by the data set, and its label. */
 FV_API fv_status fv_dataset_item(const fv_dataset *d, int64_t i, const uint8_t **pixels, int32_t *label);
 
-enum { FV_AUGMENT_SHIFT = 1, FV_AUGMENT_FLIP = 2, FV_AUGMENT_CROP = 4 }; /* +-2 pixels; left-right; pad 4 and crop */
+/** Two new data sets from one: *part has the share (0..1, rounded to whole images, neither side empty) drawn by seed, *rest the others, both
+ *  in the old order. Pixels are copied. */
+FV_API fv_status fv_dataset_split(const fv_dataset *d, double share, uint64_t seed, fv_dataset **rest, fv_dataset **part);
+/** Mean and standard deviation of every channel over all images, of bytes scaled to 0..1; a channel that is constant has deviation 1.
+ *  What fv_model_normalize takes. */
+FV_API fv_status fv_dataset_moments(const fv_dataset *d, float *mean, float *deviation);
+
+/** Augmentations; what comes in from outside the image is 0. */
+enum {
+    FV_AUGMENT_SHIFT = 1, /**< by -2 to 2 pixels on each axis */
+    FV_AUGMENT_FLIP = 2,  /**< left-right, every second image */
+    FV_AUGMENT_CROP = 4   /**< padded by 4 pixels on every side, then cut to its size at a random place */
+};
 
 typedef struct fv_loader fv_loader;
 
@@ -518,19 +547,25 @@ FV_API int64_t fv_loader_steps_per_epoch(const fv_loader *l);
 
 /* ---- Files ----------------------------------------------------------------------------------------------------------- */
 
-/** Bytes (height,width,channels), 1 (grey) or 3 (RGB) channels; pixels are freed by fv_image_free. */
+/** Bytes (height,width,channels): 1 channel (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha). pixels are freed by fv_image_free. */
 typedef struct fv_image {
     int32_t height, width, channels;
     uint8_t *pixels;
     void *owner;
 } fv_image;
 
-/** PNG or JPEG by its first bytes. 16-bit is reduced to 8, palettes are expanded, alpha is blended on black, CMYK refused. channels: 1 or 3 to
- *  convert (grey = (299R+587G+114B+500)/1000), 0 as in the file. At most 2^26 pixels. */
+enum { FV_IMAGE_STORED = -1 };
+
+/** PNG or JPEG by its first bytes. 16-bit is reduced to 8, palettes are expanded, CMYK refused. At most 2^26 pixels.
+ *  channels: 1 or 3 to convert (grey = (299R+587G+114B+500)/1000), 0 grey or RGB as in the file; alpha is then blended on black.
+ *  2 or 4 to convert with alpha kept (255 where the file has none); FV_IMAGE_STORED for the channels that the file has, alpha included. */
 FV_API fv_status fv_image_read(fv_context *c, const char *path, int32_t channels, fv_image *out);
 FV_API void fv_image_free(fv_image *i);
+/** 1 to 4 channels; written beside `path` and renamed. */
 FV_API fv_status fv_image_write_png(fv_context *c, const char *path, const fv_image *i);
-/** Scaled by area averaging (down) or bilinear (up) to height x width; out is a new image. */
+/** 1 or 3 channels, each side at most 65500 pixels, quality 1 to 100; written beside `path` and renamed. */
+FV_API fv_status fv_image_write_jpeg(fv_context *c, const char *path, const fv_image *i, int32_t quality);
+/** Scaled by area averaging (down) or bilinear (up) to height x width; 1 or 3 channels; out is a new image. */
 FV_API fv_status fv_image_resize(fv_context *c, const fv_image *in, int32_t height, int32_t width, fv_image *out);
 
 /** npy, versions 1 to 3, little-endian float32, float64, int32, int64, uint8, C order. t->data is freed by fv_npy_free. */

@@ -54,26 +54,41 @@ static fv_status decode(const fv_context *c, const char *path, bool only_header,
 
 fv_status fv_image_probe(const fv_context *c, const char *path, fv_image *out) { return decode(c, path, true, out); }
 
-static void convert(const fv_image *in, fv_image *out) {
-    const size_t pixels = (size_t)in->height * (size_t)in->width;
-    for (size_t i = 0; i < pixels; i++) {
-        if (out->channels == 3) {
-            memset(out->pixels + 3 * i, in->pixels[i], 3);
-        } else {
-            const uint8_t *v = in->pixels + 3 * i;
-            out->pixels[i] = (uint8_t)((299u * v[0] + 587u * v[1] + 114u * v[2] + 500u) / 1000u);
-        }
+static bool has_alpha(int32_t channels) { return channels == 2 || channels == 4; }
+static int32_t without_alpha(int32_t channels) { return channels - has_alpha(channels); }
+
+/* One pixel to `to` channels: where they have no alpha, what the pixel's leaves of it on black. */
+static void convert_pixel(const uint8_t *in, int32_t from, int32_t to, uint8_t *out) {
+    const int32_t colors = without_alpha(from);
+    const uint32_t alpha = has_alpha(from) ? in[colors] : 255u;
+    uint8_t v[3];
+    for (int32_t c = 0; c < 3; c++) {
+        v[c] = in[colors == 3 ? c : 0];
+        if (!has_alpha(to)) v[c] = (uint8_t)((v[c] * alpha + 127u) / 255u);
     }
+    if (without_alpha(to) == 3)
+        memcpy(out, v, 3);
+    else
+        *out = colors == 1 ? *v : (uint8_t)((299u * v[0] + 587u * v[1] + 114u * v[2] + 500u) / 1000u);
+    if (has_alpha(to)) out[to - 1] = (uint8_t)alpha;
+}
+
+static void convert(const fv_image *in, fv_image *out) {
+    const size_t pixels = (size_t)in->height * (size_t)in->width, from = (size_t)in->channels,
+                 to = (size_t)out->channels;
+    for (size_t i = 0; i < pixels; i++)
+        convert_pixel(in->pixels + i * from, in->channels, out->channels, out->pixels + i * to);
 }
 
 fv_status fv_image_read(fv_context *c, const char *path, int32_t channels, fv_image *out) {
     FV_RETURN_IF(!c || !path || !out, FV_ERR_ARGUMENT,
                  "fv_image_read needs a context, a path and a place for the image");
-    FV_RETURN_IF(channels != 0 && channels != 1 && channels != 3, FV_ERR_ARGUMENT,
-                 "images have 1 or 3 channels, not %d", channels);
+    FV_RETURN_IF(channels < FV_IMAGE_STORED || channels > 4, FV_ERR_ARGUMENT, "images have 1 to 4 channels, not %d",
+                 channels);
     fv_image read, converted;
     FV_FORWARD(decode(c, path, false, &read));
-    if (channels == 0 || channels == read.channels) {
+    if (channels == 0) channels = without_alpha(read.channels);
+    if (channels == FV_IMAGE_STORED || channels == read.channels) {
         *out = read;
         return FV_OK;
     }

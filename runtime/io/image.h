@@ -6,8 +6,9 @@
 
 enum { fv_largest_image = 1 << 26 /* pixels */ };
 
-/* A decoder works on a whole file in memory. `only_header`: height, width and channels are set, no pixels are read.
- * On failure nothing is left allocated; sentences do not name the file, the caller does. */
+/* A decoder works on a whole file in memory and gives every channel there is, alpha too. `only_header`: height, width
+ * and channels (1 or 3, alpha not counted) are set, no pixels are read. On failure nothing is left allocated; sentences
+ * do not name the file, the caller does. */
 typedef fv_status (*fv_image_decoder)(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header,
                                       fv_image *out);
 fv_status fv_image_decode_png(const fv_context *c, const uint8_t *data, size_t bytes, bool only_header, fv_image *out);

@@ -17,7 +17,6 @@ typedef struct png_work {
     png_structp png;
     png_infop info;
     fv_image image;
-    uint8_t *decoded; /* with its alpha */
     fv_status status; /* of a failure that is not the file's */
     char why[128];
 } png_work;
@@ -76,32 +75,18 @@ static bool read_header(png_work *w, bool only_header) {
     return true;
 }
 
-static void blend_on_black(png_work *w, size_t stored) {
-    const size_t channels = (size_t)w->image.channels, pixels = (size_t)w->image.height * (size_t)w->image.width;
-    for (size_t i = 0; i < pixels; i++) {
-        const uint8_t *v = w->decoded + i * stored;
-        for (size_t c = 0; c < channels; c++)
-            w->image.pixels[i * channels + c] = (uint8_t)((v[c] * v[channels] + 127u) / 255u);
-    }
-}
-
 static bool read_pixels(png_work *w) {
     set_conversions(w);
     const size_t row = png_get_rowbytes(w->png, w->info), height = (size_t)w->image.height;
     const size_t stored = png_get_channels(w->png, w->info);
-    const bool alpha = stored == (size_t)w->image.channels + 1;
-    if (row != stored * (size_t)w->image.width || (!alpha && stored != (size_t)w->image.channels))
+    if (row != stored * (size_t)w->image.width || stored < 1 || stored > 4)
         png_error(w->png, "an unknown pixel format");
-    w->status = fv_image_allocate(w->context, w->image.height, w->image.width, w->image.channels, &w->image);
-    if (w->status == FV_OK && alpha)
-        w->status = fv_alloc(w->context, row * height, "a PNG image", (void **)&w->decoded);
+    w->status = fv_image_allocate(w->context, w->image.height, w->image.width, (int32_t)stored, &w->image);
     if (w->status != FV_OK) return false;
-    uint8_t *rows = alpha ? w->decoded : w->image.pixels;
     const int passes = png_get_interlace_type(w->png, w->info) == PNG_INTERLACE_NONE ? 1 : PNG_INTERLACE_ADAM7_PASSES;
     for (int pass = 0; pass < passes; pass++)
-        for (size_t y = 0; y < height; y++) png_read_row(w->png, rows + y * row, NULL);
+        for (size_t y = 0; y < height; y++) png_read_row(w->png, w->image.pixels + y * row, NULL);
     png_read_end(w->png, NULL);
-    if (alpha) blend_on_black(w, stored);
     return true;
 }
 
@@ -125,7 +110,6 @@ fv_status fv_image_decode_png(const fv_context *c, const uint8_t *data, size_t b
     else if (!decode(&w, only_header))
         status = failure(&w, "damaged PNG");
     png_destroy_read_struct(&w.png, &w.info, NULL);
-    fv_release(c, w.decoded);
     if (status == FV_OK)
         *out = w.image;
     else
@@ -148,9 +132,10 @@ static bool encode(png_work *w) {
     if (setjmp(png_jmpbuf(w->png))) return false;
     png_set_user_limits(w->png, fv_largest_image, fv_largest_image);
     png_set_write_fn(w->png, w, write_bytes, flush_nothing);
-    png_set_IHDR(w->png, w->info, (uint32_t)i->width, (uint32_t)i->height, 8,
-                 i->channels == 3 ? PNG_COLOR_TYPE_RGB : PNG_COLOR_TYPE_GRAY, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    static const int kinds[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
+                                PNG_COLOR_TYPE_RGB_ALPHA};
+    png_set_IHDR(w->png, w->info, (uint32_t)i->width, (uint32_t)i->height, 8, kinds[i->channels - 1],
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(w->png, w->info);
     const size_t row = (size_t)i->width * (size_t)i->channels;
     for (int32_t y = 0; y < i->height; y++) png_write_row(w->png, i->pixels + (size_t)y * row);
@@ -160,8 +145,8 @@ static bool encode(png_work *w) {
 
 fv_status fv_image_write_png(fv_context *c, const char *path, const fv_image *i) {
     FV_RETURN_IF(!c || !path || !i, FV_ERR_ARGUMENT, "fv_image_write_png needs a context, a path and an image");
-    FV_RETURN_IF(!i->pixels || (i->channels != 1 && i->channels != 3), FV_ERR_ARGUMENT,
-                 "%s: a PNG file takes pixels of 1 or 3 channels, not %d", path, i->channels);
+    FV_RETURN_IF(!i->pixels || i->channels < 1 || i->channels > 4, FV_ERR_ARGUMENT,
+                 "%s: a PNG file takes pixels of 1 to 4 channels, not %d", path, i->channels);
     FV_FORWARD(fv_image_check(i->height < 0 ? 0 : (uint64_t)i->height, i->width < 0 ? 0 : (uint64_t)i->width));
     png_work w = {.context = c, .image = *i};
     FV_FORWARD(fv_writer_open(c, path, &w.writer));

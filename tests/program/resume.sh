@@ -1,7 +1,7 @@
 # A training run with dropout, augmentation, prefetch and a partial batch, killed in mid-epoch and resumed with other threads, ends
 # with the same bytes as one that ran through.
 . "$(dirname "$0")/common.sh"
-options="--data $sample --model cnn --steps 60 --batch 48 --augment shift,flip --seed 5 --quiet"
+options="--data $sample --model cnn --steps 60 --batch 48 --augment shift,flip,crop --seed 5 --quiet"
 $fovea train $options --threads 2 --out whole.onnx
 $fovea train $options --threads 1 --checkpoint c.ckpt --checkpoint-every 7 --out cut.onnx &
 victim=$!

@@ -150,6 +150,54 @@ START_TEST(alpha_is_blended_on_black) {
 }
 END_TEST
 
+START_TEST(alpha_is_kept_where_asked_for) {
+    const uint8_t rgba[8] = {200, 100, 50, 255, 200, 100, 51, 51}, ga[4] = {124, 255, 124, 51};
+    const uint8_t grey[2] = {9, 200}, opaque[8] = {9, 9, 9, 255, 200, 200, 200, 255}, grey_opaque[4] = {9, 255, 200, 255};
+    enter();
+    put_png("rgba.png", &(png_kind){2, 1, 8, PNG_COLOR_TYPE_RGB_ALPHA, 0, .palette = NULL}, rgba, 8);
+    holds("rgba.png", FV_IMAGE_STORED, 1, 2, 4, rgba, 0);
+    holds("rgba.png", 4, 1, 2, 4, rgba, 0);
+    holds("rgba.png", 2, 1, 2, 2, ga, 0);
+    put_png("grey.png", &(png_kind){2, 1, 8, PNG_COLOR_TYPE_GRAY, 0, .palette = NULL}, grey, 2);
+    holds("grey.png", FV_IMAGE_STORED, 1, 2, 1, grey, 0);
+    holds("grey.png", 4, 1, 2, 4, opaque, 0);
+    holds("grey.png", 2, 1, 2, 2, grey_opaque, 0);
+    for (int32_t channels = 2; channels <= 4; channels += 2) { /* and written */
+        uint8_t *pixels = (uint8_t *)(uintptr_t)(channels == 2 ? ga : rgba);
+        const fv_image i = {.height = 1, .width = 2, .channels = channels, .pixels = pixels};
+        ok(fv_image_write_png(context, at("w.png"), &i));
+        holds("w.png", FV_IMAGE_STORED, 1, 2, channels, pixels, 0);
+    }
+    leave();
+}
+END_TEST
+
+START_TEST(jpeg_files_are_written) {
+    static uint8_t flat[40 * 70 * 3];
+    enter();
+    for (int32_t channels = 1; channels <= 3; channels += 2) {
+        const fv_image i = {.height = 40, .width = 70, .channels = channels, .pixels = flat};
+        for (size_t k = 0; k < sizeof flat; k++) flat[k] = (uint8_t)(channels == 1 ? k / 70 * 5 : 90 + 30 * (k % 3));
+        ok(fv_image_write_jpeg(context, at("w.jpg"), &i, 100));
+        holds("w.jpg", 0, 40, 70, channels, flat, 3);
+    }
+    static uint8_t noise[400 * 300]; /* more than one buffer */
+    uint32_t state = 1;
+    for (size_t k = 0; k < sizeof noise; k++) noise[k] = (uint8_t)(draw_u32(&state) >> 24);
+    fv_image i = {.height = 300, .width = 400, .channels = 1, .pixels = noise};
+    ok(fv_image_write_jpeg(context, at("w.jpg"), &i, 100));
+    holds("w.jpg", 0, 300, 400, 1, noise, 6);
+    fails(fv_image_write_jpeg(context, at("w.jpg"), &i, 0), FV_ERR_ARGUMENT, "quality of 0");
+    fails(fv_image_write_jpeg(context, at("none/w.jpg"), &i, 90), FV_ERR_NOT_FOUND, "none/w.jpg");
+    i.channels = 4;
+    fails(fv_image_write_jpeg(context, at("w.jpg"), &i, 90), FV_ERR_ARGUMENT, "not 4");
+    i = (fv_image){.height = 1, .width = 65501, .channels = 1, .pixels = noise};
+    fails(fv_image_write_jpeg(context, at("w.jpg"), &i, 90), FV_ERR_LIMIT, "65500");
+    ck_assert_int_eq(entries(), 1);
+    leave();
+}
+END_TEST
+
 START_TEST(interlaced) {
     uint8_t rows[11 * 13 * 4], wanted[11 * 13 * 3];
     enter();
@@ -336,14 +384,15 @@ START_TEST(misuse) {
     fails(fv_image_read(context, folder, 0, &out), FV_ERR_IO, folder);
     put("x.png", "GIF89a", 6);
     fails(read_x(), FV_ERR_UNSUPPORTED, "x.png: neither a PNG");
-    fails(fv_image_read(context, at("x.png"), 2, &out), FV_ERR_ARGUMENT, "channels");
+    fails(fv_image_read(context, at("x.png"), 5, &out), FV_ERR_ARGUMENT, "channels");
     fails(fv_image_read(NULL, "x", 0, &out), FV_ERR_ARGUMENT, "needs");
     fails(fv_image_resize(context, &i, 0, 1, &out), FV_ERR_LIMIT, "0x1");
     fails(fv_image_resize(context, &i, -1, 1, &out), FV_ERR_LIMIT, "0x1");
     fails(fv_image_resize(context, &i, 1 << 14, 1 << 14, &out), FV_ERR_LIMIT, "16384x16384");
     i.channels = 2;
     fails(fv_image_resize(context, &i, 1, 1, &out), FV_ERR_ARGUMENT, "2 channels");
-    fails(fv_image_write_png(context, at("y.png"), &i), FV_ERR_ARGUMENT, "y.png");
+    i.channels = 5;
+    fails(fv_image_write_png(context, at("y.png"), &i), FV_ERR_ARGUMENT, "not 5");
     i.channels = 3;
     fails(fv_image_write_png(context, at("none/y.png"), &i), FV_ERR_NOT_FOUND, "none/y.png");
     ck_assert_int_eq(entries(), 1);
@@ -358,6 +407,8 @@ int main(void) {
                                   sixteen_bits_become_eight,
                                   few_bits_and_palettes_are_expanded,
                                   alpha_is_blended_on_black,
+                                  alpha_is_kept_where_asked_for,
+                                  jpeg_files_are_written,
                                   interlaced,
                                   damaged_png_files,
                                   bombs_are_refused_before_memory_is_asked_for,

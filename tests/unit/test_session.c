@@ -117,8 +117,11 @@ END_TEST
 /* ---- the same bits on any team ---- */
 
 static fv_model *zoo(fv_context *c, const char *name) {
+    fv_zoo_settings s;
     fv_model *m = NULL;
-    ok(fv_model_zoo(c, name, NULL, &m));
+    fv_zoo_settings_default(&s);
+    s.classes = 10;
+    ok(fv_model_zoo(c, name, &s, &m));
     return m;
 }
 
