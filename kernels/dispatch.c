@@ -25,6 +25,7 @@ void fv_kernels_init_scalar(fv_kernels *k) {
     memset(k, 0, sizeof *k);
     fv_conv_init_scalar(&k->conv);
     fv_conv_pooled_init_scalar(&k->conv_pooled);
+    fv_winograd_init_scalar(&k->winograd);
     fv_pool_init_scalar(&k->pool);
     fv_pointwise_init_scalar(&k->pointwise);
     fv_softmax_init_scalar(&k->softmax);

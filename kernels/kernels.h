@@ -11,10 +11,12 @@
 #include "kernels/pool.h"
 #include "kernels/reduce.h"
 #include "kernels/softmax.h"
+#include "kernels/winograd.h"
 
 typedef struct fv_kernels {
     fv_conv_kernels conv;
     fv_conv_pooled_kernels conv_pooled;
+    fv_winograd_kernels winograd;
     fv_pool_kernels pool;
     fv_pointwise_kernels pointwise;
     fv_softmax_kernels softmax;
@@ -46,6 +48,7 @@ const char *fv_isa_best(void);
 void fv_kernels_init_scalar(fv_kernels *k);
 void fv_conv_init_scalar(fv_conv_kernels *k);
 void fv_conv_pooled_init_scalar(fv_conv_pooled_kernels *k);
+void fv_winograd_init_scalar(fv_winograd_kernels *k);
 void fv_pool_init_scalar(fv_pool_kernels *k);
 void fv_pointwise_init_scalar(fv_pointwise_kernels *k);
 void fv_softmax_init_scalar(fv_softmax_kernels *k);
@@ -57,6 +60,7 @@ void fv_measure_init_scalar(fv_measure_kernels *k);
 void fv_kernels_init_avx2(fv_kernels *k);
 void fv_conv_init_avx2(fv_conv_kernels *k);
 void fv_conv_pooled_init_avx2(fv_conv_pooled_kernels *k);
+void fv_winograd_init_avx2(fv_winograd_kernels *k);
 void fv_pool_init_avx2(fv_pool_kernels *k);
 void fv_pointwise_init_avx2(fv_pointwise_kernels *k);
 void fv_softmax_init_avx2(fv_softmax_kernels *k);
@@ -68,6 +72,7 @@ void fv_measure_init_avx2(fv_measure_kernels *k);
 void fv_kernels_init_neon(fv_kernels *k);
 void fv_conv_init_neon(fv_conv_kernels *k);
 void fv_conv_pooled_init_neon(fv_conv_pooled_kernels *k);
+void fv_winograd_init_neon(fv_winograd_kernels *k);
 void fv_pool_init_neon(fv_pool_kernels *k);
 void fv_pointwise_init_neon(fv_pointwise_kernels *k);
 void fv_softmax_init_neon(fv_softmax_kernels *k);
