@@ -79,12 +79,13 @@ static inline fv_winograd_tile fv_winograd_tile_at(const fv_conv_desc *d, int32_
     return (fv_winograd_tile){(ptrdiff_t)(tile / columns / rows), (ptrdiff_t)(tile / columns % rows) * m, (ptrdiff_t)(tile % columns) * m};
 }
 
-/* Tiles of a block among `tiles`: its frequencies stay in L2 or stream through L3 once, and the weights of all frequencies are read
- * once a block. Speed alone depends on it. */
+/* Tiles of a block among `tiles`: its frequencies stay in L2 as far as register tiles enough remain to pay for the weights of all
+ * frequencies, which every block reads from L3, or, where they are many, from memory. Speed alone depends on it. */
 static inline size_t fv_winograd_block(const fv_winograd_kernels *k, const fv_conv_desc *d, int32_t m, size_t tiles) {
-    enum { ELEMENTS = 160 << 10, LEAST_ROWS = 8 };
-    const size_t a = (size_t)m + 2, mr = (size_t)k->mr;
-    const size_t fit = fv_max_size(ELEMENTS / (a * a * (size_t)d->in_channels), LEAST_ROWS * mr) / mr * mr;
+    enum { ELEMENTS = 160 << 10, LEAST_ROWS = 8, LEAST_ROWS_MANY = 11, MANY_WEIGHTS = 128 << 10 };
+    const size_t a = (size_t)m + 2, channels = (size_t)d->in_channels, mr = (size_t)k->mr;
+    const size_t rows = channels * (size_t)d->out_channels > MANY_WEIGHTS ? LEAST_ROWS_MANY : LEAST_ROWS;
+    const size_t fit = fv_max_size(ELEMENTS / (a * a * channels), rows * mr) / mr * mr;
     return fv_div_up(tiles, fv_div_up(tiles, fit));
 }
 

@@ -2,14 +2,14 @@
  *
  *   enum { TILE_ROWS = .. };  static const product_tile product_tiles[TILE_ROWS];    product_tiles[r - 1]: a tile of r rows
  *
- * Frequencies v: [frequency][tile][pitch], pitch and the frequencies' stride odd numbers of cache lines, so that a column of either
- * spreads over the sets of L1. Products: the same with [panel][tile][2*VW] in place of a row. Weights: [frequency][panel][C][2*VW].
+ * Frequencies v: [frequency][tile][pitch]. Products: [frequency][panel][tile][2*VW]. Weights: [frequency][panel][C][2*VW]. The pitch
+ * and the frequencies' strides are odd numbers of cache lines, so that a column of each spreads over the sets of L1.
  * Input and output transforms go over two passes of one dimension each, a vector of channels at a time. */
 #include "kernels/winograd.h"
 
 #include <string.h>
 
-enum { NR = 2 * VW, LINE = 16, PRODUCT_ELEMENTS = 64 << 10 };
+enum { NR = 2 * VW, LINE = 16, PRODUCT_ELEMENTS = 128 << 10 };
 
 static size_t side(int32_t m) { return (size_t)m + 2; }
 static size_t odd_lines(size_t n) { return (fv_div_up(n, LINE) | 1) * LINE; }
@@ -23,9 +23,8 @@ static size_t panel_group(const fv_conv_desc *d, int32_t m, size_t tiles) {
     return fv_div_up(all, fv_div_up(all, fv_max_size(fit, 1)));
 }
 
-static size_t packed_size(const fv_conv_desc *d, int32_t m) {
-    return side(m) * side(m) * all_panels(d) * (size_t)d->in_channels * NR;
-}
+static size_t packed_stride(const fv_conv_desc *d) { return odd_lines(all_panels(d) * (size_t)d->in_channels * NR); }
+static size_t packed_size(const fv_conv_desc *d, int32_t m) { return side(m) * side(m) * packed_stride(d); }
 
 static size_t input_size(const fv_conv_desc *d, int32_t m, size_t tiles) { return side(m) * side(m) * v_stride(d, tiles); }
 
@@ -135,7 +134,7 @@ static void gather_weights(const fv_conv_desc *d, const fv_conv_weights *w, int3
 }
 
 FV_ALWAYS_INLINE void pack_m(const fv_conv_desc *d, const int32_t m, const fv_conv_weights *w, float *packed, fv_range panels) {
-    const size_t a = (size_t)m + 2, stride = all_panels(d) * (size_t)d->in_channels * NR;
+    const size_t a = (size_t)m + 2, stride = packed_stride(d);
     float g[9][NR];
     for (size_t panel = panels.begin; panel < panels.end; panel++)
         for (int32_t c = 0; c < d->in_channels; c++) {
@@ -206,6 +205,8 @@ FV_ALWAYS_INLINE void input_vector(const int32_t m, const source *s, const bool 
                 d[x] = v_load(row + (ptrdiff_t)x * s->pitch);
         }
         input_line(m, d, lines[i]);
+        if (!padded && c % LINE == 0) /* the pixels of the next tile that this one lacks */
+            for (size_t x = 0; x < (size_t)m; x++) __builtin_prefetch(row + (ptrdiff_t)(a + x) * s->pitch, 0, 3);
     }
     for (size_t x = 0; x < a; x++) {
         vf d[FV_WINOGRAD_MOST_SIDE], t[FV_WINOGRAD_MOST_SIDE];
@@ -329,18 +330,20 @@ static void finish(const fv_conv_desc *d, int32_t m, const float *product, size_
 
 static void output(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias, const float *residual,
                    float *y, fv_range block, fv_range panels, void *scratch) {
-    const size_t tiles = block.end - block.begin, frequencies = side(m) * side(m), all = all_panels(d);
+    const size_t tiles = block.end - block.begin, frequencies = side(m) * side(m), u_step = packed_stride(d);
     const size_t group = panel_group(d, m, tiles), panel_size = (size_t)d->in_channels * NR;
     const size_t v_step = v_stride(d, tiles), stride = odd_lines(group * tiles * NR);
     float *product = scratch;
     for (size_t begin = panels.begin; begin < panels.end; begin += group) {
         const fv_range some = {begin, fv_min_size(begin + group, panels.end)};
-        for (size_t f = 0; f < frequencies; f++)
+        for (size_t f = 0; f < frequencies; f++) {
+            const float *weights = packed + f * u_step;
             for (size_t p = some.begin; p < some.end; p++) {
-                const float *panel = packed + (f * all + p) * panel_size;
-                const float *next = p + 1 < some.end ? panel + panel_size : packed + ((f + 1 < frequencies ? f + 1 : f) * all + some.begin) * panel_size;
+                const float *panel = weights + p * panel_size;
+                const float *next = p + 1 < some.end || f + 1 == frequencies ? panel + panel_size : weights + u_step + some.begin * panel_size;
                 multiply(d, v + f * v_step, tiles, panel, next, product + f * stride + (p - some.begin) * tiles * NR);
             }
+        }
         finish(d, m, product, stride, bias, residual, y, block, some);
     }
 }
