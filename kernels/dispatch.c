@@ -26,6 +26,7 @@ void fv_kernels_init_scalar(fv_kernels *k) {
     fv_conv_init_scalar(&k->conv);
     fv_conv_pooled_init_scalar(&k->conv_pooled);
     fv_depthwise_init_scalar(&k->depthwise);
+    fv_winograd_init_scalar(&k->winograd);
     fv_pool_init_scalar(&k->pool);
     fv_contrast_init_scalar(&k->contrast);
     fv_pointwise_init_scalar(&k->pointwise);

@@ -15,11 +15,13 @@
 #include "kernels/reduce.h"
 #include "kernels/rows.h"
 #include "kernels/softmax.h"
+#include "kernels/winograd.h"
 
 typedef struct fv_kernels {
     fv_conv_kernels conv;
     fv_conv_pooled_kernels conv_pooled;
     fv_depthwise_kernels depthwise;
+    fv_winograd_kernels winograd;
     fv_pool_kernels pool;
     fv_contrast_kernels contrast;
     fv_pointwise_kernels pointwise;
@@ -55,6 +57,7 @@ void fv_kernels_init_scalar(fv_kernels *k);
 void fv_conv_init_scalar(fv_conv_kernels *k);
 void fv_conv_pooled_init_scalar(fv_conv_pooled_kernels *k);
 void fv_depthwise_init_scalar(fv_depthwise_kernels *k);
+void fv_winograd_init_scalar(fv_winograd_kernels *k);
 void fv_pool_init_scalar(fv_pool_kernels *k);
 void fv_contrast_init_scalar(fv_contrast_kernels *k);
 void fv_pointwise_init_scalar(fv_pointwise_kernels *k);
@@ -70,6 +73,7 @@ void fv_kernels_init_avx2(fv_kernels *k);
 void fv_conv_init_avx2(fv_conv_kernels *k);
 void fv_conv_pooled_init_avx2(fv_conv_pooled_kernels *k);
 void fv_depthwise_init_avx2(fv_depthwise_kernels *k);
+void fv_winograd_init_avx2(fv_winograd_kernels *k);
 void fv_pool_init_avx2(fv_pool_kernels *k);
 void fv_contrast_init_avx2(fv_contrast_kernels *k);
 void fv_pointwise_init_avx2(fv_pointwise_kernels *k);
@@ -85,6 +89,7 @@ void fv_kernels_init_neon(fv_kernels *k);
 void fv_conv_init_neon(fv_conv_kernels *k);
 void fv_conv_pooled_init_neon(fv_conv_pooled_kernels *k);
 void fv_depthwise_init_neon(fv_depthwise_kernels *k);
+void fv_winograd_init_neon(fv_winograd_kernels *k);
 void fv_pool_init_neon(fv_pool_kernels *k);
 void fv_contrast_init_neon(fv_contrast_kernels *k);
 void fv_pointwise_init_neon(fv_pointwise_kernels *k);

@@ -4,6 +4,7 @@ void fv_kernels_init_avx2(fv_kernels *k) {
     fv_conv_init_avx2(&k->conv);
     fv_conv_pooled_init_avx2(&k->conv_pooled);
     fv_depthwise_init_avx2(&k->depthwise);
+    fv_winograd_init_avx2(&k->winograd);
     fv_pool_init_avx2(&k->pool);
     fv_contrast_init_avx2(&k->contrast);
     fv_pointwise_init_avx2(&k->pointwise);

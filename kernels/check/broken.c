@@ -150,6 +150,49 @@ static void depthwise_weight_grad_last_row(const fv_depthwise_desc *d, const flo
                                            fv_range rows, fv_range channels) {
     if (rows.end > rows.begin) rows.end--;
     good->depthwise.weight_grad(d, x, dy, dw, pitch, db, rows, channels);
+/* ---- Winograd ---- */
+
+static void winograd_pack_parts(const fv_conv_desc *d, int32_t m, const fv_conv_weights *w, float *packed, fv_range panels) {
+    if (panels.begin > 0) panels.begin++;
+    if (panels.begin < panels.end) good->winograd.pack(d, m, w, packed, panels);
+}
+
+static void winograd_pack_unturned(const fv_conv_desc *d, int32_t m, const fv_conv_weights *w, float *packed, fv_range panels) {
+    fv_conv_desc other = *d;
+    other.weight_tap = NULL;
+    good->winograd.pack(&other, m, w, packed, panels);
+}
+
+static void winograd_input_last_tile(const fv_conv_desc *d, int32_t m, const float *x, float *v, fv_range block, fv_range tiles) {
+    good->winograd.input(d, m, x, v, block, tiles);
+    if (tiles.end == block.end && tiles.end - tiles.begin > 1)
+        good->winograd.input(d, m, x, v, (fv_range){block.begin + 1, block.end + 1}, (fv_range){tiles.end - 1, tiles.end});
+}
+
+static void winograd_input_channel(const fv_conv_desc *d, int32_t m, const float *x, float *v, fv_range block, fv_range tiles) {
+    fv_conv_desc other = *d;
+    if (d->in_channels > 1) other.in_pitch[3]--;
+    good->winograd.input(&other, m, x, v, block, tiles);
+}
+
+static void winograd_output_no_residual(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias,
+                                        const float *residual, float *y, fv_range block, fv_range panels, void *scratch) {
+    (void)residual;
+    good->winograd.output(d, m, v, packed, bias, NULL, y, block, panels, scratch);
+}
+
+static void winograd_output_rough(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias,
+                                  const float *residual, float *y, fv_range block, fv_range panels, void *scratch) {
+    good->winograd.output(d, m, v, packed, bias, residual, y, block, panels, scratch);
+    const fv_winograd_tile t = fv_winograd_tile_at(d, m, block.begin);
+    if (panels.begin == 0) y[t.image * d->out_pitch[0] + t.y * d->out_pitch[2] + t.x * d->out_pitch[3]] *= 1.000001f;
+}
+
+static void winograd_output_over_edge(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias,
+                                      const float *residual, float *y, fv_range block, fv_range panels, void *scratch) {
+    fv_conv_desc other = *d;
+    if (d->out[2] % m && d->images * d->out[1] == 1) other.out[2]++;
+    good->winograd.output(&other, m, v, packed, bias, residual, y, block, panels, scratch);
 }
 
 /* ---- pooling ---- */
@@ -531,6 +574,13 @@ INSTALL(depthwise_pack_unturned, depthwise.pack)
 INSTALL(depthwise_forward_edge, depthwise.forward)
 INSTALL(depthwise_data_grad_no_bias, depthwise.data_grad)
 INSTALL(depthwise_weight_grad_last_row, depthwise.weight_grad)
+INSTALL(winograd_pack_parts, winograd.pack)
+INSTALL(winograd_pack_unturned, winograd.pack)
+INSTALL(winograd_input_last_tile, winograd.input)
+INSTALL(winograd_input_channel, winograd.input)
+INSTALL(winograd_output_no_residual, winograd.output)
+INSTALL(winograd_output_rough, winograd.output)
+INSTALL(winograd_output_over_edge, winograd.output)
 INSTALL(max_last_tie, pool.max)
 INSTALL(max_index_off, pool.max)
 INSTALL(average_padding, pool.average)
@@ -614,6 +664,13 @@ static const fault faults[] = {
     {"depthwise.forward", "last pixel of a padded row wrong", install_depthwise_forward_edge},
     {"depthwise.data_grad", "bias ignored", install_depthwise_data_grad_no_bias},
     {"depthwise.weight_grad", "last row missing", install_depthwise_weight_grad_last_row},
+    {"winograd.pack", "first panel of a part missing", install_winograd_pack_parts},
+    {"winograd.pack", "weight_tap ignored", install_winograd_pack_unturned},
+    {"winograd.input", "last tile of a block in the place before", install_winograd_input_last_tile},
+    {"winograd.input", "pixels lie one channel closer", install_winograd_input_channel},
+    {"winograd.output", "residual ignored", install_winograd_output_no_residual},
+    {"winograd.output", "one value off by eight roundings", install_winograd_output_rough},
+    {"winograd.output", "a tile at the edge writes on", install_winograd_output_over_edge},
     {"pool.max", "ties go to the last", install_max_last_tie},
     {"pool.max", "index off by one", install_max_index_off},
     {"pool.max_grad", "last window of a row missing", install_max_grad_one_window},

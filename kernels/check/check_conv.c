@@ -1,5 +1,5 @@
 /* conv.pack, conv.forward, conv.weight_grad against nested loops in double over the contract's formula. */
-#include "kernels/check/engine.h"
+#include "kernels/check/conv_case.h"
 
 #include <stdio.h>
 
@@ -85,9 +85,7 @@ static size_t extent(const ptrdiff_t pitch[4], int32_t images, const int32_t siz
                     (size[2] - 1) * pitch[3] + channels);
 }
 
-/* Pitches with gaps now and then; returns the elements from the first pixel to the end of the last. */
-static size_t make_pitches(fv_check_random *r, ptrdiff_t pitch[4], int32_t images, const int32_t size[3],
-                           int32_t channels) {
+size_t fv_check_conv_pitches(fv_check_random *r, ptrdiff_t pitch[4], int32_t images, const int32_t size[3], int32_t channels) {
     const bool dense = check_chance(r, 0.4);
     pitch[3] = channels + (dense ? 0 : check_between(r, 0, 5));
     pitch[2] = pitch[3] * size[2] + (dense ? 0 : check_between(r, 0, 3));
@@ -182,9 +180,9 @@ static void draw_geometry(fv_case *c, geometry *g) {
         set_sizes(r, g, kind, a, output);
         make_taps(c, g, kind, a);
         const int32_t all_in = g->d.groups * g->d.in_channels, all_out = g->d.groups * g->d.out_channels;
-        g->x_size = make_pitches(r, g->d.in_pitch, g->d.images, g->d.in, all_in);
-        g->y_size = make_pitches(r, g->d.out_pitch, g->d.images, output, all_out);
-        g->residual_size = make_pitches(r, g->d.residual_pitch, g->d.images, g->d.out, all_out);
+        g->x_size = fv_check_conv_pitches(r, g->d.in_pitch, g->d.images, g->d.in, all_in);
+        g->y_size = fv_check_conv_pitches(r, g->d.out_pitch, g->d.images, output, all_out);
+        g->residual_size = fv_check_conv_pitches(r, g->d.residual_pitch, g->d.images, g->d.out, all_out);
         if (check_chance(r, 0.1)) { /* one residual for every image */
             g->d.residual_pitch[0] = 0;
             g->residual_size = extent(g->d.residual_pitch, g->d.images, g->d.out, all_out);
@@ -203,7 +201,7 @@ static void draw_geometry(fv_case *c, geometry *g) {
 
 static const fv_real inf = INFINITY;
 
-static void draw_clamp(fv_check_random *r, fv_conv_desc *d) {
+void fv_check_conv_clamp(fv_check_random *r, fv_conv_desc *d) {
     d->act_low = check_chance(r, 0.5) ? -inf : check_chance(r, 0.7) ? 0 : -3;
     d->act_high = check_chance(r, 0.7) ? inf : 6;
 }
@@ -219,12 +217,9 @@ static void describe(fv_case *c, const geometry *g, const char *more) {
                    (int)d->out_pitch[3], more);
 }
 
-/* Source weights in one of the orders in use: [K][C][taps], [taps][C][K], and both with C and K exchanged. */
-static fv_conv_weights draw_weights(fv_case *c, const geometry *g) {
-    const ptrdiff_t taps = g->source_taps, channels = g->d.in_channels, outs = g->d.out_channels, groups = g->d.groups;
-    const size_t n = (size_t)(taps * channels * outs * groups);
-    const float *data = fv_check_input(c, "weights", n);
-    switch (check_below(&c->random, 4)) {
+fv_conv_weights fv_check_conv_weights(fv_check_random *r, const fv_conv_desc *d, int32_t source_taps, const float *data) {
+    const ptrdiff_t taps = source_taps, channels = d->in_channels, outs = d->out_channels, groups = d->groups;
+    switch (check_below(r, 4)) {
     case 0:
         return (fv_conv_weights){data, outs * channels * taps, 1, taps, channels * taps};
     case 1:
@@ -234,6 +229,11 @@ static fv_conv_weights draw_weights(fv_case *c, const geometry *g) {
     default:
         return (fv_conv_weights){data, channels, channels * outs * groups, 1, channels * groups};
     }
+}
+
+static fv_conv_weights draw_weights(fv_case *c, const geometry *g) {
+    const size_t n = (size_t)g->source_taps * (size_t)g->d.in_channels * (size_t)(g->d.out_channels * g->d.groups);
+    return fv_check_conv_weights(&c->random, &g->d, g->source_taps, fv_check_input(c, "weights", n));
 }
 
 typedef struct pixel {
@@ -359,7 +359,7 @@ void fv_check_conv_forward(fv_case *c) {
     geometry g;
     draw_geometry(c, &g);
     fv_check_random *r = &c->random;
-    draw_clamp(r, &g.d);
+    fv_check_conv_clamp(r, &g.d);
     const size_t outs = (size_t)(g.d.groups * g.d.out_channels);
     const int residual = check_between(r, 0, 5); /* 1: a tensor of its own, 2: y itself */
     tensors t = {.x = fv_check_input(c, "x", g.x_size)};
@@ -388,7 +388,7 @@ void fv_check_conv_pack(fv_case *c) {
     geometry g;
     if (c->values == FV_VALUES_NONFINITE) c->values = FV_VALUES_INTEGER, c->eps = 0;
     draw_geometry(c, &g);
-    draw_clamp(&c->random, &g.d);
+    fv_check_conv_clamp(&c->random, &g.d);
     tensors t = {.x = fv_check_input(c, "x", g.x_size)};
     t.w = draw_weights(c, &g);
     describe(c, &g, "");

@@ -1,0 +1,117 @@
+/* 3x3 convolution by Winograd beside the direct product, each over all its pixels in one call on one core; weights are packed outside
+ * the timed run, in rows of their own. FLOPs are those of the direct sum. */
+#include "bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct winograd_spec {
+    int32_t images, channels, size;
+} winograd_spec;
+
+static const winograd_spec specs[] = {
+    {1, 64, 56}, {1, 128, 28}, {1, 256, 14}, {1, 512, 7}, {16, 512, 7}, {1, 64, 224}, {16, 128, 28}, {16, 256, 14},
+};
+
+/* kind: m of F(m x m, 3x3), 0 for the direct product; negative: packing the weights of F(-m x -m, 3x3). */
+static const int32_t kinds[] = {0, 2, 4, 6, -2, -4, -6};
+
+typedef struct winograd_state {
+    fv_conv_desc desc;
+    int32_t tap[9][3];
+    fv_conv_weights weights;
+    fv_kernels table;
+    int32_t kind;
+    float *x, *w, *bias, *y, *packed, *scratch;
+} winograd_state;
+
+static void drop_winograd(void *state) {
+    winograd_state *s = state;
+    if (!s) return;
+    free(s->x);
+    free(s->w);
+    free(s->bias);
+    free(s->y);
+    free(s->packed);
+    free(s->scratch);
+    free(s);
+}
+
+static void describe(winograd_state *s, const winograd_spec *spec) {
+    const ptrdiff_t c = spec->channels, n = spec->size;
+    for (int32_t t = 0; t < 9; t++) {
+        s->tap[t][1] = t / 3 - 1;
+        s->tap[t][2] = t % 3 - 1;
+    }
+    s->desc = (fv_conv_desc){.images = spec->images, .out = {1, spec->size, spec->size}, .in = {1, spec->size, spec->size},
+                             .step = {1, 1, 1}, .taps = 9, .tap = (const int32_t(*)[3])s->tap, .in_channels = spec->channels,
+                             .out_channels = spec->channels, .groups = 1, .act_low = 0, .act_high = INFINITY};
+    const ptrdiff_t pitch[4] = {n * n * c, n * n * c, n * c, c};
+    for (int i = 0; i < 4; i++) s->desc.in_pitch[i] = s->desc.out_pitch[i] = s->desc.residual_pitch[i] = pitch[i];
+    s->weights = (fv_conv_weights){s->w, 0, c * c, c, 1};
+}
+
+static void pack_weights(winograd_state *s) {
+    const fv_kernels *k = &s->table;
+    if (s->kind)
+        k->winograd.pack(&s->desc, abs(s->kind), &s->weights, s->packed, (fv_range){0, fv_winograd_panels(&k->winograd, &s->desc)});
+    else
+        k->conv.pack(&s->desc, &s->weights, s->packed, (fv_range){0, fv_div_up((size_t)s->desc.out_channels, (size_t)k->conv.nr)});
+}
+
+static void *make_winograd(const fv_bench_case *b, const fv_kernels *kernels) {
+    const winograd_spec *spec = b->spec;
+    const size_t c = (size_t)spec->channels, values = (size_t)spec->images * (size_t)(spec->size * spec->size) * c;
+    winograd_state *s = calloc(1, sizeof *s);
+    if (!s) return NULL;
+    s->table = *kernels;
+    s->kind = b->kind;
+    s->x = fv_bench_values(values);
+    s->y = fv_bench_values(values);
+    s->w = fv_bench_values(9 * c * c);
+    s->bias = fv_bench_values(c);
+    describe(s, spec);
+    const int32_t m = abs(s->kind);
+    const size_t packed = m ? kernels->winograd.packed_size(&s->desc, m) : kernels->conv.packed_size(&s->desc);
+    const size_t scratch = m ? fv_winograd_forward_scratch(&kernels->winograd, &s->desc, m, fv_winograd_tiles(&s->desc, m))
+                             : kernels->conv.forward_scratch(&s->desc) / sizeof(float);
+    s->packed = fv_bench_values(packed);
+    s->scratch = fv_bench_values(scratch + 16);
+    if (s->x && s->y && s->w && s->bias && s->packed && s->scratch) {
+        pack_weights(s);
+        return s;
+    }
+    drop_winograd(s);
+    return NULL;
+}
+
+static void run_winograd(void *state) {
+    winograd_state *s = state;
+    const fv_kernels *k = &s->table;
+    const fv_conv_desc *d = &s->desc;
+    if (s->kind < 0)
+        pack_weights(s);
+    else if (s->kind > 0)
+        fv_winograd_forward(&k->winograd, d, s->kind, s->x, s->packed, s->bias, NULL, s->y, (fv_range){0, fv_winograd_tiles(d, s->kind)},
+                            (fv_range){0, fv_winograd_panels(&k->winograd, d)}, s->scratch);
+    else
+        k->conv.forward(d, s->x, s->packed, s->bias, NULL, s->y, (fv_range){0, fv_conv_out_pixels(d)},
+                        (fv_range){0, fv_div_up((size_t)d->out_channels, (size_t)k->conv.nr)}, s->scratch);
+}
+
+void fv_bench_winograd(fv_bench_add_fn add, void *user) {
+    for (size_t i = 0; i < FV_ARRAY_SIZE(specs); i++)
+        for (size_t j = 0; j < FV_ARRAY_SIZE(kinds); j++) {
+            const winograd_spec *s = &specs[i];
+            const int32_t m = abs(kinds[j]);
+            const double c = s->channels, pixels = (double)s->images * s->size * s->size;
+            fv_bench_case b = {.spec = s, .kind = kinds[j], .make = make_winograd, .run = run_winograd, .drop = drop_winograd};
+            char name[24] = "direct";
+            if (m) snprintf(name, sizeof name, "F(%d,3)%s", m, kinds[j] < 0 ? ".pack" : "");
+            snprintf(b.name, sizeof b.name, "winograd/N%d_C%d_%dx%d/%s", s->images, s->channels, s->size, s->size, name);
+            b.flops = kinds[j] < 0 ? 0 : 18 * c * c * pixels;
+            b.bytes = 4 * (kinds[j] < 0 ? (9 + (double)((m + 2) * (m + 2))) * c * c : 2 * pixels * c + 9 * c * c);
+            add(user, &b);
+        }
+}
