@@ -150,6 +150,8 @@ static void depthwise_weight_grad_last_row(const fv_depthwise_desc *d, const flo
                                            fv_range rows, fv_range channels) {
     if (rows.end > rows.begin) rows.end--;
     good->depthwise.weight_grad(d, x, dy, dw, pitch, db, rows, channels);
+}
+
 /* ---- Winograd ---- */
 
 static void winograd_pack_parts(const fv_conv_desc *d, int32_t m, const fv_conv_weights *w, float *packed, fv_range panels) {
