@@ -187,6 +187,13 @@ FV_API fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_
 /** x + NAME.bias (C,H,W) in every image (SPEC section 1: the untied bias), for vectors NAME.bias (F). Starts at 0. */
 FV_API fv_value fv_graph_untied_bias(fv_graph *g, fv_value x, const char *name);
 FV_API fv_value fv_graph_untied_bias_with(fv_graph *g, fv_value x, fv_value bias, const char *name);
+/** A convolution without sharing (SPEC section 1, the lecture's equations 1 and 2): an own kernel at every position. x (N,C,H,W) ->
+ *  (N,out_channels,H',W'), NAME.weight (out,C,H',W',kh,kw); with any kind of bias, one a unit: NAME.bias (out,H',W'), added by a
+ *  second node, NAME.untied. One group, no connection table. */
+FV_API fv_value fv_graph_local(fv_graph *g, fv_value x, const fv_conv_settings *s, const char *name);
+/** The same with given values, bias FV_NONE or (K,H',W'). out_channels, kernel, bias and init of s are ignored. */
+FV_API fv_value fv_graph_local_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s,
+                                    const char *name);
 /** Fully connected, SPEC section 6: x (N,F), or maps (N,C,H,W) flattened map by map -> (N,out). NAME.weight (out,F), NAME.bias (out). */
 FV_API fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bias, fv_init init, const char *name);
 FV_API fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name);

@@ -12,6 +12,7 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_gain_grad,        &fv_op_flatten_grad,     &fv_op_softmax_grad,
     &fv_op_grad_norm,        &fv_op_update,           &fv_op_conv_pooled_grad_input,
     &fv_op_conv_pooled_grad_weight, &fv_op_untied_bias, &fv_op_untied_bias_grad,
+    &fv_op_local, &fv_op_local_grad_input, &fv_op_local_grad_weight,
     NULL,
 };
 
