@@ -237,6 +237,16 @@ FV_API fv_value fv_graph_dropout(fv_graph *g, fv_value x, float ratio, const cha
 /** Over axis 1 of (N,F). */
 FV_API fv_value fv_graph_softmax(fv_graph *g, fv_value x, const char *name);
 
+/** The matrix T of a convolution without bias (SPEC section 1), row-major: vec(Y) = T vec(X) for one image, maps one after the other,
+ *  row by row. Its transpose is the matrix of the transposed convolution and of the data gradient. kernel, stride, dilation, padding,
+ *  groups, out_channels, true_convolution and connections of s count. rows: out_channels*H'*W'; columns: channels*height*width.
+ *  @return FV_ERR_LIMIT where the matrix is larger than memory can be. */
+FV_API fv_status fv_toeplitz_size(const fv_conv_settings *s, int64_t channels, int64_t height, int64_t width, size_t *rows, size_t *columns);
+/** Writes it. @param weight (out_channels,channels/groups,kh,kw) @param count rows*columns, the floats that `matrix` has room for.
+ *  Where padding or a gap lies, 0. @return FV_ERR_SHAPE for another count. */
+FV_API fv_status fv_toeplitz(const fv_conv_settings *s, const float *weight, int64_t channels, int64_t height, int64_t width, float *matrix,
+                             size_t count);
+
 /* ---- Models ---------------------------------------------------------------------------------------------------------- */
 
 /** An immutable network with its parameters. Any number of threads and sessions may share one. */
