@@ -56,7 +56,10 @@ fv_status fv_pass_flatten_linear(fv_graph *g) {
 
 /* ---- fusion into convolution and fully connected ---- */
 
-static bool is_product(const fv_node *n) { return n->op == &fv_op_conv || n->op == &fv_op_linear; }
+/* Transposed convolutions take a clamp, but no residual. */
+static bool is_product(const fv_node *n) {
+    return n->op == &fv_op_conv || n->op == &fv_op_linear || n->op == &fv_op_conv_transpose;
+}
 
 static bool clamp_bounds(const fv_node *n, fv_real *low, fv_real *high) {
     if (n->op != &fv_op_unary) return false;
@@ -93,7 +96,7 @@ static fv_status fuse_add(fv_graph *g, size_t i, bool *dead) {
     for (int side = 0; side < 2; side++) {
         fv_node *product = open_product(g, n->in[side]);
         const fv_value other = n->in[1 - side];
-        if (!product || product->attr.conv.residual || g->values[other].producer >= g->values[n->in[side]].producer) continue;
+        if (!product || product->op == &fv_op_conv_transpose || product->attr.conv.residual || g->values[other].producer >= g->values[n->in[side]].producer) continue;
         fv_value *in = NULL;
         FV_FORWARD(fv_alloc_array(g->context, 5, sizeof *in, "a node", (void **)&in));
         for (int32_t k = 0; k < 3; k++) in[k] = k < product->in_count ? product->in[k] : FV_NONE;
