@@ -57,7 +57,10 @@ fv_status fv_pass_flatten_linear(fv_graph *g) {
 
 /* ---- fusion into convolution and fully connected ---- */
 
-static bool is_product(const fv_node *n) { return n->op == &fv_op_conv || n->op == &fv_op_linear; }
+/* Transposed convolutions take a clamp, but no residual. */
+static bool is_product(const fv_node *n) {
+    return n->op == &fv_op_conv || n->op == &fv_op_linear || n->op == &fv_op_conv_transpose;
+}
 
 static bool clamp_bounds(const fv_node *n, fv_real *low, fv_real *high) {
     if (n->op != &fv_op_unary) return false;
@@ -132,7 +135,9 @@ static fv_status fuse_add(fv_graph *g, size_t i, bool *dead) {
     for (int side = 0; side < 2; side++) {
         fv_node *product = open_product(g, n->in[side]);
         const fv_value other = n->in[1 - side];
-        if (!product || product->attr.conv.residual || g->values[other].producer >= g->values[n->in[side]].producer) continue;
+        if (!product || product->op == &fv_op_conv_transpose || product->attr.conv.residual ||
+            g->values[other].producer >= g->values[n->in[side]].producer)
+            continue;
         return attach(g, i, product, other, dead);
     }
     return FV_OK;

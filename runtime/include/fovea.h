@@ -194,6 +194,29 @@ FV_API fv_value fv_graph_local(fv_graph *g, fv_value x, const fv_conv_settings *
 /** The same with given values, bias FV_NONE or (K,H',W'). out_channels, kernel, bias and init of s are ignored. */
 FV_API fv_value fv_graph_local_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s,
                                     const char *name);
+/** Transposed convolution, SPEC section 2: the transpose of the convolution with these settings, from its output to its input. Arrays are
+ *  y, x. An output side is (side - 1)*stride - pad_before - pad_after + dilation*(kernel - 1) + 1 + output_padding. */
+typedef struct fv_conv_transpose_settings {
+    int32_t out_channels;
+    int32_t kernel[2], stride[2], dilation[2];
+    int32_t pad_before[2], pad_after[2]; /**< cut off the output */
+    int32_t output_padding[2]; /**< added after the last row and column; below the larger of stride and dilation */
+    fv_padding padding;        /**< explicit: the pads above; SAME: pads that make the output side the input's times the stride */
+    int32_t groups;
+    bool bias;
+    bool true_convolution;     /**< the transpose of a true convolution: kernel rotated by 180 degrees */
+    fv_init init;              /**< HE and LECUN count as fan-in the weights that meet in one output, on average */
+    unsigned char reserved[32];
+} fv_conv_transpose_settings;
+
+/** kernel 3x3, stride 1, no padding, one group, bias, HE. */
+FV_API void fv_conv_transpose_settings_default(fv_conv_transpose_settings *s);
+/** x (N,C,H,W) -> (N,out_channels,H',W'). Makes parameters NAME.weight (C,out_channels/groups,kh,kw), as ONNX has it, and NAME.bias
+ *  (out_channels). */
+FV_API fv_value fv_graph_conv_transpose(fv_graph *g, fv_value x, const fv_conv_transpose_settings *s, const char *name);
+/** The same with given values: weight (C,K/groups,kh,kw), bias (K) or FV_NONE. out_channels, kernel and bias of s are ignored. */
+FV_API fv_value fv_graph_conv_transpose_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias,
+                                             const fv_conv_transpose_settings *s, const char *name);
 /** Fully connected, SPEC section 6: x (N,F), or maps (N,C,H,W) flattened map by map -> (N,out). NAME.weight (out,F), NAME.bias (out). */
 FV_API fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bias, fv_init init, const char *name);
 FV_API fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name);

@@ -1,5 +1,6 @@
 #include "ops/conv_plan.h"
 
+#include "ops/depthwise_plan.h"
 #include "ops/untied_bias.h"
 #include "ops/window.h"
 
@@ -142,6 +143,7 @@ static const char *algorithm_name(const fv_conv_kernels *k, bool in_run) {
 fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
                                   fv_value residual, fv_value y) {
     product *c;
+    if (fv_depthwise_fits(g) && !p->node->attr.conv.untied) return fv_depthwise_plan_forward(p, g, x, weight, bias, residual, y);
     FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
     FV_FORWARD(make_taps(p, g, &c->taps));
     fv_conv_forward_desc(g, c->taps, &c->desc);
@@ -179,10 +181,12 @@ static void whole_map_desc(const fv_conv_geometry *g, const fv_value_info *w, pr
                                                : (fv_conv_weights){NULL, 0, 0, g->in_channels, 1};
 }
 
-fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, fv_value dx) {
-    const bool whole = is_whole_map(g, &p->values[weight]);
+fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, const fv_conv_end *end,
+                                  fv_value dx) {
+    if (fv_depthwise_fits(g)) return fv_depthwise_plan_input_grad(p, g, dy, weight, end, dx);
+    const bool whole = !end && is_whole_map(g, &p->values[weight]);
     const int32_t phases = whole ? 1 : fv_conv_phases(g);
-    p->algorithm = algorithm_name(&p->kernels->conv, true);
+    p->algorithm = algorithm_name(&p->kernels->conv, !end || p->training);
     p->flops = fv_conv_flops(g);
     for (int32_t i = 0; i < phases; i++) {
         product *c;
@@ -194,6 +198,11 @@ fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_v
             const fv_conv_weights w = fv_conv_weight_strides(g, &p->values[weight]);
             c->weights = (fv_conv_weights){NULL, w.group, w.tap, w.out, w.in};
             if (!fv_conv_input_grad_desc(g, i, c->taps, &c->desc, &c->y_offset)) continue;
+        }
+        if (end) {
+            c->desc.act_low = end->act_low;
+            c->desc.act_high = end->act_high;
+            c->bias = fv_plan_buffer(p, end->bias);
         }
         c->x = fv_plan_buffer(p, dy);
         c->y = fv_plan_buffer(p, dx);
@@ -342,6 +351,7 @@ static void cut_weight_grad(weight_grad *c, bool bias) {
 fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db,
                                    const fv_conv_pooled *pooled) {
     weight_grad *c;
+    if (!pooled && fv_depthwise_fits(g)) return fv_depthwise_plan_weight_grad(p, g, dy, x, dw, db);
     FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
     FV_FORWARD(make_taps(p, g, &c->taps));
     fv_conv_weight_grad_desc(g, c->taps, &c->desc);

@@ -11,7 +11,15 @@ fv_conv_geometry fv_conv_geometry_of(const fv_conv_attr *a, const fv_shape *x, c
 /* y = act(conv(x, w) + bias + residual); bias, residual may be FV_NONE. */
 fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
                                   fv_value residual, fv_value y);
-fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, fv_value dx);
+/* What a transposed convolution does to its sums. */
+typedef struct fv_conv_end {
+    fv_value bias; /* one value a channel of dx, or FV_NONE */
+    fv_real act_low, act_high;
+} fv_conv_end;
+
+/* end: NULL for a gradient. */
+fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, const fv_conv_end *end,
+                                  fv_value dx);
 
 /* The convolution's output went through max pooling: dy is the pooled map's, `at` its places (kernels/conv_pooled.h). */
 typedef struct fv_conv_pooled {
@@ -23,6 +31,9 @@ typedef struct fv_conv_pooled {
 fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db,
                                    const fv_conv_pooled *pooled);
 void fv_conv_pooled_describe(const fv_conv_geometry *g, const fv_conv_pooled *pooled, fv_conv_pooled_desc *d);
+
+/* Of a backward pass: dy taken back through the fused clamp. */
+fv_value fv_conv_undo_clamp(fv_backward *b);
 
 /* Strides of a weight (O, I, taps) as w[g][t][c][k]. */
 fv_conv_weights fv_conv_weight_strides(const fv_conv_geometry *g, const fv_value_info *w);

@@ -42,6 +42,7 @@ typedef struct fv_value_info {
 /* Geometry in 3 axes z, y, x; 2-D has z = 1. */
 typedef struct fv_window_attr {
     int32_t kernel[3], stride[3], dilation[3], pad_before[3], pad_after[3];
+    int32_t output_padding[3]; /* of a transposed convolution: rows and columns after the last that an input reaches */
     fv_padding padding; /* resolved into the pads by infer, which leaves it as given for files */
 } fv_window_attr;
 
@@ -75,7 +76,7 @@ typedef struct fv_brightness_attr {
 } fv_brightness_attr;
 
 typedef union fv_attributes {
-    fv_conv_attr conv;                                         /* conv and its gradients, linear and its gradients */
+    fv_conv_attr conv;                                         /* conv, conv_transpose, linear, and their gradients */
     fv_pool_attr pool;
     fv_contrast_attr contrast;
     fv_brightness_attr brightness;

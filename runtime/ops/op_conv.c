@@ -50,20 +50,22 @@ static fv_status conv_plan(fv_plan_op *p) {
     return fv_conv_plan_forward_op(p, &g, n->in[0], n->in[1], input_or_none(n, 2), input_or_none(n, 3), n->out[0]);
 }
 
+fv_value fv_conv_undo_clamp(fv_backward *b) {
+    const fv_conv_attr *a = &b->node->attr.conv;
+    if (isinf(a->act_low) && isinf(a->act_high)) return b->dout[0];
+    fv_attributes clamp = {.pointwise = {FV_UNARY_CLAMP, a->act_low, a->act_high}};
+    if (a->act_low == 0 && isinf(a->act_high)) clamp.pointwise.kind = FV_UNARY_RELU;
+    const fv_value in[2] = {b->node->out[0], b->dout[0]};
+    return fv_emit_node(b->graph, &fv_op_unary_grad, in, 2, 1, &clamp);
+}
+
 /* Shared by conv and linear: dy is first taken back through the fused clamp. */
 static fv_status product_backward(fv_backward *b, const fv_op *grad_input, const fv_op *grad_weight) {
     const fv_node *n = b->node;
-    fv_value dy = b->dout[0];
-    const fv_conv_attr *a = &n->attr.conv;
-    if (!isinf(a->act_low) || !isinf(a->act_high)) {
-        fv_attributes clamp = {.pointwise = {FV_UNARY_CLAMP, a->act_low, a->act_high}};
-        if (a->act_low == 0 && isinf(a->act_high)) clamp.pointwise.kind = FV_UNARY_RELU;
-        const fv_value in[2] = {n->out[0], dy};
-        dy = fv_emit_node(b->graph, &fv_op_unary_grad, in, 2, 1, &clamp);
-    }
+    const fv_value dy = fv_conv_undo_clamp(b);
     if (n->in_count > 3 && n->in[3] != FV_NONE && b->wanted[3]) {
         const fv_value in[2] = {dy, n->in[3]};
-        b->din[3] = a->untied ? fv_emit_node(b->graph, &fv_op_untied_bias_grad, in, 2, 1, NULL) : dy;
+        b->din[3] = n->attr.conv.untied ? fv_emit_node(b->graph, &fv_op_untied_bias_grad, in, 2, 1, NULL) : dy;
     }
     if (b->wanted[0]) {
         const fv_value in[3] = {dy, n->in[1], n->in[0]};
@@ -121,7 +123,7 @@ static fv_status grad_input_plan(fv_plan_op *p) {
     const fv_node *n = p->node;
     const fv_conv_geometry g = fv_conv_geometry_of(&n->attr.conv, &p->values[n->in[2]].shape, &p->values[n->in[1]].shape,
                                                    &p->values[n->in[0]].shape);
-    return fv_conv_plan_input_grad(p, &g, n->in[0], n->in[1], n->out[0]);
+    return fv_conv_plan_input_grad(p, &g, n->in[0], n->in[1], NULL, n->out[0]);
 }
 
 static fv_status grad_weight_infer(fv_node *n, fv_value_info *values) {

@@ -22,6 +22,9 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_conv_pooled_grad_weight,
     &fv_op_batch_norm,       &fv_op_batch_norm_grad,  &fv_op_group_norm,
     &fv_op_group_norm_grad,  NULL,
+    &fv_op_conv_pooled_grad_weight,
+    &fv_op_conv_transpose, &fv_op_conv_transpose_grad_input, &fv_op_conv_transpose_grad_weight,
+    NULL,
 };
 
 const fv_op *fv_op_find(const char *name) {
