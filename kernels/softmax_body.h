@@ -115,6 +115,77 @@ static void squared_error(const float *x, const float *target, float *loss, floa
     }
 }
 
+static void log_softmax(const float *x, float *y, size_t classes, fv_range rows) {
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        const size_t begin = r * classes, end = begin + classes;
+        const float top = row_largest(x + begin, classes);
+        const vf base = v_set(top), log_sum = v_log(v_set(exponentiate_row(x + begin, NULL, classes, top).sum));
+        for (size_t i = begin; i < end; i += VW)
+            v_store_next(y + i, v_sub(v_sub(v_load_next(x + i, end - i), base), log_sum), end - i);
+    }
+}
+
+static void log_softmax_grad(const float *y, const float *dy, float *dx, size_t classes, fv_range rows) {
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        const size_t begin = r * classes, end = begin + classes;
+        vf sum = v_zero();
+        for (size_t i = begin; i < end; i += VW) sum = v_add(sum, v_load_next(dy + i, end - i));
+        const vf total = v_set(-v_sum(sum));
+        for (size_t i = begin; i < end; i += VW)
+            v_store_next(dx + i, v_fma(v_exp(v_load_next(y + i, end - i)), total, v_load_next(dy + i, end - i)), end - i);
+    }
+}
+
+static inline vf soft_target(const float *target, size_t left, vf keep, vf low) {
+    return v_fma(keep, v_load_next(target, left), low);
+}
+
+static void soft_cross_entropy(const float *x, const float *target, float *loss, float *dx, size_t classes, float smoothing,
+                               float scale, fv_range rows) {
+    const vf low = v_set(smoothing / (float)classes), keep = v_set(1 - smoothing), factor = v_set(scale);
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        const size_t begin = r * classes, end = begin + classes;
+        const vf top = v_set(row_largest(x + begin, classes));
+        vf sum = v_zero(), weight = v_zero(), linear = v_zero();
+        for (size_t i = begin; i < end; i += VW) {
+            const size_t n = fv_min_size(end - i, VW);
+            const vf shifted = v_sub(v_load_next(x + i, n), top), t = soft_target(target + i, n, keep, low);
+            sum = v_add(sum, v_keep(v_exp(shifted), n, v_zero()));
+            weight = v_add(weight, v_keep(t, n, v_zero()));
+            linear = v_add(linear, v_keep(v_mul(t, shifted), n, v_zero()));
+        }
+        const vf all = v_set(v_sum(sum)), share = v_set(v_sum(weight));
+        v_store_part(loss + r, v_sub(v_mul(v_log(all), share), v_set(v_sum(linear))), 1);
+        for (size_t i = begin; dx && i < end; i += VW) {
+            const vf p = v_div(v_exp(v_sub(v_load_next(x + i, end - i), top)), all);
+            const vf t = soft_target(target + i, end - i, keep, low);
+            v_store_next(dx + i, v_mul(v_sub(v_mul(p, share), t), factor), end - i);
+        }
+    }
+}
+
+/* Of labels every class has the target `low` at first; the label's is put right after the row. */
+static void entropy(const float *y, const int32_t *label, const float *target, float *loss, float *dx, size_t classes,
+                    float smoothing, float scale, fv_range rows) {
+    const vf least = v_set(FV_LEAST_PROBABILITY), low = v_set(smoothing / (float)classes), keep = v_set(1 - smoothing);
+    const vf factor = v_set(-scale);
+    for (size_t r = rows.begin; r < rows.end; r++) {
+        const size_t begin = r * classes, end = begin + classes;
+        const vf hot = label ? v_at_least(v_set(y[begin + (size_t)label[r]]), least) : v_set(1.0f);
+        vf sum = v_zero();
+        for (size_t i = begin; i < end; i += VW) {
+            const size_t n = fv_min_size(end - i, VW);
+            const vf p = v_at_least(v_load_next(y + i, n), least), t = label ? low : soft_target(target + i, n, keep, low);
+            sum = v_add(sum, v_keep(v_mul(t, v_log(p)), n, v_zero()));
+            if (dx) v_store_next(dx + i, v_mul(v_div(t, p), factor), n);
+        }
+        const vf total = v_add(v_set(v_sum(sum)), v_mul(keep, v_log(hot))); /* log 1 is 0 */
+        v_store_part(loss + r, v_sub(v_zero(), total), 1);
+        if (label && dx) v_store_part(dx + begin + (size_t)label[r], v_mul(v_div(v_add(keep, low), hot), factor), 1);
+    }
+}
+
 static void init_softmax(fv_softmax_kernels *k) {
-    *k = (fv_softmax_kernels){softmax, softmax_grad, cross_entropy, squared_error};
+    *k = (fv_softmax_kernels){softmax, softmax_grad, cross_entropy, squared_error, log_softmax, log_softmax_grad,
+                              soft_cross_entropy, entropy};
 }

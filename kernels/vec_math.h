@@ -1,5 +1,5 @@
-/* What every vector wrapper shares; included after vec_(isa).h. Parts of a vector, and exp, log, tanh and sigmoid: the
- * algorithms of scalar_math.h with fused steps. */
+/* What every vector wrapper shares; included after vec_(isa).h. Parts of a vector, and exp, log, tanh, sigmoid, expm1,
+ * log1p and erf: the algorithms of scalar_math.h with fused steps. */
 #ifndef FV_KERNELS_VEC_MATH_H
 #define FV_KERNELS_VEC_MATH_H
 
@@ -15,32 +15,42 @@ static inline void v_store_next(float *p, vf a, size_t n) {
         v_store(p, a);
 }
 
-static inline vf v_exp(vf x) {
-    const vf magic = v_set(12582912.0f);
-    const vf c = v_at_most(v_at_least(x, v_set(-104.0f)), v_set(89.0f));
-    const vf t = v_fma(c, v_set(1.44269504f), magic);
-    const vf n = v_sub(t, magic);
-    const vf r = v_fma(n, v_set(2.12194440e-4f), v_fma(n, v_set(-0.693359375f), c));
+/* e^r - 1 for |r| <= ln2/2. */
+static inline vf v_expm1_reduced(vf r) {
     vf p = v_set(1.9875691500e-4f);
     p = v_fma(p, r, v_set(1.3981999507e-3f));
     p = v_fma(p, r, v_set(8.3334519073e-3f));
     p = v_fma(p, r, v_set(4.1665795894e-2f));
     p = v_fma(p, r, v_set(1.6666665459e-1f));
     p = v_fma(p, r, v_set(5.0000001201e-1f));
-    p = v_add(v_fma(p, v_mul(r, r), r), v_set(1.0f));
+    return v_fma(p, v_mul(r, r), r);
+}
+
+static inline vf v_exp(vf x) {
+    const vf magic = v_set(12582912.0f);
+    const vf c = v_at_most(v_at_least(x, v_set(-104.0f)), v_set(89.0f));
+    const vf t = v_fma(c, v_set(1.44269504f), magic);
+    const vf n = v_sub(t, magic);
+    const vf r = v_fma(n, v_set(2.12194440e-4f), v_fma(n, v_set(-0.693359375f), c));
+    const vf p = v_add(v_expm1_reduced(r), v_set(1.0f));
     const vi exponent = vi_sub(v_bits(t), v_bits(magic));
     const vi half = vi_half(exponent);
     return v_mul(v_mul(p, vi_power_of_two(half)), vi_power_of_two(vi_sub(exponent, half)));
 }
 
-static inline vf v_log(vf x) {
-    const vm subnormal = v_lt(x, v_set(0x1p-126f));
-    const vi bits = v_bits(v_select(subnormal, v_mul(x, v_set(0x1p23f)), x));
-    const vf half_to_one = vi_floats(vi_or(vi_and(bits, vi_set(0x007fffff)), vi_set(0x3f000000)));
-    const vm low = v_lt(half_to_one, v_set(0.707106781f));
-    vf e = vi_to_float(vi_sub(vi_exponent(bits), vi_set(126)));
-    e = v_sub(v_sub(e, v_where(subnormal, v_set(23.0f))), v_where(low, v_set(1.0f)));
-    const vf m = v_sub(v_add(half_to_one, v_where(low, half_to_one)), v_set(1.0f));
+/* x <= 0. */
+static inline vf v_expm1_below(vf x) {
+    const vf magic = v_set(12582912.0f);
+    const vf c = v_at_least(x, v_set(-20.0f));
+    const vf t = v_fma(c, v_set(1.44269504f), magic);
+    const vf n = v_sub(t, magic);
+    const vf r = v_fma(n, v_set(2.12194440e-4f), v_fma(n, v_set(-0.693359375f), c));
+    const vf power = vi_power_of_two(vi_sub(v_bits(t), v_bits(magic)));
+    return v_fma(power, v_expm1_reduced(r), v_sub(power, v_set(1.0f)));
+}
+
+/* log(1+m) + e ln2 for 1+m in [sqrt(1/2), sqrt(2)). */
+static inline vf v_log_reduced(vf m, vf e) {
     const vf z = v_mul(m, m);
     vf p = v_set(7.0376836292e-2f);
     p = v_fma(p, m, v_set(-1.1514610310e-1f));
@@ -53,7 +63,25 @@ static inline vf v_log(vf x) {
     p = v_fma(p, m, v_set(3.3333331174e-1f));
     p = v_fma(e, v_set(-2.12194440e-4f), v_mul(v_mul(p, m), z));
     p = v_fma(z, v_set(-0.5f), p);
-    const vf result = v_fma(e, v_set(0.693359375f), v_add(m, p));
+    return v_fma(e, v_set(0.693359375f), v_add(m, p));
+}
+
+/* 0 <= x <= 1. */
+static inline vf v_log1p_unit(vf x) {
+    const vm low = v_lt(x, v_set(0.41421356f));
+    const vf one = v_set(1.0f);
+    return v_log_reduced(v_select(low, x, v_mul(v_sub(x, one), v_set(0.5f))), v_select(low, v_zero(), one));
+}
+
+static inline vf v_log(vf x) {
+    const vm subnormal = v_lt(x, v_set(0x1p-126f));
+    const vi bits = v_bits(v_select(subnormal, v_mul(x, v_set(0x1p23f)), x));
+    const vf half_to_one = vi_floats(vi_or(vi_and(bits, vi_set(0x007fffff)), vi_set(0x3f000000)));
+    const vm low = v_lt(half_to_one, v_set(0.707106781f));
+    vf e = vi_to_float(vi_sub(vi_exponent(bits), vi_set(126)));
+    e = v_sub(v_sub(e, v_where(subnormal, v_set(23.0f))), v_where(low, v_set(1.0f)));
+    const vf m = v_sub(v_add(half_to_one, v_where(low, half_to_one)), v_set(1.0f));
+    const vf result = v_log_reduced(m, e);
     const vf not_positive = v_select(v_eq(x, v_zero()), v_set(-INFINITY), v_set(NAN));
     return v_select(v_gt(x, v_zero()), v_select(v_lt(x, v_set(INFINITY)), result, x), not_positive);
 }
@@ -68,6 +96,23 @@ static inline vf v_tanh(vf x) {
     const vf small = v_fma(v_mul(p, z), a, a);
     const vf large = v_sub(one, v_div(v_set(2.0f), v_add(v_exp(v_add(a, a)), one)));
     return v_or(v_select(v_lt(a, v_set(0.625f)), small, large), v_sign(x));
+}
+
+static inline vf v_erf(vf x) {
+    const vf t = v_abs(x), s = v_mul(x, x), c = v_at_most(t, v_set(5.0f));
+    vf near = v_set(-5.96761703e-4f), far = v_fma(v_set(-1.72853470e-5f), c, v_set(3.83197126e-4f));
+    near = v_fma(near, s, v_set(4.99119423e-3f));
+    near = v_fma(near, s, v_set(-2.67681349e-2f));
+    near = v_fma(near, s, v_set(1.12819925e-1f));
+    near = v_fma(near, s, v_set(-3.76125336e-1f));
+    near = v_fma(near, s, v_set(1.28379166e-1f));
+    near = v_fma(near, x, x);
+    far = v_fma(far, v_mul(c, c), v_fma(v_set(-3.88396438e-3f), c, v_set(2.42546219e-2f)));
+    far = v_fma(far, c, v_set(-1.06777877e-1f));
+    far = v_fma(far, c, v_set(-6.34846687e-1f));
+    far = v_fma(far, c, v_set(-1.28717512e-1f));
+    far = v_sub(v_set(1.0f), v_exp(v_fma(far, c, v_sub(v_zero(), c))));
+    return v_select(v_gt(t, v_set(0.927734375f)), v_or(far, v_sign(x)), near);
 }
 
 static inline vf v_sigmoid(vf x) {

@@ -183,6 +183,41 @@ static void tanh_rough(const float *x, float *y, size_t n, float a, float b) {
     for (size_t i = 0; i < n; i++) y[i] *= 1.0000004f;
 }
 
+static void softplus_overflows(const float *x, float *y, size_t n, float k, float b) {
+    (void)b;
+    for (size_t i = 0; i < n; i++) y[i] = logf(1 + expf(k * x[i])) / k;
+}
+
+static void gelu_by_tanh(const float *x, float *y, size_t n, float a, float b) {
+    good->pointwise.unary[FV_UNARY_GELU_TANH](x, y, n, a, b);
+}
+
+static void erf_rough(const float *x, float *y, size_t n, float a, float b) {
+    good->pointwise.unary[FV_UNARY_ERF](x, y, n, a, b);
+    for (size_t i = 0; i < n; i++) y[i] *= 1.0000004f;
+}
+
+static void elu_cancels(const float *x, float *y, size_t n, float a, float b) {
+    for (size_t i = 0; i < n; i++) y[i] = b * (x[i] > 0 ? x[i] : a * (expf(x[i]) - 1));
+}
+
+static void abs_grad_at_zero(const float *x, const float *dy, float *dx, size_t n, float a, float b) {
+    (void)a, (void)b;
+    for (size_t i = 0; i < n; i++) dx[i] = x[i] >= 0 ? dy[i] : -dy[i];
+}
+
+static void silu_grad_short(const float *x, const float *dy, float *dx, size_t n, float a, float b) {
+    good->pointwise.unary[FV_UNARY_SIGMOID](x, dx, n, a, b);
+    good->pointwise.binary[FV_BINARY_MUL](dx, dy, dx, n);
+}
+
+static void prelu_grad_all(const float *x, const float *slope, const float *dy, float *dx, float *dslope, ptrdiff_t pitch,
+                           size_t channels, size_t pixels) {
+    good->reduce.dot_rows(x, pitch, dy, pitch, pixels, channels, dslope);
+    float sum[512];
+    if (channels <= 512) good->pointwise.prelu_grad(x, slope, dy, dx, sum, pitch, channels, pixels);
+}
+
 static void linear_fused(const float *x, float *y, size_t n, float a, float b) {
     for (size_t i = 0; i < n; i++) y[i] = (float)((double)x[i] * a + b);
 }
@@ -283,6 +318,26 @@ static void cross_entropy_no_smoothing(const float *x, const int32_t *label, flo
     good->softmax.cross_entropy(x, label, loss, dx, classes, 0, scale, rows);
 }
 
+static void log_softmax_no_max(const float *x, float *y, size_t classes, fv_range rows) {
+    good->softmax.softmax(x, y, classes, rows);
+    for (size_t i = rows.begin * classes; i < rows.end * classes; i++) y[i] = logf(y[i]);
+}
+
+static void soft_cross_entropy_weight(const float *x, const float *target, float *loss, float *dx, size_t classes, float smoothing,
+                                      float scale, fv_range rows) {
+    good->softmax.soft_cross_entropy(x, target, loss, dx, classes, smoothing, scale, rows);
+    if (!dx) return;
+    good->softmax.softmax(x, dx, classes, rows);
+    for (size_t i = rows.begin * classes; i < rows.end * classes; i++) dx[i] = (dx[i] - target[i]) * scale;
+}
+
+static void entropy_of_zero(const float *y, const int32_t *label, const float *target, float *loss, float *dx, size_t classes,
+                            float smoothing, float scale, fv_range rows) {
+    good->softmax.entropy(y, label, target, loss, dx, classes, smoothing, scale, rows);
+    for (size_t r = rows.begin; label && smoothing == 0 && r < rows.end; r++)
+        if (y != dx) loss[r] = -logf(y[r * classes + (size_t)label[r]]);
+}
+
 static float sum_loses_tail(const float *x, size_t n) { return good->reduce.sum(x, n > 64 ? n - n % 8 : n); }
 
 static void sum_rows_backwards(const float *x, ptrdiff_t pitch, size_t pixels, size_t channels, float *y) {
@@ -361,6 +416,16 @@ INSTALL(power_rough, contrast.power)
 INSTALL(relu_no_nan, pointwise.unary[FV_UNARY_RELU])
 INSTALL(relu_grad_reads_on, pointwise.unary_grad[FV_UNARY_RELU])
 INSTALL(tanh_rough, pointwise.unary[FV_UNARY_TANH])
+INSTALL(softplus_overflows, pointwise.unary[FV_UNARY_SOFTPLUS])
+INSTALL(gelu_by_tanh, pointwise.unary[FV_UNARY_GELU])
+INSTALL(erf_rough, pointwise.unary[FV_UNARY_ERF])
+INSTALL(elu_cancels, pointwise.unary[FV_UNARY_ELU])
+INSTALL(abs_grad_at_zero, pointwise.unary_grad[FV_UNARY_ABS])
+INSTALL(silu_grad_short, pointwise.unary_grad[FV_UNARY_SILU])
+INSTALL(prelu_grad_all, pointwise.prelu_grad)
+INSTALL(log_softmax_no_max, softmax.log_softmax)
+INSTALL(soft_cross_entropy_weight, softmax.soft_cross_entropy)
+INSTALL(entropy_of_zero, softmax.entropy)
 INSTALL(linear_fused, pointwise.unary[FV_UNARY_LINEAR])
 INSTALL(add_writes_on, pointwise.binary[FV_BINARY_ADD])
 INSTALL(mul_writes_input, pointwise.binary[FV_BINARY_MUL])
@@ -415,6 +480,16 @@ static const fault faults[] = {
     {"pointwise.relu", "NaN swallowed", install_relu_no_nan},
     {"pointwise.relu_grad", "reads one value past the end", install_relu_grad_reads_on},
     {"pointwise.tanh", "a few ULP worse than stated", install_tanh_rough},
+    {"pointwise.softplus", "overflows", install_softplus_overflows},
+    {"pointwise.gelu", "tanh's approximation", install_gelu_by_tanh},
+    {"pointwise.erf", "a few ULP worse than stated", install_erf_rough},
+    {"pointwise.elu", "cancels near zero", install_elu_cancels},
+    {"pointwise.abs_grad", "1 at zero", install_abs_grad_at_zero},
+    {"pointwise.silu_grad", "second term missing", install_silu_grad_short},
+    {"pointwise.prelu_grad", "slope's gradient counts positive inputs", install_prelu_grad_all},
+    {"softmax.log_softmax", "logarithm of a softmax that is 0", install_log_softmax_no_max},
+    {"softmax.soft_cross_entropy", "targets taken to sum to 1", install_soft_cross_entropy_weight},
+    {"softmax.entropy", "infinite where a probability is 0", install_entropy_of_zero},
     {"pointwise.linear", "one rounding instead of two", install_linear_fused},
     {"pointwise.add", "writes one value past the end", install_add_writes_on},
     {"pointwise.mul", "writes its input", install_mul_writes_input},

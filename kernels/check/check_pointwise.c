@@ -1,138 +1,8 @@
-/* Element-wise slots. Those the contract pins to the bit (relu, clamp, linear, add, ...) are expected as the float
- * operation itself; exp, tanh and sigmoid within their stated
- * ULP of libm's double result. Everything else gives the scalar definition's bits on every ISA. */
+/* Element-wise slots of two tensors or of channels. All give the scalar definition's bits on every ISA, prelu's sums apart. The
+ * unary ones: check_unary.c. */
 #include "kernels/check/engine.h"
 
 enum { MOST = 400 };
-
-/* n values in parts, each from pointers of its own. */
-#define EACH_PART(c, n, part_)                                                                                         \
-    const fv_check_cut cut = fv_check_cut_range(c, (fv_range){0, n});                                                  \
-    for (const fv_range *part_ = cut.part; part_ < cut.part + cut.parts; part_++)
-
-static float *start_output(fv_case *c, const char *name, const float *in_place, size_t n) {
-    return in_place ? fv_check_copy(c, name, in_place, n) : fv_check_output(c, name, n);
-}
-
-/* ---- unary ---- */
-
-static const double ulp_bound[FV_UNARY_COUNT] = {[FV_UNARY_SIGMOID] = 2.5, [FV_UNARY_TANH] = 1.4, [FV_UNARY_EXP] = 1.1};
-static const char *const unary_name[FV_UNARY_COUNT] = {"relu", "sigmoid", "tanh", "exp", "clamp", "linear"};
-
-/* What the contract leaves to nobody: the operations of the formula, each rounded to float. */
-static float exact_unary(fv_unary kind, float x, float a, float b) {
-    switch (kind) {
-    case FV_UNARY_RELU:
-        return x < 0 ? 0 : x;
-    case FV_UNARY_CLAMP:
-        return x < a ? a : x > b ? b : x;
-    default: {
-        const volatile float product = x * a;
-        return product + b;
-    }
-    }
-}
-
-static double true_unary(fv_unary kind, double x) {
-    switch (kind) {
-    case FV_UNARY_SIGMOID:
-        return 1 / (1 + exp(-x));
-    case FV_UNARY_TANH:
-        return tanh(x);
-    default:
-        return exp(x);
-    }
-}
-
-/* A unit in the last place of |v|; a result past FLT_MAX counts as if the exponents went on. */
-static double ulp_at(double v) {
-    int exponent;
-    frexp(v, &exponent);
-    return ldexp(1, (exponent < -125 ? -125 : exponent) - 24);
-}
-
-static fv_approx expect_unary(fv_unary kind, float x, float a, float b) {
-    if (ulp_bound[kind] == 0) return approx(exact_unary(kind, x, a, b));
-    const double value = true_unary(kind, x);
-    return (fv_approx){value, (fabs(value) < FLT_MIN ? 0.8 : ulp_bound[kind]) * ulp_at(value)};
-}
-
-static void fill_transcendental(fv_case *c, fv_unary kind, float *x, size_t n) {
-    if (ulp_bound[kind] == 0) return;
-    fv_check_random *r = &c->random;
-    const float reach = kind == FV_UNARY_EXP ? 110 : kind == FV_UNARY_TANH ? 12 : 100;
-    for (size_t i = 0; i < n; i++)
-        if (isfinite(x[i]) && check_chance(r, 0.7)) x[i] = check_uniform(r, -1, 1) * (check_chance(r, 0.5) ? reach : 2);
-}
-
-void fv_check_unary(fv_case *c) {
-    const fv_unary kind = (fv_unary)c->argument;
-    const size_t n = check_chance(&c->random, 0.01) ? 0 : fv_check_length(&c->random, MOST);
-    float *x = fv_check_input(c, "x", n);
-    fill_transcendental(c, kind, x, n);
-    float a = check_uniform(&c->random, -3, 1), b = check_uniform(&c->random, 1, 3);
-    if (c->values == FV_VALUES_INTEGER) a = -2, b = 3;
-    const float *in_place = check_chance(&c->random, 0.4) ? x : NULL;
-    fv_check_shape(c, "%s n%zu a %.9g b %.9g%s", unary_name[kind], n, (double)a, (double)b,
-                   in_place ? " in place" : "");
-    c->same_as_scalar = ulp_bound[kind] == 0;
-    fv_check_freeze(c);
-    fv_approx *expected = fv_check_expected(c, n);
-    for (size_t i = 0; i < n; i++) expected[i] = expect_unary(kind, x[i], a, b);
-    float *y = start_output(c, "y", in_place, n), *scalar = start_output(c, "y", in_place, n);
-    float *parts = start_output(c, "y", in_place, n);
-    c->candidate->pointwise.unary[kind](in_place ? y : x, y, n, a, b);
-    c->reference->pointwise.unary[kind](in_place ? scalar : x, scalar, n, a, b);
-    fv_check_compare(c, "y", y, scalar, expected, n);
-    EACH_PART(c, n, p)
-    c->candidate->pointwise.unary[kind]((in_place ? parts : x) + p->begin, parts + p->begin, p->end - p->begin, a, b);
-    fv_check_same_bits(c, "y in parts", parts, y, n);
-}
-
-/* ---- unary gradients ---- */
-
-static fv_approx expect_grad(fv_unary kind, float y_, float dy_, float a, float b, double eps) {
-    const fv_approx y = approx(y_), dy = approx(dy_), one = approx(1);
-    switch (kind) {
-    case FV_UNARY_RELU:
-        return approx(y_ > 0 ? dy_ : 0);
-    case FV_UNARY_CLAMP:
-        return approx(y_ > a && y_ < b ? dy_ : 0);
-    case FV_UNARY_LINEAR:
-        return approx((double)(dy_ * a));
-    case FV_UNARY_EXP:
-        return approx((double)(dy_ * y_));
-    case FV_UNARY_SIGMOID:
-        return approx_mul(dy, approx_mul(y, approx_sub(one, y, eps), eps), eps);
-    default:
-        return approx_mul(dy, approx_sub(one, approx_mul(y, y, eps), eps), eps);
-    }
-}
-
-void fv_check_unary_grad(fv_case *c) {
-    const fv_unary kind = (fv_unary)c->argument;
-    const size_t n = fv_check_length(&c->random, MOST);
-    const bool kept = kind != FV_UNARY_LINEAR || check_chance(&c->random, 0.5);
-    const float *y = kept ? fv_check_input(c, "y", n) : NULL, *dy = fv_check_input(c, "dy", n);
-    float a = check_uniform(&c->random, -1, 0), b = check_uniform(&c->random, 0, 1);
-    if (c->values == FV_VALUES_INTEGER) a = -2, b = 3;
-    const float *in_place = check_chance(&c->random, 0.4) ? dy : NULL;
-    fv_check_shape(c, "%s gradient n%zu a %.9g b %.9g%s", unary_name[kind], n, (double)a, (double)b,
-                   in_place ? " in place" : "");
-    c->same_as_scalar = true;
-    fv_check_freeze(c);
-    fv_approx *expected = fv_check_expected(c, n);
-    for (size_t i = 0; i < n; i++) expected[i] = expect_grad(kind, kept ? y[i] : 0, dy[i], a, b, c->eps);
-    float *dx = start_output(c, "dx", in_place, n), *scalar = start_output(c, "dx", in_place, n);
-    float *parts = start_output(c, "dx", in_place, n);
-    c->candidate->pointwise.unary_grad[kind](y, in_place ? dx : dy, dx, n, a, b);
-    c->reference->pointwise.unary_grad[kind](y, in_place ? scalar : dy, scalar, n, a, b);
-    fv_check_compare(c, "dx", dx, scalar, expected, n);
-    EACH_PART(c, n, p)
-    c->candidate->pointwise.unary_grad[kind](kept ? y + p->begin : NULL, (in_place ? parts : dy) + p->begin,
-                                             parts + p->begin, p->end - p->begin, a, b);
-    fv_check_same_bits(c, "dx in parts", parts, dx, n);
-}
 
 /* ---- binary ---- */
 
@@ -151,12 +21,12 @@ void fv_check_binary(fv_case *c) {
         expected[i] = approx(kind == FV_BINARY_ADD   ? (double)(x1[i] + x2[i])
                              : kind == FV_BINARY_SUB ? (double)(x1[i] - x2[i])
                                                      : (double)(x1[i] * x2[i]));
-    float *y = start_output(c, "y", start, n), *scalar = start_output(c, "y", start, n);
-    float *parts = start_output(c, "y", start, n);
+    float *y = fv_check_start(c, "y", start, n), *scalar = fv_check_start(c, "y", start, n);
+    float *parts = fv_check_start(c, "y", start, n);
     f(in_place == 1 ? y : x1, in_place == 2 ? y : x2, y, n);
     c->reference->pointwise.binary[kind](in_place == 1 ? scalar : x1, in_place == 2 ? scalar : x2, scalar, n);
     fv_check_compare(c, "y", y, scalar, expected, n);
-    EACH_PART(c, n, p)
+    FV_EACH_PART(c, n, p)
     f((in_place == 1 ? parts : x1) + p->begin, (in_place == 2 ? parts : x2) + p->begin, parts + p->begin,
       p->end - p->begin);
     fv_check_same_bits(c, "y in parts", parts, y, n);
@@ -186,15 +56,84 @@ void fv_check_gain(fv_case *c) {
             expected[(ptrdiff_t)p * y_pitch + (ptrdiff_t)i] =
                 shift ? approx_add(product, approx(shift[i]), c->eps) : product;
         }
-    float *y = start_output(c, "y", same ? x : NULL, y_size), *scalar = start_output(c, "y", same ? x : NULL, y_size);
-    float *parts = start_output(c, "y", same ? x : NULL, y_size);
+    float *y = fv_check_start(c, "y", same ? x : NULL, y_size), *scalar = fv_check_start(c, "y", same ? x : NULL, y_size);
+    float *parts = fv_check_start(c, "y", same ? x : NULL, y_size);
     c->candidate->pointwise.gain(same ? y : x, x_pitch, gain, shift, y, y_pitch, channels, pixels);
     c->reference->pointwise.gain(same ? scalar : x, x_pitch, gain, shift, scalar, y_pitch, channels, pixels);
     fv_check_compare(c, "y", y, scalar, expected, y_size);
-    EACH_PART(c, pixels, p)
+    FV_EACH_PART(c, pixels, p)
     c->candidate->pointwise.gain((same ? parts : x) + (ptrdiff_t)p->begin * x_pitch, x_pitch, gain, shift,
                                  parts + (ptrdiff_t)p->begin * y_pitch, y_pitch, channels, p->end - p->begin);
     fv_check_same_bits(c, "y in parts", parts, y, y_size);
+}
+
+/* ---- prelu ---- */
+
+void fv_check_prelu(fv_case *c) {
+    fv_check_random *r = &c->random;
+    const size_t channels = fv_check_length(r, 100), pixels = fv_check_length(r, 20);
+    const bool same = check_chance(r, 0.3);
+    const ptrdiff_t x_pitch = (ptrdiff_t)channels + check_between(r, 0, 4);
+    const ptrdiff_t y_pitch = same ? x_pitch : (ptrdiff_t)channels + check_between(r, 0, 4);
+    const size_t x_size = (pixels - 1) * (size_t)x_pitch + channels, y_size = (pixels - 1) * (size_t)y_pitch + channels;
+    const float *x = fv_check_input(c, "x", x_size), *slope = fv_check_input(c, "slope", channels);
+    fv_check_shape(c, "pixels %zu channels %zu pitches %zd, %zd%s", pixels, channels, x_pitch, y_pitch, same ? " in place" : "");
+    c->same_as_scalar = true;
+    fv_check_freeze(c);
+    fv_approx *expected = fv_check_expected(c, y_size);
+    for (size_t i = 0; same && i < y_size; i++) expected[i] = approx(x[i]);
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t i = 0; i < channels; i++) {
+            const float v = x[p * (size_t)x_pitch + i], product = slope[i] * v;
+            expected[p * (size_t)y_pitch + i] = approx(v > 0 ? v : product);
+        }
+    float *y[3];
+    for (int i = 0; i < 3; i++) y[i] = fv_check_start(c, "y", same ? x : NULL, y_size);
+    c->candidate->pointwise.prelu(same ? y[0] : x, x_pitch, slope, y[0], y_pitch, channels, pixels);
+    c->reference->pointwise.prelu(same ? y[1] : x, x_pitch, slope, y[1], y_pitch, channels, pixels);
+    fv_check_compare(c, "y", y[0], y[1], expected, y_size);
+    FV_EACH_PART(c, pixels, p)
+    c->candidate->pointwise.prelu((same ? y[2] : x) + (ptrdiff_t)p->begin * x_pitch, x_pitch, slope,
+                                  y[2] + (ptrdiff_t)p->begin * y_pitch, y_pitch, channels, p->end - p->begin);
+    fv_check_same_bits(c, "y in parts", y[2], y[0], y_size);
+}
+
+typedef struct prelu_out {
+    float *dx, *dslope;
+} prelu_out;
+
+static prelu_out start_prelu(fv_case *c, const float *in_place, size_t size, size_t channels) {
+    return (prelu_out){fv_check_start(c, "dx", in_place, size), fv_check_output(c, "dslope", channels)};
+}
+
+void fv_check_prelu_grad(fv_case *c) {
+    const size_t channels = fv_check_length(&c->random, 100), pixels = fv_check_length(&c->random, 30), n = channels * pixels;
+    const float *x = fv_check_input(c, "x", n), *slope = fv_check_input(c, "slope", channels), *dy = fv_check_input(c, "dy", n);
+    const float *in_place = check_chance(&c->random, 0.4) ? dy : NULL;
+    const ptrdiff_t pitch = (ptrdiff_t)channels;
+    fv_check_shape(c, "pixels %zu channels %zu%s", pixels, channels, in_place ? " in place" : "");
+    fv_check_freeze(c);
+    fv_approx *dx = fv_check_expected(c, n), *dslope = fv_check_expected(c, channels);
+    for (size_t i = 0; i < channels; i++) {
+        fv_approx_sum sum = {0};
+        for (size_t p = 0, at = i; p < pixels; p++, at += channels) {
+            const float product = slope[i] * dy[at];
+            if (!(x[at] > 0)) approx_sum_add(&sum, approx((double)x[at] * dy[at]));
+            dx[at] = approx(x[at] > 0 ? dy[at] : product);
+        }
+        dslope[i] = approx_sum(&sum, c->eps);
+    }
+    const prelu_out y = start_prelu(c, in_place, n, channels), scalar = start_prelu(c, in_place, n, channels);
+    const prelu_out parts = start_prelu(c, in_place, n, channels);
+    c->candidate->pointwise.prelu_grad(x, slope, in_place ? y.dx : dy, y.dx, y.dslope, pitch, channels, pixels);
+    c->reference->pointwise.prelu_grad(x, slope, in_place ? scalar.dx : dy, scalar.dx, scalar.dslope, pitch, channels, pixels);
+    fv_check_compare(c, "dx", y.dx, scalar.dx, dx, n);
+    fv_check_compare(c, "dslope", y.dslope, scalar.dslope, dslope, channels);
+    FV_EACH_PART(c, channels, p)
+    c->candidate->pointwise.prelu_grad(x + p->begin, slope + p->begin, (in_place ? parts.dx : dy) + p->begin, parts.dx + p->begin,
+                                       parts.dslope + p->begin, pitch, p->end - p->begin, pixels);
+    fv_check_same_bits(c, "dx by parts of the channels", parts.dx, y.dx, n);
+    fv_check_same_bits(c, "dslope by parts of the channels", parts.dslope, y.dslope, channels);
 }
 
 /* ---- dropout ---- */
@@ -250,12 +189,12 @@ void fv_check_dropout(fv_case *c) {
         const fv_approx scaled = approx_div(approx(x[i]), keep, c->eps);
         expected[i] = kept ? approx_round(scaled.value, scaled.error, c->eps) : approx(0);
     }
-    float *y = start_output(c, "y", in_place, n), *scalar = start_output(c, "y", in_place, n);
-    float *parts = start_output(c, "y", in_place, n);
+    float *y = fv_check_start(c, "y", in_place, n), *scalar = fv_check_start(c, "y", in_place, n);
+    float *parts = fv_check_start(c, "y", in_place, n);
     c->candidate->pointwise.dropout(in_place ? y : x, y, n, first, key, stream, ratio);
     c->reference->pointwise.dropout(in_place ? scalar : x, scalar, n, first, key, stream, ratio);
     fv_check_compare(c, "y", y, scalar, expected, n);
-    EACH_PART(c, n, p)
+    FV_EACH_PART(c, n, p)
     c->candidate->pointwise.dropout((in_place ? parts : x) + p->begin, parts + p->begin, p->end - p->begin,
                                     first + p->begin, key, stream, ratio);
     fv_check_same_bits(c, "y in parts", parts, y, n);

@@ -156,6 +156,16 @@ typedef struct fv_check_cut {
 } fv_check_cut;
 fv_check_cut fv_check_cut_range(fv_case *c, fv_range whole);
 
+/* n values in parts, each from pointers of its own. */
+#define FV_EACH_PART(c, n, part_)                                                                                      \
+    const fv_check_cut cut = fv_check_cut_range(c, (fv_range){0, n});                                                  \
+    for (const fv_range *part_ = cut.part; part_ < cut.part + cut.parts; part_++)
+
+/* An output, which begins as in_place unless that is NULL. */
+static inline float *fv_check_start(fv_case *c, const char *name, const float *in_place, size_t n) {
+    return in_place ? fv_check_copy(c, name, in_place, n) : fv_check_output(c, name, n);
+}
+
 /* ---- the table of slots ---- */
 
 typedef struct fv_check_slot {
@@ -191,9 +201,15 @@ void fv_check_unary_grad(fv_case *c);
 void fv_check_binary(fv_case *c);
 void fv_check_gain(fv_case *c);
 void fv_check_dropout(fv_case *c);
+void fv_check_prelu(fv_case *c);
+void fv_check_prelu_grad(fv_case *c);
 void fv_check_softmax(fv_case *c);
 void fv_check_softmax_grad(fv_case *c);
+void fv_check_log_softmax(fv_case *c);
+void fv_check_log_softmax_grad(fv_case *c);
 void fv_check_cross_entropy(fv_case *c);
+void fv_check_soft_cross_entropy(fv_case *c);
+void fv_check_entropy(fv_case *c);
 void fv_check_squared_error(fv_case *c);
 void fv_check_sum(fv_case *c); /* argument 0: sum, 1: sum_squares */
 void fv_check_sum_rows(fv_case *c);

@@ -29,7 +29,7 @@ struct fv_grad_draw {
     fv_value outputs[MOST];
     drawn_input inputs[MOST];
     size_t output_count, input_count;
-    bool has_loss, fuse_residual;
+    bool has_loss, fuse_residual, probabilities, soft_targets;
     fv_loss loss;
     fv_reduction reduction;
     float smoothing;
@@ -78,6 +78,11 @@ void fv_grad_loss(fv_grad_draw *d, fv_value v, fv_loss loss, fv_reduction reduct
     d->loss = loss;
     d->reduction = reduction;
     d->smoothing = label_smoothing;
+}
+
+void fv_grad_loss_form(fv_grad_draw *d, fv_loss_input input, bool soft_targets) {
+    d->probabilities = input == FV_LOSS_FROM_PROBABILITIES;
+    d->soft_targets = soft_targets;
 }
 
 /* ---- values ---- */
@@ -188,8 +193,8 @@ static fv_status add_loss(grad_case *c, fv_value y, fv_value *seed) {
     fv_graph *g = c->graph;
     const bool cross_entropy = c->draw.loss == FV_LOSS_CROSS_ENTROPY;
     const fv_shape shape = g->values[y].shape, rows = {1, {shape.dim[0]}};
-    const fv_attributes attr = {.loss = {(fv_real)c->draw.smoothing, c->draw.reduction}};
-    c->target = cross_entropy ? add_input(g, FV_I32, &rows) : add_input(g, FV_REAL_DTYPE, &shape);
+    const fv_attributes attr = {.loss = {(fv_real)c->draw.smoothing, c->draw.reduction, c->draw.probabilities}};
+    c->target = cross_entropy && !c->draw.soft_targets ? add_input(g, FV_I32, &rows) : add_input(g, FV_REAL_DTYPE, &shape);
     const fv_value in[2] = {y, c->target};
     c->classes = shape.rank > 1 ? shape.dim[1] : 0;
     c->loss_rows = fv_graph_node(g, cross_entropy ? &fv_op_cross_entropy : &fv_op_squared_error, "loss", in, 2,
@@ -287,7 +292,9 @@ static fv_status place_target(grad_case *c) {
     const size_t n = fv_shape_count(s);
     FV_FORWARD(take(n, sizeof(double), &c->target_data));
     for (size_t i = 0; i < n; i++)
-        if (c->draw.loss == FV_LOSS_CROSS_ENTROPY)
+        if (c->draw.soft_targets)
+            ((fv_real *)c->target_data)[i] = check_chance(&c->random, 0.2) ? 0 : check_uniform(&c->random, 0, 1);
+        else if (c->draw.loss == FV_LOSS_CROSS_ENTROPY)
             ((int32_t *)c->target_data)[i] = (int32_t)check_below(&c->random, (size_t)c->classes);
         else
             ((fv_real *)c->target_data)[i] = check_uniform(&c->random, -1, 1);

@@ -21,6 +21,8 @@ fv_value fv_grad_input(fv_grad_draw *d, fv_grad_values values, float limit, int3
 void fv_grad_output(fv_grad_draw *d, fv_value v);
 /* ... or one of the training losses on v (N,F), with random targets. */
 void fv_grad_loss(fv_grad_draw *d, fv_value v, fv_loss loss, fv_reduction reduction, float label_smoothing);
+/* The cross-entropy of fv_grad_loss takes probabilities, soft targets. */
+void fv_grad_loss_form(fv_grad_draw *d, fv_loss_input input, bool soft_targets);
 /* Residuals are fused as for inference, where training would leave an add. */
 void fv_grad_fuse_residual(fv_grad_draw *d);
 
@@ -37,6 +39,7 @@ typedef struct fv_grad_row {
 extern const fv_grad_row fv_grad_rows_layers[];
 extern const fv_grad_row fv_grad_rows_contrast[];
 extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
+extern const fv_grad_row fv_grad_rows_activation[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);

@@ -39,7 +39,8 @@ static bool is_output(const fv_graph *g, fv_value v) {
 
 fv_status fv_pass_inference(fv_graph *g) {
     for (size_t i = 0; i < g->node_count; i++) {
-        const fv_node *n = &g->nodes[i];
+        fv_node *n = &g->nodes[i];
+        if (n->op == &fv_op_unary && n->attr.pointwise.kind == FV_UNARY_RELU_SURROGATE) n->attr.pointwise.kind = FV_UNARY_RELU;
         if (n->op == &fv_op_dropout && !is_output(g, n->out[0])) fv_graph_replace(g, n->out[0], n->in[0]);
     }
     return fv_pass_dead(g);

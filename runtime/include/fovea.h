@@ -245,6 +245,39 @@ FV_API fv_value fv_graph_exp(fv_graph *g, fv_value x, const char *name);
 FV_API fv_value fv_graph_clip(fv_graph *g, fv_value x, float low, float high, const char *name);
 /** a*x + b. */
 FV_API fv_value fv_graph_scale(fv_graph *g, fv_value x, float a, float b, const char *name);
+/** SPEC section 3. ln(1+e^{kx})/k, finite for every finite x; tends to ReLU as k grows. k > 0. */
+FV_API fv_value fv_graph_softplus(fv_graph *g, fv_value x, float k, const char *name);
+/** Rectification: |x|; its gradient at 0 is 0. */
+FV_API fv_value fv_graph_abs(fv_graph *g, fv_value x, const char *name);
+/** Smooth rectification, 0 at 0: |x| + (2/k)(ln(1+e^{-k|x|}) - ln 2), within 2^-23 (|x| + 2/k); tends to |x| as k grows. k > 0. */
+FV_API fv_value fv_graph_smooth_abs(fv_graph *g, fv_value x, float k, const char *name);
+/** A surrogate gradient: max(0,x) forwards, and backwards the derivative of softplus(k), 1/(1+e^{-kx}). k > 0. */
+FV_API fv_value fv_graph_relu_surrogate(fv_graph *g, fv_value x, float k, const char *name);
+/** x > 0 ? x : slope*x. */
+FV_API fv_value fv_graph_leaky_relu(fv_graph *g, fv_value x, float slope, const char *name);
+/** x > 0 ? x : slope*x with learned slopes, NAME.slope, that start at 0.25: one a map (axis 1), (C), or a single one, (1). */
+FV_API fv_value fv_graph_prelu(fv_graph *g, fv_value x, bool one_a_map, const char *name);
+FV_API fv_value fv_graph_prelu_with(fv_graph *g, fv_value x, fv_value slope, const char *name);
+/** x > 0 ? x : alpha*(e^x - 1). */
+FV_API fv_value fv_graph_elu(fv_graph *g, fv_value x, float alpha, const char *name);
+#define FV_SELU_ALPHA 1.67326324235437728481f
+#define FV_SELU_GAMMA 1.05070098735548049342f
+/** gamma times ELU of alpha, with the two constants above or with others. */
+FV_API fv_value fv_graph_selu(fv_graph *g, fv_value x, const char *name);
+FV_API fv_value fv_graph_selu_with(fv_graph *g, fv_value x, float alpha, float gamma, const char *name);
+/** x/2 (1 + erf(x/sqrt 2)); by_tanh: x/2 (1 + tanh(sqrt(2/pi)(x + 0.044715 x^3))). */
+FV_API fv_value fv_graph_gelu(fv_graph *g, fv_value x, bool by_tanh, const char *name);
+/** Swish: x/(1+e^-x). */
+FV_API fv_value fv_graph_silu(fv_graph *g, fv_value x, const char *name);
+/** x tanh(ln(1+e^x)). */
+FV_API fv_value fv_graph_mish(fv_graph *g, fv_value x, const char *name);
+/** min(max(a*x + b, 0), 1). PyTorch's is a = 1/6, b = 1/2; ONNX's default a = 0.2, b = 1/2. */
+FV_API fv_value fv_graph_hard_sigmoid(fv_graph *g, fv_value x, float a, float b, const char *name);
+/** x min(max(x/6 + 1/2, 0), 1). */
+FV_API fv_value fv_graph_hard_swish(fv_graph *g, fv_value x, const char *name);
+/** x/(1+|x|). */
+FV_API fv_value fv_graph_softsign(fv_graph *g, fv_value x, const char *name);
+FV_API fv_value fv_graph_erf(fv_graph *g, fv_value x, const char *name);
 /** One factor a map (axis 1), NAME.gain (C), starts at 1. */
 FV_API fv_value fv_graph_gain(fv_graph *g, fv_value x, bool trainable, const char *name);
 FV_API fv_value fv_graph_gain_with(fv_graph *g, fv_value x, fv_value gain, const char *name);
@@ -258,6 +291,8 @@ FV_API fv_value fv_graph_flatten(fv_graph *g, fv_value x, const char *name);
 FV_API fv_value fv_graph_dropout(fv_graph *g, fv_value x, float ratio, const char *name);
 /** Over axis 1 of (N,F). */
 FV_API fv_value fv_graph_softmax(fv_graph *g, fv_value x, const char *name);
+/** ln of softmax, over axis 1 of (N,F), stable for values of any size. */
+FV_API fv_value fv_graph_log_softmax(fv_graph *g, fv_value x, const char *name);
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------- */
 
@@ -348,6 +383,7 @@ FV_API size_t fv_session_packed_bytes(const fv_session *s);
 typedef struct fv_trainer fv_trainer;
 
 typedef enum fv_loss { FV_LOSS_CROSS_ENTROPY = 0, FV_LOSS_SQUARED_ERROR = 1 } fv_loss;
+typedef enum fv_loss_input { FV_LOSS_FROM_LOGITS = 0, FV_LOSS_FROM_PROBABILITIES = 1 } fv_loss_input;
 typedef enum fv_reduction { FV_REDUCTION_MEAN = 0, FV_REDUCTION_SUM = 1 } fv_reduction;
 typedef enum fv_optimizer { FV_SGD = 0, FV_MOMENTUM, FV_NESTEROV, FV_ADAM, FV_ADAMW } fv_optimizer;
 typedef enum fv_schedule { FV_SCHEDULE_CONSTANT = 0, FV_SCHEDULE_STEP, FV_SCHEDULE_COSINE } fv_schedule;
@@ -357,8 +393,11 @@ typedef struct fv_trainer_settings {
     fv_layout input_layout;   /**< of the maps given to steps; default FV_PLAIN */
     fv_loss loss;             /**< cross-entropy takes int32 labels (N) and fuses the model's last softmax, or takes its output as logits;
                                    squared error takes float targets of the output's shape, or labels made one-hot */
+    fv_loss_input loss_input; /**< cross-entropy: from logits as above, or -sum t ln y of the model's output y > 0 as it is, after a softmax
+                                   or any positive layer (a y below 2^-126 counts as that) */
+    bool soft_targets;        /**< cross-entropy: steps take float targets (N,classes) of 0 or more, as they are; or labels, made one-hot */
     fv_reduction reduction;   /**< over the batch */
-    float label_smoothing;
+    float label_smoothing;    /**< cross-entropy: s: targets become (1-s) t + s/classes */
     fv_optimizer optimizer;
     float lr, momentum, beta1, beta2, epsilon, weight_decay; /**< weight decay acts on parameters of rank 2 and more but untied biases */
     float clip;               /**< largest global gradient norm; 0: none */
@@ -379,7 +418,7 @@ FV_API void fv_trainer_free(fv_trainer *t);
 
 typedef struct fv_step {
     double loss;       /**< of this batch, reduced as set, before the update */
-    int64_t correct;   /**< rows whose largest output is the label; -1 with squared error */
+    int64_t correct;   /**< rows whose largest output is the label (or the largest target); -1 with squared error */
     double lr;
     double grad_norm;  /**< global, before clipping; 0 when neither clipping nor asked for */
 } fv_step;

@@ -106,9 +106,11 @@ extern const fv_op fv_op_gain;      /* x, gain (C) -> y */
 extern const fv_op fv_op_flatten;   /* x (N,C,H,W) -> (N,C*H*W) map by map */
 extern const fv_op fv_op_layout;    /* x -> the same values in the other layout: out[0]'s layout is set by who emits it */
 extern const fv_op fv_op_dropout;   /* x -> y; the identity outside training */
+extern const fv_op fv_op_prelu;     /* x, slope (C) or (1) -> y */
 extern const fv_op fv_op_softmax;   /* x (N,F) -> y */
+extern const fv_op fv_op_log_softmax; /* x (N,F) -> y */
 /* Losses: -> loss (N) one per row, dx (gradient of the reduced loss; with FV_REDUCTION_MEAN divided by N), correct int32 (N): 1 where the largest is the label. */
-extern const fv_op fv_op_cross_entropy; /* x (N,F), labels int32 (N) -> loss, dx, correct */
+extern const fv_op fv_op_cross_entropy; /* x (N,F), labels int32 (N) or targets (N,F) -> loss, dx, correct */
 extern const fv_op fv_op_squared_error; /* x, target of x's shape -> loss, dx */
 /* Gradients: one op each, planned like any other. */
 extern const fv_op fv_op_conv_grad_input;  /* dy, weight, x (for its shape) -> dx */
@@ -122,9 +124,12 @@ extern const fv_op fv_op_subtractive_norm_grad; /* dy -> dx */
 extern const fv_op fv_op_divisive_norm_grad;    /* dy, x, sigma, c -> dx */
 extern const fv_op fv_op_brightness_norm_grad;  /* dy, x -> dx */
 extern const fv_op fv_op_unary_grad;       /* y, dy -> dx; also undoes a fused clamp */
+extern const fv_op fv_op_unary_grad;       /* y, or x (fv_unary_keeps_input), dy -> dx; also undoes a fused clamp */
+extern const fv_op fv_op_prelu_grad;       /* dy, x, slope -> dx, dslope */
 extern const fv_op fv_op_gain_grad;        /* dy, x, gain -> dx, dgain */
 extern const fv_op fv_op_flatten_grad;     /* dy, x (shape only) -> dx */
 extern const fv_op fv_op_softmax_grad;     /* y, dy -> dx */
+extern const fv_op fv_op_log_softmax_grad; /* y, dy -> dx */
 /* Training. */
 extern const fv_op fv_op_grad_norm; /* gradients... -> norm (1): global 2-norm in a fixed order */
 extern const fv_op fv_op_update;    /* w, dw, [m], [v], [norm] -> nothing; writes w, m, v in place */

@@ -1,5 +1,7 @@
-/* unary: x -> y; binary: a, b of one shape -> y; unary_grad: y, dy -> dx. SPEC section 3. */
+/* unary: x -> y; binary: a, b of one shape -> y; unary_grad: y or x (fv_unary_keeps_input), dy -> dx. SPEC section 3. */
 #include "ops/pieces.h"
+
+#include <math.h>
 
 typedef struct pointwise {
     const fv_kernels *kernels;
@@ -23,11 +25,20 @@ static fv_status make(fv_plan_op *p, fv_piece_fn run) {
 
 /* ---- unary ---- */
 
+#define FV_LEAST_K ((fv_real)1.17549435e-38) /* a normal float: 1/k does not overflow */
+
 static fv_status unary_infer(fv_node *n, fv_value_info *values) {
     const int32_t kind = n->attr.pointwise.kind;
     FV_RETURN_IF(kind < 0 || kind >= FV_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
     FV_RETURN_IF(kind == FV_UNARY_CLAMP && !(n->attr.pointwise.a <= n->attr.pointwise.b), FV_ERR_ARGUMENT,
                  "node \"%s\": clip from %g to %g", n->name, (double)n->attr.pointwise.a, (double)n->attr.pointwise.b);
+    const bool has_k = kind == FV_UNARY_SOFTPLUS || kind == FV_UNARY_SMOOTH_ABS || kind == FV_UNARY_RELU_SURROGATE;
+    FV_RETURN_IF(has_k && !(n->attr.pointwise.a >= FV_LEAST_K && isfinite(n->attr.pointwise.a)), FV_ERR_ARGUMENT,
+                 "node \"%s\": k is %g; it must be a number above 0", n->name, (double)n->attr.pointwise.a);
+    const bool free_pair = kind == FV_UNARY_LEAKY_RELU || kind == FV_UNARY_ELU || kind == FV_UNARY_HARD_SIGMOID;
+    FV_RETURN_IF(free_pair && !(isfinite(n->attr.pointwise.a) && isfinite(n->attr.pointwise.b)), FV_ERR_ARGUMENT,
+                 "node \"%s\": its parameters %g and %g are not numbers", n->name, (double)n->attr.pointwise.a,
+                 (double)n->attr.pointwise.b);
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     return FV_OK;
 }
@@ -43,7 +54,8 @@ static void run_unary(void *arg, size_t piece, void *scratch) {
 static fv_status unary_plan(fv_plan_op *p) { return make(p, run_unary); }
 
 static fv_status unary_backward(fv_backward *b) {
-    const fv_value in[2] = {b->node->out[0], b->dout[0]};
+    const bool input = fv_unary_keeps_input((fv_unary)b->node->attr.pointwise.kind);
+    const fv_value in[2] = {input ? b->node->in[0] : b->node->out[0], b->dout[0]};
     b->din[0] = fv_emit_node(b->graph, &fv_op_unary_grad, in, 2, 1, &b->node->attr);
     return FV_OK;
 }

@@ -15,6 +15,8 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_subtractive_norm, &fv_op_divisive_norm,    &fv_op_brightness_norm,
     &fv_op_subtractive_norm_grad, &fv_op_divisive_norm_grad, &fv_op_brightness_norm_grad,
     &fv_op_conv_pooled_grad_weight, &fv_op_untied_bias, &fv_op_untied_bias_grad,
+    &fv_op_conv_pooled_grad_weight, &fv_op_prelu,            &fv_op_prelu_grad,
+    &fv_op_log_softmax,      &fv_op_log_softmax_grad,
     NULL,
 };
 

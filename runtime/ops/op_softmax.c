@@ -1,4 +1,4 @@
-/* softmax: x (N,F) -> y over axis 1. softmax_grad: y, dy -> dx. */
+/* softmax, log_softmax: x (N,F) -> y over axis 1. softmax_grad, log_softmax_grad: y, dy -> dx. */
 #include "ops/pieces.h"
 
 typedef struct softmax {
@@ -9,7 +9,7 @@ typedef struct softmax {
 
 static fv_status softmax_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape;
-    FV_RETURN_IF(x->rank != 2 || x->dim[1] < 1, FV_ERR_SHAPE, "node \"%s\": softmax takes (N,F), got %s", n->name,
+    FV_RETURN_IF(x->rank != 2 || x->dim[1] < 1, FV_ERR_SHAPE, "node \"%s\": %s takes (N,F), got %s", n->name, n->op->name,
                  fv_shape_print(x).text);
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     return FV_OK;
@@ -56,3 +56,29 @@ static void run_softmax_grad(void *arg, size_t piece, void *scratch) {
 static fv_status softmax_grad_plan(fv_plan_op *p) { return make(p, run_softmax_grad); }
 
 const fv_op fv_op_softmax_grad = {"softmax_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND, softmax_infer, softmax_grad_plan, NULL};
+
+static void run_log_softmax(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const softmax *s = arg;
+    s->kernels->softmax.log_softmax(s->a->data, s->out->data, s->classes, rows_of(s, piece));
+}
+
+static fv_status log_softmax_plan(fv_plan_op *p) { return make(p, run_log_softmax); }
+
+static fv_status log_softmax_backward(fv_backward *b) {
+    const fv_value in[2] = {b->node->out[0], b->dout[0]};
+    b->din[0] = fv_emit_node(b->graph, &fv_op_log_softmax_grad, in, 2, 1, NULL);
+    return FV_OK;
+}
+
+const fv_op fv_op_log_softmax = {"log_softmax", 1, 1, 1, FV_OP_IN_PLACE, softmax_infer, log_softmax_plan, log_softmax_backward};
+
+static void run_log_softmax_grad(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const softmax *s = arg;
+    s->kernels->softmax.log_softmax_grad(s->a->data, s->b->data, s->out->data, s->classes, rows_of(s, piece));
+}
+
+static fv_status log_softmax_grad_plan(fv_plan_op *p) { return make(p, run_log_softmax_grad); }
+
+const fv_op fv_op_log_softmax_grad = {"log_softmax_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND, softmax_infer, log_softmax_grad_plan, NULL};

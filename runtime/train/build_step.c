@@ -90,12 +90,13 @@ static fv_value target_input(fv_graph *g, const fv_shape *output, bool labels) {
 static fv_status add_loss(fv_trainer *t, fv_value *output, fv_value *seed) {
     fv_graph *g = t->graph;
     const bool cross_entropy = t->settings.loss == FV_LOSS_CROSS_ENTROPY;
-    const fv_attributes attr = {.loss = {(fv_real)t->settings.label_smoothing, t->settings.reduction}};
-    *output = cross_entropy ? logits_of(g) : g->outputs[0];
+    const bool probabilities = t->settings.loss_input == FV_LOSS_FROM_PROBABILITIES;
+    const fv_attributes attr = {.loss = {(fv_real)t->settings.label_smoothing, t->settings.reduction, probabilities}};
+    *output = cross_entropy && !probabilities ? logits_of(g) : g->outputs[0];
     const fv_shape shape = g->values[*output].shape;
     FV_RETURN_IF(shape.rank != 2, FV_ERR_UNSUPPORTED, "the model's output %s is not one row of values an image", fv_shape_print(&shape).text);
     t->classes = shape.dim[1];
-    t->target = target_input(g, &shape, cross_entropy);
+    t->target = target_input(g, &shape, cross_entropy && !t->settings.soft_targets);
     FV_FORWARD(fv_graph_status(g));
     const fv_value in[2] = {*output, t->target};
     t->loss = fv_graph_node(g, cross_entropy ? &fv_op_cross_entropy : &fv_op_squared_error, "loss", in, 2, cross_entropy ? 3 : 2, &attr);

@@ -22,6 +22,10 @@ static fv_status check_settings(const fv_trainer_settings *s) {
     FV_RETURN_IF(s->loss != FV_LOSS_CROSS_ENTROPY && s->loss != FV_LOSS_SQUARED_ERROR, FV_ERR_ARGUMENT, "unknown loss %d", (int)s->loss);
     FV_RETURN_IF(s->reduction != FV_REDUCTION_MEAN && s->reduction != FV_REDUCTION_SUM, FV_ERR_ARGUMENT, "unknown reduction %d",
                  (int)s->reduction);
+    FV_RETURN_IF(s->loss_input != FV_LOSS_FROM_LOGITS && s->loss_input != FV_LOSS_FROM_PROBABILITIES, FV_ERR_ARGUMENT,
+                 "unknown input of the loss %d", (int)s->loss_input);
+    FV_RETURN_IF(s->loss != FV_LOSS_CROSS_ENTROPY && (s->soft_targets || s->loss_input != FV_LOSS_FROM_LOGITS), FV_ERR_ARGUMENT,
+                 "soft targets and a loss from probabilities belong to cross-entropy");
     FV_RETURN_IF((int)s->optimizer < FV_SGD || s->optimizer > FV_ADAMW, FV_ERR_ARGUMENT, "unknown optimizer %d", (int)s->optimizer);
     FV_RETURN_IF((int)s->schedule < FV_SCHEDULE_CONSTANT || s->schedule > FV_SCHEDULE_COSINE, FV_ERR_ARGUMENT, "unknown schedule %d",
                  (int)s->schedule);
@@ -49,7 +53,7 @@ static fv_status fill_trainer(fv_trainer *t) {
     t->run = (fv_run_info){.momentum = (fv_real)(adam ? s->beta1 : s->momentum), .beta2 = (fv_real)s->beta2,
                            .epsilon = (fv_real)s->epsilon, .weight_decay = (fv_real)s->weight_decay, .clip = (fv_real)s->clip};
     fv_rng_key(s->seed, FV_PURPOSE_DROPOUT, t->run.dropout_key);
-    if (s->loss != FV_LOSS_SQUARED_ERROR) return FV_OK;
+    if (s->loss != FV_LOSS_SQUARED_ERROR && !s->soft_targets) return FV_OK;
     size_t count;
     FV_RETURN_IF(!fv_mul_size((size_t)s->batch, (size_t)t->classes, &count), FV_ERR_LIMIT, "a batch of %lld is too large", (long long)s->batch);
     return fv_alloc_array(t->graph->context, count, sizeof *t->one_hot, "training targets", (void **)&t->one_hot);
@@ -154,17 +158,22 @@ static fv_status check_targets(fv_trainer *t, const fv_tensor *targets, int64_t 
     *target = targets->data;
     if (targets->dtype == FV_I32) {
         FV_FORWARD(check_labels(t, targets, rows));
-        if (t->settings.loss == FV_LOSS_CROSS_ENTROPY) return FV_OK;
+        if (t->settings.loss == FV_LOSS_CROSS_ENTROPY && !t->settings.soft_targets) return FV_OK;
         const int32_t *label = targets->data;
         memset(t->one_hot, 0, (size_t)(rows * t->classes) * sizeof *t->one_hot);
         for (int64_t i = 0; i < rows; i++) t->one_hot[i * t->classes + label[i]] = 1;
         *target = t->one_hot;
         return FV_OK;
     }
-    FV_RETURN_IF(t->settings.loss != FV_LOSS_SQUARED_ERROR || targets->dtype != FV_REAL_DTYPE, FV_ERR_ARGUMENT,
-                 "cross-entropy takes int32 labels, squared error labels or float targets");
+    const bool floats = t->settings.loss == FV_LOSS_SQUARED_ERROR || t->settings.soft_targets;
+    FV_RETURN_IF(!floats || targets->dtype != FV_REAL_DTYPE, FV_ERR_ARGUMENT,
+                 "cross-entropy takes int32 labels, squared error and soft_targets labels or float targets");
     FV_RETURN_IF(targets->rank != 2 || targets->shape[0] != rows || targets->shape[1] != t->classes, FV_ERR_SHAPE,
                  "a training step needs targets of shape (%lld,%lld)", (long long)rows, (long long)t->classes);
+    const fv_real *value = targets->data;
+    for (int64_t i = 0; t->settings.soft_targets && i < rows * t->classes; i++)
+        FV_RETURN_IF(!(value[i] >= 0) || isinf(value[i]), FV_ERR_ARGUMENT, "target %g of image %lld; soft targets are numbers of 0 or more",
+                     (double)value[i], (long long)(i / t->classes));
     return FV_OK;
 }
 

@@ -22,7 +22,7 @@ struct fv_trainer {
     int64_t steps;
     fv_value input, target, loss, correct, norm; /* correct, norm: FV_NONE without */
     fv_trainer_plan plans[FV_TRAINER_PLANS];
-    fv_real *one_hot; /* squared error with labels: [batch][classes] */
+    fv_real *one_hot; /* squared error or soft targets, with labels: [batch][classes] */
     int64_t classes;  /* values a row of the output */
 };
 
