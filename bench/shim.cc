@@ -137,5 +137,6 @@ int main(int argc, char **argv) {
     fv_bench_depthwise(add_row, nullptr);
     fv_bench_winograd(add_row, nullptr);
     fv_bench_layers(add_row, nullptr);
+    fv_bench_contrast(add_row, nullptr);
     return benchmark::RunSpecifiedBenchmarks() == 0;
 }

@@ -40,6 +40,7 @@ extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
 extern const fv_grad_row fv_grad_rows_conv_transpose[];
 extern const fv_grad_row fv_grad_rows_layers[];
 extern const fv_grad_row fv_grad_rows_contrast[];
+extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
 extern const fv_grad_row fv_grad_rows_activation[];
 extern const fv_grad_row fv_grad_rows_norm[];
 

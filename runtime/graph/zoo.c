@@ -1,6 +1,7 @@
 /* The built-in networks, each a few builder calls. */
 #include "graph/zoo.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static fv_value conv_relu(fv_graph *g, fv_value x, int32_t maps, int32_t kernel, int32_t pad, const char *name) {
@@ -56,6 +57,35 @@ static fv_value cnn(fv_graph *g, const zoo_shape *s) {
     return fv_graph_linear(g, fv_graph_dropout(g, x, 0.5f, "dropout3"), s->classes, true, FV_INIT_LECUN, "fc2");
 }
 
+/* Filters, tanh with a gain a map, rectification, contrast normalization, average pooling: a stage of Jarrett et al. 2009. */
+static fv_value jarrett_stage(fv_graph *g, fv_value x, int32_t maps, int32_t pad, int32_t window, const char *const names[4]) {
+    fv_conv_settings filters;
+    fv_contrast_settings contrast;
+    fv_pool_settings pool;
+    fv_conv_settings_default(&filters);
+    fv_contrast_settings_default(&contrast);
+    fv_pool_settings_default(&pool);
+    filters.out_channels = maps;
+    filters.init = FV_INIT_LECUN;
+    pool.kind = FV_POOL_AVERAGE;
+    for (int i = 0; i < 2; i++) {
+        filters.kernel[i] = 5;
+        filters.pad_before[i] = filters.pad_after[i] = pad;
+        pool.window[i] = window;
+    }
+    x = fv_graph_gain(g, fv_graph_tanh(g, fv_graph_conv(g, x, &filters, names[0]), NULL), true, names[1]);
+    x = fv_graph_subtractive_norm(g, fv_graph_abs(g, x, NULL), &contrast, names[2]);
+    return fv_graph_pool(g, fv_graph_divisive_norm(g, x, &contrast, names[3]), &pool, NULL);
+}
+
+static fv_value jarrett(fv_graph *g, const zoo_shape *s) {
+    static const char *const names[2][4] = {{"filters1", "gain1", "subtractive1", "divisive1"},
+                                            {"filters2", "gain2", "subtractive2", "divisive2"}};
+    fv_value x = jarrett_stage(g, input(g, s), 32, 2, 4, names[0]);
+    x = jarrett_stage(g, x, 64, 0, 3, names[1]);
+    return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc");
+}
+
 static const struct {
     const char *name, *about;
     fv_value (*build)(fv_graph *g, const zoo_shape *s);
@@ -63,6 +93,7 @@ static const struct {
 } zoo[] = {
     {"lenet5", "LeNet-5 with ReLU and max-pooling, 61,706 parameters at 1x28x28", lenet5, {1, 28, 28, 10}},
     {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one unit", lecture, {1, 28, 28, 1}},
+    {"jarrett", "two stages of filters, tanh, rectification, contrast normalization and average pooling", jarrett, {1, 28, 28, 10}},
     {"cnn", "four 3x3 convolutions of 32 and 64 maps, dropout", cnn, {1, 28, 28, 10}},
     {"resnet18-cifar", "ResNet-18 for 32x32: 3x3 stem, four stages of two blocks, batch normalization", fv_zoo_resnet18_cifar, {3, 32, 32, 10}},
     {"mobilenet-cifar", "MobileNetV2 for 32x32: inverted residuals, batch normalization, clip 0..6", fv_zoo_mobilenet_cifar, {3, 32, 32, 10}},
@@ -102,5 +133,10 @@ fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s
     if (s) wanted = *s;
     for (size_t i = 0; i < FV_ARRAY_SIZE(zoo); i++)
         if (strcmp(zoo[i].name, name) == 0) return build(c, i, &wanted, out);
-    return fv_fail(FV_ERR_NOT_FOUND, "there is no network \"%.100s\"; there are lenet5, lecture, cnn, resnet18-cifar, mobilenet-cifar", name);
+    char names[512] = "";
+    for (size_t i = 0; i < FV_ARRAY_SIZE(zoo); i++) {
+        const size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", zoo[i].name);
+    }
+    return fv_fail(FV_ERR_NOT_FOUND, "there is no network \"%.100s\"; there are %s", name, names);
 }
