@@ -34,6 +34,7 @@ typedef struct fv_grad_row {
         fv_grad_draw *); /* builds with fovea.h; ends with fv_grad_output or fv_grad_loss. Errors stick to the graph */
 } fv_grad_row;
 /* The rows of a family, in its own file, end with a NULL name. */
+extern const fv_grad_row fv_grad_rows_pool[];
 extern const fv_grad_row fv_grad_rows_layers[];
 
 /* Row i over all families, NULL past the last. */

@@ -56,7 +56,16 @@ typedef struct fv_pool_attr {
     fv_window_attr window;
     fv_pool_kind kind;
     bool ceil_mode, count_padding, global;
+    bool places;       /* max: its index is the place in the map, and part of the graph */
+    fv_real p, sigma;  /* Lp; weighted */
 } fv_pool_attr;
+
+enum { FV_MOST_PARTS = 32 }; /* of a concatenation or a split */
+
+/* One value and its parts along an axis. */
+typedef struct fv_parts_attr {
+    int32_t axis, count, size[FV_MOST_PARTS];
+} fv_parts_attr;
 
 typedef union fv_attributes {
     fv_conv_attr conv;                                         /* conv and its gradients, linear and its gradients */
@@ -66,6 +75,8 @@ typedef union fv_attributes {
     struct { fv_real smoothing; fv_reduction reduction; } loss;
     struct { fv_optimizer optimizer; bool decay; } update;
     struct { int64_t shape[FV_MAX_RANK]; int32_t rank; } reshape;
+    fv_parts_attr parts;                                       /* concat, split; slice and its gradient: three, of which the second is it */
+    struct { int32_t height, width; } map;                     /* unpool, indices, positions */
 } fv_attributes;
 
 typedef struct fv_node {
