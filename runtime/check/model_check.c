@@ -112,12 +112,15 @@ static fv_status add_product(shapes *s, const fv_node *n) {
 
 static fv_status add_pool(shapes *s, const fv_node *n) {
     const fv_shape *x = &s->graph->values[n->in[0]].shape, *y = &s->graph->values[n->out[0]].shape;
-    const bool max = n->attr.pool.kind == FV_POOL_MAX;
-    fv_check_given given = {.slot = max ? "pool.max" : "pool.average", .name = n->name ? n->name : n->op->name};
+    static const char *const slots[][2] = {{"pool.max", "pool.max_grad"}, {"pool.average", "pool.average_grad"}, {"pool.lp", "pool.lp_grad"},
+                                           {"pool.weighted", "pool.weighted_grad"}};
+    if (n->attr.pool.kind == FV_POOL_STRIDE) return FV_OK;
+    const char *const *slot = slots[n->attr.pool.kind];
+    fv_check_given given = {.slot = slot[0], .name = n->name ? n->name : n->op->name};
     fv_pool_describe(&n->attr.pool, x, y, &given.pool);
     if (!fits(s, n, FV_NONE, (double)fv_shape_count(y) * given.pool.window[1] * given.pool.window[2])) return FV_OK;
     FV_FORWARD(add(s, &given));
-    given.slot = max ? "pool.max_grad" : "pool.average_grad";
+    given.slot = slot[1];
     return add(s, &given);
 }
 

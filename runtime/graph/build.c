@@ -208,22 +208,6 @@ fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bia
     return fv_graph_linear_with(g, x, w, b, n.text);
 }
 
-/* ---- pooling ---- */
-
-void fv_pool_settings_default(fv_pool_settings *s) {
-    if (!s) return;
-    *s = (fv_pool_settings){.kind = FV_POOL_MAX, .window = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}};
-}
-
-fv_value fv_graph_pool(fv_graph *g, fv_value x, const fv_pool_settings *s, const char *name) {
-    if (!fv_build_usable(g)) return FV_NONE;
-    if (!s || (s->kind != FV_POOL_MAX && s->kind != FV_POOL_AVERAGE)) return fv_graph_fail(g, FV_ERR_ARGUMENT, "pooling needs settings of a known kind");
-    if (!fv_build_valid(g, x, "a pooling layer's input")) return FV_NONE;
-    fv_attributes attr = {.pool = {.kind = s->kind, .ceil_mode = s->ceil_mode, .count_padding = s->count_padding, .global = s->global}};
-    fv_build_window(&attr.pool.window, s->window, s->stride, s->dilation, s->pad_before, s->pad_after, s->global ? FV_PAD_EXPLICIT : s->padding);
-    return fv_graph_node(g, &fv_op_pool, fv_build_name(g, name, "pool").text, &x, 1, 1, &attr);
-}
-
 /* ---- pointwise and the rest ---- */
 
 static fv_value unary(fv_graph *g, fv_value x, fv_unary kind, float a, float b, const char *name, const char *word) {

@@ -176,7 +176,7 @@ static bool layouts_agree(const fv_shape *s) { return s->rank != 4 || s->dim[1] 
 
 static fv_status convert_input(fv_graph *g, size_t i) {
     const fv_value inside = g->inputs[i];
-    if (layouts_agree(&g->values[inside].shape)) return FV_OK;
+    if (g->values[inside].dtype != FV_REAL_DTYPE || layouts_agree(&g->values[inside].shape)) return FV_OK;
     const fv_shape shape = g->values[inside].shape;
     const fv_value outside = fv_graph_new_value(g, FV_VALUE_INPUT, g->values[inside].name, FV_REAL_DTYPE, &shape);
     FV_FORWARD(fv_graph_status(g));
@@ -197,7 +197,7 @@ static fv_status convert_output(fv_graph *g, size_t i, fv_layout layout) {
     const fv_value_info *info = &g->values[v];
     bool twice = false;
     for (size_t k = 0; k < i; k++) twice = twice || g->outputs[k] == v;
-    const bool other = info->shape.rank == 4 && layout != info->layout && !layouts_agree(&info->shape);
+    const bool other = info->dtype == FV_REAL_DTYPE && info->shape.rank == 4 && layout != info->layout && !layouts_agree(&info->shape);
     if (!other && !twice && info->producer >= 0) return FV_OK;
     const fv_layout wanted = other ? layout : info->layout;
     const fv_value made = fv_graph_node(g, &fv_op_layout, NULL, &v, 1, 1, NULL);

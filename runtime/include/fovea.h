@@ -221,7 +221,13 @@ FV_API fv_value fv_graph_conv_transpose_with(fv_graph *g, fv_value x, fv_value w
 FV_API fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bias, fv_init init, const char *name);
 FV_API fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name);
 
-typedef enum fv_pool_kind { FV_POOL_MAX = 0, FV_POOL_AVERAGE = 1 } fv_pool_kind;
+typedef enum fv_pool_kind {
+    FV_POOL_MAX = 0,
+    FV_POOL_AVERAGE = 1,
+    FV_POOL_LP = 2,       /**< (sum of |x|^p)^(1/p) */
+    FV_POOL_WEIGHTED = 3, /**< sum of w x, w a Gaussian in the distance from the window's centre, of sum 1; padding counts as 0 */
+    FV_POOL_STRIDE = 4    /**< keeps every r-th row and t-th column, from the first on: stride alone counts */
+} fv_pool_kind;
 
 /** SPEC section 5. Arrays are y, x. */
 typedef struct fv_pool_settings {
@@ -231,12 +237,38 @@ typedef struct fv_pool_settings {
     fv_padding padding;
     bool ceil_mode;
     bool count_padding; /**< average: ONNX count_include_pad */
-    bool global;        /**< the window is the whole map; the other sizes are ignored */
+    bool global;        /**< the window is the whole map; the other sizes are ignored. max, average and Lp */
+    float p;            /**< Lp: 1 to 1000; default 2 */
+    float sigma;        /**< weighted: of the Gaussian, in pixels; 0 (default): a quarter of the larger side of the window */
 } fv_pool_settings;
 
 /** max, window and stride 2x2, no padding. */
 FV_API void fv_pool_settings_default(fv_pool_settings *s);
+/** (N,C,H,W) -> (N,C,h,w). Lp's gradient is dY sgn(x) (|x|/Y)^(p-1), 0 where Y = 0. Dilation: max, Lp and weighted; ONNX has none for Lp and
+ *  no p but whole ones: a model with such a layer cannot be saved. */
 FV_API fv_value fv_graph_pool(fv_graph *g, fv_value x, const fv_pool_settings *s, const char *name);
+/** Max pooling that also tells where each value was: *indices is (N,C,h,w) of int64, for fv_graph_max_unpool and as an output of the graph, where
+ *  it lies in the plain layout (also in sessions whose other outputs are FV_NHWC) and counts as ONNX does: ((n*C + c)*H + y)*W + x. -1: a window
+ *  without input. */
+FV_API fv_value fv_graph_max_pool_indices(fv_graph *g, fv_value x, const fv_pool_settings *s, fv_value *indices, const char *name);
+/** x (N,C,h,w) and indices of its shape -> (N,C,height,width), zero but for each value of x at the place its index names in that output. Of values
+ *  with one place the last in row-major order stays, and it alone has the gradient. An index outside its own map keeps nothing. */
+FV_API fv_value fv_graph_max_unpool(fv_graph *g, fv_value x, fv_value indices, int32_t height, int32_t width, const char *name);
+/** An input of int64 indices (N,C,h,w), given in the plain layout. shape[0] may be 0. */
+FV_API fv_value fv_graph_input_indices(fv_graph *g, const char *name, const int64_t shape[4]);
+
+/** Values joined along an axis (1: maps); they agree in all other sizes. 1 to 32 of them. The batch (axis 0) cannot be joined. */
+FV_API fv_value fv_graph_concat(fv_graph *g, const fv_value *x, int32_t count, int32_t axis, const char *name);
+/** x cut along an axis into `count` parts (1 to 32) of the given sizes, which together are x's; parts[count] gets them. */
+FV_API fv_status fv_graph_split(fv_graph *g, fv_value x, int32_t axis, int32_t count, const int32_t *sizes, fv_value *parts, const char *name);
+/** Places begin to begin + size of an axis: a range of maps with axis 1. */
+FV_API fv_value fv_graph_slice(fv_graph *g, fv_value x, int32_t axis, int32_t begin, int32_t size, const char *name);
+
+/** Attention over maps (squeeze-and-excitation's last step, SPEC section 7): x (N,C,H,W) times s (N,C), or (N,C,1,1), one factor an image and
+ *  map. Both have gradients. */
+FV_API fv_value fv_graph_scale_maps(fv_graph *g, fv_value x, fv_value s, const char *name);
+/** A spatial mask: x (N,C,H,W) times m (N,1,H,W), one factor an image and pixel. Both have gradients. */
+FV_API fv_value fv_graph_scale_pixels(fv_graph *g, fv_value x, fv_value m, const char *name);
 
 /** Windows of subtractive and divisive normalization, SPEC section 4. */
 typedef struct fv_contrast_settings {
@@ -380,6 +412,7 @@ typedef struct fv_zoo_settings {
 FV_API void fv_zoo_settings_default(fv_zoo_settings *s);
 /** `name` of a built-in network: "lenet5", "lecture", "cnn", "resnet18-cifar", "mobilenet-cifar". @return FV_ERR_NOT_FOUND naming the ones there are. */
 /** `name` of a built-in network: "lenet5", "lecture", "cnn", "jarrett". @return FV_ERR_NOT_FOUND naming the ones there are. */
+/** `name` of a built-in network: "lenet5", "lecture", "cnn", "allconv", "se-cnn". @return FV_ERR_NOT_FOUND naming the ones there are. */
 FV_API fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s, fv_model **out);
 /** Name of the i-th, its sentence in *about (may be NULL); NULL past the end. Static. */
 FV_API const char *fv_zoo_name(size_t i, const char **about);

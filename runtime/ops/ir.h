@@ -60,6 +60,8 @@ typedef struct fv_pool_attr {
     fv_window_attr window;
     fv_pool_kind kind;
     bool ceil_mode, count_padding, global;
+    bool places;       /* max: its index is the place in the map, and part of the graph */
+    fv_real p, sigma;  /* Lp; weighted */
 } fv_pool_attr;
 
 /* Subtractive and divisive normalization (kernels/contrast.h: fv_contrast_weights). */
@@ -74,6 +76,12 @@ typedef struct fv_brightness_attr {
     int32_t maps; /* in the window, 0: all */
     fv_real kappa, lambda, mu;
 } fv_brightness_attr;
+enum { FV_MOST_PARTS = 32 }; /* of a concatenation or a split */
+
+/* One value and its parts along an axis. */
+typedef struct fv_parts_attr {
+    int32_t axis, count, size[FV_MOST_PARTS];
+} fv_parts_attr;
 
 typedef union fv_attributes {
     fv_conv_attr conv;                                         /* conv, conv_transpose, linear, and their gradients */
@@ -86,6 +94,8 @@ typedef union fv_attributes {
     struct { fv_real epsilon, momentum, act_low, act_high; int32_t groups; bool unbiased; } norm; /* clamp fused as conv's; momentum and unbiased: batch */
     struct { fv_optimizer optimizer; bool decay; } update;
     struct { int64_t shape[FV_MAX_RANK]; int32_t rank; } reshape;
+    fv_parts_attr parts;                                       /* concat, split; slice and its gradient: three, of which the second is it */
+    struct { int32_t height, width; } map;                     /* unpool, indices, positions */
 } fv_attributes;
 
 typedef struct fv_node {

@@ -109,6 +109,14 @@ extern const fv_op fv_op_batch_norm; /* x, scale, bias, running mean, running va
 extern const fv_op fv_op_group_norm; /* x, scale, bias (C) -> y, [mean, inverse deviation (N, groups): training] */
 extern const fv_op fv_op_flatten;   /* x (N,C,H,W) -> (N,C*H*W) map by map */
 extern const fv_op fv_op_layout;    /* x -> the same values in the other layout: out[0]'s layout is set by who emits it */
+extern const fv_op fv_op_unpool;    /* x (N,C,h,w), positions (its shape) -> y (N,C,H,W) */
+extern const fv_op fv_op_indices;   /* positions int32, places in a map -> indices int64 in the plain layout, places in the whole tensor */
+extern const fv_op fv_op_positions; /* indices -> positions; -1 where an index lies outside its own map */
+extern const fv_op fv_op_concat;    /* parts... (FV_NONE: zeros) -> y */
+extern const fv_op fv_op_split;     /* x -> parts... */
+extern const fv_op fv_op_slice;     /* x -> the second of three parts */
+extern const fv_op fv_op_scale_maps;   /* x (N,C,H,W), s (N,C) or (N,C,1,1) -> y */
+extern const fv_op fv_op_scale_pixels; /* x (N,C,H,W), m (N,1,H,W) -> y */
 extern const fv_op fv_op_dropout;   /* x -> y; the identity outside training */
 extern const fv_op fv_op_prelu;     /* x, slope (C) or (1) -> y */
 extern const fv_op fv_op_softmax;   /* x (N,F) -> y */
@@ -130,6 +138,11 @@ extern const fv_op fv_op_pool_grad;        /* dy, x (shape only), [index] -> dx 
 extern const fv_op fv_op_subtractive_norm_grad; /* dy -> dx */
 extern const fv_op fv_op_divisive_norm_grad;    /* dy, x, sigma, c -> dx */
 extern const fv_op fv_op_brightness_norm_grad;  /* dy, x -> dx */
+extern const fv_op fv_op_pool_grad;        /* dy, x (shape only, but for Lp), [index; Lp: y] -> dx */
+extern const fv_op fv_op_unpool_grad;      /* dy, positions -> dx */
+extern const fv_op fv_op_slice_grad;       /* dy -> dx, zero beside the slice */
+extern const fv_op fv_op_scale_maps_grad;  /* dy, x, s -> dx, ds */
+extern const fv_op fv_op_scale_pixels_grad; /* dy, x, m -> dx, dm */
 extern const fv_op fv_op_unary_grad;       /* y, dy -> dx; also undoes a fused clamp */
 extern const fv_op fv_op_unary_grad;       /* y, or x (fv_unary_keeps_input), dy -> dx; also undoes a fused clamp */
 extern const fv_op fv_op_prelu_grad;       /* dy, x, slope -> dx, dslope */

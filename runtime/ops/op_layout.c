@@ -46,7 +46,8 @@ static fv_status plan(fv_plan_op *p, const fv_shape *maps, bool channels_last) {
                   .images = (size_t)maps->dim[0], .rows = channels_last ? pixels : channels,
                   .columns = channels_last ? channels : pixels};
     const bool same = p->values[p->node->in[0]].layout == p->values[p->node->out[0]].layout && p->node->op == &fv_op_layout;
-    if (maps->rank != 4 || pixels == 1 || channels == 1 || same) return plan_copy(p, s, fv_shape_count(maps));
+    if (maps->rank != 4 || pixels == 1 || channels == 1 || same)
+        return plan_copy(p, s, fv_shape_count(maps) * fv_dtype_bytes(p->values[p->node->in[0]].dtype) / sizeof(fv_real));
     p->algorithm = "transpose";
     s->chunk = fv_round_up(fv_rows_per_piece(s->columns), 8);
     s->chunks = fv_div_up(s->rows, s->chunk);

@@ -25,6 +25,11 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_conv_pooled_grad_weight,
     &fv_op_conv_transpose, &fv_op_conv_transpose_grad_input, &fv_op_conv_transpose_grad_weight,
     NULL,
+    &fv_op_conv_pooled_grad_weight, &fv_op_unpool,            &fv_op_unpool_grad,
+    &fv_op_indices,          &fv_op_positions,        &fv_op_concat,
+    &fv_op_split,            &fv_op_slice,            &fv_op_slice_grad,
+    &fv_op_scale_maps,       &fv_op_scale_maps_grad,  &fv_op_scale_pixels,
+    &fv_op_scale_pixels_grad, NULL,
 };
 
 const fv_op *fv_op_find(const char *name) {

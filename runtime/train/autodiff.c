@@ -15,7 +15,8 @@ static void find_needs(reverse *r, const fv_value *wanted, size_t count) {
         const fv_node *n = &r->g->nodes[i];
         bool needed = false;
         for (int32_t k = 0; k < n->in_count; k++) needed = needed || (n->in[k] != FV_NONE && r->needs[n->in[k]]);
-        if (needed && n->out_count && n->out[0] != FV_NONE) r->needs[n->out[0]] = true;
+        for (int32_t k = 0; k < n->out_count && needed; k++)
+            if (n->out[k] != FV_NONE && r->g->values[n->out[k]].dtype == FV_REAL_DTYPE) r->needs[n->out[k]] = true;
     }
 }
 
@@ -32,7 +33,7 @@ static void accumulate(reverse *r, fv_value v, fv_value gradient) {
 }
 
 static fv_status reverse_node(reverse *r, size_t i) {
-    enum { most = 8 };
+    enum { most = FV_MOST_PARTS };
     const fv_node n = r->g->nodes[i]; /* the array moves while nodes are emitted; its lists do not */
     fv_value dout[most], din[most];
     bool wanted[most], any = false, flows = false;
