@@ -186,7 +186,9 @@ static int run(int argc, char **argv) {
         {"model", "F", CLI_TEXT, &q.model, 0, 0,
          "an ONNX file or network name: its shapes instead of random ones, and its nodes against scalar's"},
         {"spec", "F.csv", CLI_TEXT, &q.spec, 0, 0,
-         "a table of every operator and option of the file, each cell filled by checks run now"},
+         "a table of every operator and option of the file, each cell filled by checks run now: --cases (default 500) "
+         "of "
+         "each slot, a tenth of each gradient row, a twentieth of each file"},
         {"json", "F", CLI_TEXT, &q.json, 0, 0, "--spec: write the table there, too"},
         {"neon-with", "COMMAND", CLI_TEXT, &q.neon, 0, 0,
          "--spec: check_main for NEON, such as under qemu (default: build/aarch64's, where it is built)"},
@@ -195,9 +197,7 @@ static int run(int argc, char **argv) {
         {"op", "NAME", CLI_TEXT, &o->op, 0, 0, "one slot or row (conv.forward) or a family (conv); default: all"},
         {"isa", "NAME", CLI_TEXT, &o->isa, 0, 0, "one instruction set: scalar, avx2, neon; default: every one here"},
         {"cases", "N", CLI_INT, &q.cases, 1, 1e12,
-         "random cases of each slot and instruction set (default 2000), row of --grad (50), shape of --model (8), slot "
-         "of --spec (500; a "
-         "tenth of each gradient row, a twentieth of each file)"},
+         "random cases of each slot and instruction set (default 2000), row of --grad (50), shape of --model (8)"},
         {"budget", "S", CLI_REAL, &o->seconds, 0.01, 1e6, "at most so many seconds in all, shared evenly"},
         {"seed", "S", CLI_SEED, &o->seed, 0, 0, "of the cases (default 1)"},
         {"case", "I", CLI_INT, &q.only, 0, 1e15, "this case alone, as a mismatch names it"},
