@@ -3,8 +3,10 @@
 #include "cli.h"
 #include "kernels/check/check.h"
 #include "progress.h"
+#include "spec.h"
 
 #include <string.h>
+#include <unistd.h>
 
 typedef struct output {
     progress bar;
@@ -25,7 +27,7 @@ static void show_share(void *user, double share) {
 typedef struct request {
     fv_check_options check;
     int64_t cases, only, threads; /* cases 0, only -1: not given */
-    const char *model;
+    const char *model, *spec, *json, *neon;
     bool list, self_test, grad;
 } request;
 
@@ -138,9 +140,30 @@ static int check_model(request *q, output *out) {
     return status < 0 ? CLI_DONE : status;
 }
 
+/* ---- the table of operators and options ---- */
+
+/* NEON's kernels, where they are built for qemu beside this tree and this CPU has none. */
+static const char *neon_here(const request *q) {
+    static const char program[] = "build/aarch64/tests/kernels/check_main";
+    fv_kernels table;
+    if (fv_kernels_for("neon", &table)) return NULL;
+    if (q->neon) return q->neon;
+    return access(program, X_OK) == 0 ? "qemu-aarch64 -L /usr/aarch64-linux-gnu build/aarch64/tests/kernels/check_main"
+                                      : NULL;
+}
+
+static int check_table(const request *q) {
+    const spec_request r = {q->spec, q->json, neon_here(q), q->cases ? (uint64_t)q->cases : 500, q->check.seed};
+    return check_spec(&r);
+}
+
 /* Options that a mode would ignore are refused. */
 static int refuse(const request *q) {
     const bool schedule = q->only >= 0 || q->check.seconds > 0 || q->threads > 1;
+    if (q->spec &&
+        (q->model || q->list || q->self_test || q->grad || schedule || q->check.op || q->check.isa || q->check.quiet))
+        return cli_usage(&cmd_check, "--spec goes with --cases, --seed, --json and --neon-with alone");
+    if (!q->spec && (q->json || q->neon)) return cli_usage(&cmd_check, "--json and --neon-with go with --spec");
     if (q->list && q->self_test) return cli_usage(&cmd_check, "--list and --self-test exclude each other");
     if (q->model && (q->list || q->self_test || q->grad))
         return cli_usage(&cmd_check, "--model does not go with --list, --self-test and --grad");
@@ -162,6 +185,13 @@ static int run(int argc, char **argv) {
         {"grad", NULL, CLI_FLAG, &q.grad, 0, 0, "every operator's backward against central differences instead"},
         {"model", "F", CLI_TEXT, &q.model, 0, 0,
          "an ONNX file or network name: its shapes instead of random ones, and its nodes against scalar's"},
+        {"spec", "F.csv", CLI_TEXT, &q.spec, 0, 0,
+         "a table of every operator and option of the file, each cell filled by checks run now: --cases (default 500) "
+         "of "
+         "each slot, a tenth of each gradient row, a twentieth of each file"},
+        {"json", "F", CLI_TEXT, &q.json, 0, 0, "--spec: write the table there, too"},
+        {"neon-with", "COMMAND", CLI_TEXT, &q.neon, 0, 0,
+         "--spec: check_main for NEON, such as under qemu (default: build/aarch64's, where it is built)"},
         {"list", NULL, CLI_FLAG, &q.list, 0, 0, "list slots and instruction sets (with --grad: rows) instead"},
         {"self-test", NULL, CLI_FLAG, &q.self_test, 0, 0, "show that kernels broken on purpose are caught"},
         {"op", "NAME", CLI_TEXT, &o->op, 0, 0, "one slot or row (conv.forward) or a family (conv); default: all"},
@@ -186,6 +216,7 @@ static int run(int argc, char **argv) {
     o->progress = show_share;
     o->user = &out;
     if (q.model) return check_model(&q, &out);
+    if (q.spec) return check_table(&q);
     if (!q.list) return check(&q, &out);
     return exit_status(q.grad ? fv_grad_list(o) : fv_check_list(o));
 }
@@ -196,12 +227,15 @@ const cli_command cmd_check = {
     "Random and nasty shapes and values, guarded memory, split ranges against whole, small integers bit-equal, floats\n"
     "within a derived bound. --grad: gradients in double against central differences, and the library's against "
     "those.\n"
+    "--spec: the table of tests/spec.csv, each cell from checks run there and then; what should fill and does not "
+    "fails.\n"
     "Exit status 3: a mismatch, or nothing was checked.",
     "  fovea check --cases 20000 --threads 2\n"
     "  fovea check --op conv --isa avx2 --budget 60\n"
     "  fovea check --op conv.forward --isa avx2 --seed 1 --case 17\n"
     "  fovea check --grad --cases 200 --threads 2\n"
     "  fovea check --model lenet5\n"
+    "  fovea check --spec tests/spec.csv --cases 200\n"
     "  fovea check --list\n"
     "  fovea check --self-test\n",
     run};

@@ -27,6 +27,7 @@ typedef struct training {
     FILE *log;
     loss_curve curve;
     int64_t per_epoch, total;
+    fv_loss loss;
     fv_model *best; /* --early-stop: of the smallest validation loss so far */
     double best_loss;
     int64_t best_epoch, epochs_since;
@@ -185,6 +186,7 @@ static int open_training(training *t) {
         return cli_fail(&cmd_train, "--drop-last leaves nothing: the data set is smaller than one batch of %lld",
                         (long long)t->o->batch);
     t->total = t->o->steps ? t->o->steps : t->o->epochs * t->per_epoch;
+    t->loss = s.loss;
     s.total_steps = t->total;
     s.schedule_step = t->o->schedule_step * t->per_epoch;
     if (fv_trainer_create(t->model, &s, &t->trainer) != FV_OK) return cli_library(&cmd_train);
@@ -204,14 +206,20 @@ static bool log_step(training *t, int64_t step, const fv_step *r) {
     return ok;
 }
 
+/* The loss that training makes smaller, without label smoothing. */
+static double loss_of(const training *t, const evaluation *e) {
+    return t->loss == FV_LOSS_SQUARED_ERROR ? e->squared : e->loss;
+}
+
 /* Keeps the model of the smallest validation loss. */
 static void keep_best(training *t, const evaluation *validation, int64_t epoch, fv_model **model) {
+    const double loss = loss_of(t, validation);
     t->epochs_since++;
-    if (t->best && !(validation->loss < t->best_loss)) return;
+    if (t->best && !(loss < t->best_loss)) return;
     fv_model_free(t->best);
     t->best = *model;
     *model = NULL;
-    t->best_loss = validation->loss;
+    t->best_loss = loss;
     t->best_epoch = epoch;
     t->epochs_since = 0;
 }
@@ -245,9 +253,9 @@ static fv_status report_epoch(training *t, int64_t step, epoch_sum *sum, progres
         printf("epoch %3lld  loss %.4f  training accuracy %.4f  ", (long long)epoch, sum->loss / (double)sum->steps,
                (double)sum->correct / (double)sum->images);
         if (t->validation)
-            printf("validation loss %.4f  validation accuracy %.4f  ", validation.loss, accuracy(&validation));
-        printf("test loss %.4f  test accuracy %.4f  %.1f s  %.0f images/s\n", test.loss, accuracy(&test), seconds,
-               (double)sum->images / seconds);
+            printf("validation loss %.4f  validation accuracy %.4f  ", loss_of(t, &validation), accuracy(&validation));
+        printf("test loss %.4f  test accuracy %.4f  %.1f s  %.0f images/s\n", loss_of(t, &test), accuracy(&test),
+               seconds, (double)sum->images / seconds);
         fflush(stdout);
     }
     evaluation_free(&test);

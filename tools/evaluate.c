@@ -72,6 +72,10 @@ static void count_rows(const fv_model *m, float *outputs, const int32_t *labels,
         float *row = outputs + i * e->classes;
         if (labels[i] < 0 || labels[i] >= e->classes) continue;
         const int32_t predicted = largest(row, e->classes);
+        for (int32_t c = 0; c < e->classes; c++) {
+            const double error = (double)row[c] - (c == labels[i]);
+            e->squared += 0.5 * error * error;
+        }
         if (!probabilities) { /* log-sum-exp: exact where a probability would round to 0 */
             double sum = 0;
             for (int32_t c = 0; c < e->classes; c++) sum += exp((double)row[c] - row[predicted]);
@@ -113,7 +117,10 @@ fv_status evaluate(const fv_model *m, const fv_dataset *d, int64_t batch, progre
     fv_session_free(session);
     fv_loader_free(loader);
     free(outputs);
-    if (e.count) e.loss /= (double)e.count;
+    if (e.count) {
+        e.loss /= (double)e.count;
+        e.squared /= (double)e.count;
+    }
     if (status != FV_OK)
         evaluation_free(&e);
     else

@@ -8,7 +8,8 @@
 
 typedef struct evaluation {
     int64_t count, correct;
-    double loss; /* mean cross-entropy */
+    double loss;    /* mean cross-entropy */
+    double squared; /* mean of half the squared error against one-hot labels */
     int32_t classes;
     int64_t *confusion; /* [true][predicted], freed by evaluation_free */
 } evaluation;

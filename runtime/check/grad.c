@@ -20,6 +20,7 @@ static const double bound_factor = 16;
 
 typedef struct row_result {
     uint64_t cases, failures, redrawn;
+    fv_grad_held held;
     double difference;         /* largest, of the variable's largest gradient: double against differences */
     double error, error_ratio; /* float against double, and of its bound */
     const char *worst_isa;
@@ -75,6 +76,7 @@ typedef struct trial {
     double *gradient[MOST_VARIABLES]; /* [variable_count] in double, as first computed; NULL: not differentiated */
     double scale[MOST_VARIABLES];     /* largest of them */
     double bound[MOST_VARIABLES];     /* of the float library's error */
+    double loss, loss_bound;
     fv_check_random random;
 } trial;
 
@@ -102,6 +104,7 @@ static double largest(const double *x, size_t n) {
 
 static verdict keep_gradients(trial *t) {
     t->k->exact->run(t->exact);
+    t->loss = t->exact->loss;
     for (size_t i = 0; i < t->exact->variable_count; i++) {
         const fv_grad_variable *v = &t->exact->variables[i];
         if (!v->gradient) continue;
@@ -189,6 +192,7 @@ static verdict hold_direction(trial *t) {
 static verdict estimate_error(trial *t) {
     fv_grad_case *c = t->exact;
     for (size_t i = 0; i < c->variable_count; i++) t->bound[i] = FLT_EPSILON * t->scale[i] + FLT_MIN;
+    t->loss_bound = FLT_EPSILON * fabs(t->loss) + FLT_MIN;
     double *kept[MOST_VARIABLES] = {0};
     verdict found = AGREES;
     for (size_t i = 0; i < c->variable_count && found == AGREES; i++) {
@@ -210,12 +214,24 @@ static verdict estimate_error(trial *t) {
                 change[i] = fmax(change[i], fabs(c->variables[i].gradient[e] - t->gradient[i][e]));
         for (size_t i = 0; i < c->variable_count; i++)
             t->bound[i] = fmax(t->bound[i], change[i] + FLT_EPSILON * t->scale[i]);
+        t->loss_bound = fmax(t->loss_bound, fabs(c->loss - t->loss) + FLT_EPSILON * fabs(t->loss));
     }
     for (size_t i = 0; i < c->variable_count; i++) {
         if (kept[i]) memcpy(c->variables[i].value, kept[i], c->variables[i].count * sizeof(double));
         free(kept[i]);
     }
     return found;
+}
+
+/* A training loss has no output that is held: its value is. */
+static verdict hold_loss(trial *t, const fv_grad_case *c, const char *isa) {
+    if (!c->has_loss) return AGREES;
+    t->result->held.outputs++;
+    const double error = fabs(c->loss - t->loss);
+    if (error <= bound_factor * t->loss_bound) return AGREES;
+    t->result->held.output_failures++;
+    return mismatch(t, "loss on %s: %.9g, in double %.9g, error %.3g, allowed %.3g", isa, c->loss, t->loss, error,
+                    bound_factor * t->loss_bound);
 }
 
 static verdict hold_library(trial *t, const char *isa) {
@@ -227,8 +243,10 @@ static verdict hold_library(trial *t, const char *isa) {
                         ? AGREES
                         : mismatch(t, "on %s the graph has other variables", isa);
     if (found == AGREES) t->k->library->run(c);
+    if (found == AGREES) found = hold_loss(t, c, isa);
     for (size_t i = 0; i < c->variable_count && found == AGREES; i++) {
         const fv_grad_variable *v = &c->variables[i];
+        if (t->gradient[i]) *(v->output ? &t->result->held.outputs : &t->result->held.gradients) += v->count;
         for (size_t e = 0; t->gradient[i] && e < v->count && found == AGREES; e++) {
             const double error = fabs(v->gradient[e] - t->gradient[i][e]), ratio = error / t->bound[i];
             if (ratio > t->result->error_ratio || !t->result->worst_isa) {
@@ -236,9 +254,10 @@ static verdict hold_library(trial *t, const char *isa) {
                 t->result->error = t->scale[i] > 0 ? error / t->scale[i] : 0;
                 t->result->worst_isa = isa;
             }
-            if (!(ratio <= bound_factor))
-                found = mismatch(t, "gradient of %s[%zu] on %s: %.9g, in double %.9g, error %.3g, allowed %.3g",
-                                 v->name, e, isa, v->gradient[e], t->gradient[i][e], error, bound_factor * t->bound[i]);
+            if (ratio <= bound_factor) continue;
+            t->result->held.output_failures += v->output;
+            found = mismatch(t, "gradient of %s[%zu] on %s: %.9g, in double %.9g, error %.3g, allowed %.3g", v->name, e,
+                             isa, v->gradient[e], t->gradient[i][e], error, bound_factor * t->bound[i]);
         }
     }
     t->k->library->free(c);
@@ -301,7 +320,7 @@ static void run_row(check *k, size_t row, size_t rows_left) {
     }
     r->done = r->cases > 0;
     if (o->quiet && r->failures == 0) return;
-    say(k, "%-20s %6llu cases  double/differences %8.1e  float/double %8.1e, %.3f of its bound, on %-7s %s",
+    say(k, "%-28s %6llu cases  double/differences %8.1e  float/double %8.1e, %.3f of its bound, on %-7s %s",
         fv_grad_row_at(row)->name, (unsigned long long)r->cases, r->difference, r->error, r->error_ratio / bound_factor,
         r->worst_isa ? r->worst_isa : "none", r->failures ? "MISMATCH" : "ok");
 }
@@ -338,8 +357,15 @@ static bool all_seen(check *k) {
     return all;
 }
 
-static fv_check_result conclude(check *k, fv_check_report *report) {
+static fv_check_result conclude(check *k, fv_check_report *report, fv_grad_held *held) {
     fv_check_report r = {0};
+    for (size_t i = 0; held && i < fv_grad_row_count(); i++) {
+        const row_result *row = &k->results[i];
+        held->outputs += row->held.outputs;
+        held->gradients += row->held.gradients;
+        held->output_failures += row->held.output_failures;
+        held->gradient_failures += row->failures - row->held.output_failures;
+    }
     for (size_t i = 0; i < fv_grad_row_count(); i++) {
         r.slots += k->results[i].done;
         r.cases += k->results[i].cases;
@@ -358,10 +384,11 @@ static void find_isas(check *k) {
             k->isas[k->isa_count++] = isa->name;
 }
 
-fv_check_result fv_grad_check_builds(const fv_check_options *options, const fv_grad_build *exact,
-                                     const fv_grad_build *library, fv_check_report *report) {
+static fv_check_result check_rows(const fv_check_options *options, const fv_grad_build *exact,
+                                  const fv_grad_build *library, fv_check_report *report, fv_grad_held *held) {
     check k = {.o = options, .exact = exact, .library = library, .begin = seconds_now()};
     if (report) *report = (fv_check_report){0};
+    if (held) *held = (fv_grad_held){0};
     k.results = calloc(fv_grad_row_count(), sizeof *k.results);
     if (!k.results) return FV_CHECK_NO_MEMORY;
     find_isas(&k);
@@ -376,15 +403,26 @@ fv_check_result fv_grad_check_builds(const fv_check_options *options, const fv_g
         work(&k);
     }
     for (int i = 0; i < helpers; i++) pthread_join(helper[i], NULL);
-    const fv_check_result result = conclude(&k, report);
+    const fv_check_result result = conclude(&k, report, held);
     pthread_mutex_destroy(&k.lock);
     free(k.results);
     return result;
 }
 
+fv_check_result fv_grad_check_builds(const fv_check_options *options, const fv_grad_build *exact,
+                                     const fv_grad_build *library, fv_check_report *report) {
+    return check_rows(options, exact, library, report, NULL);
+}
+
 fv_check_result fv_grad_check(const fv_check_options *options, fv_check_report *report) {
     return fv_grad_check_builds(options, &f64_fv_grad_double, &fv_grad_float, report);
 }
+
+fv_check_result fv_grad_check_held(const fv_check_options *options, fv_grad_held *held) {
+    return check_rows(options, &f64_fv_grad_double, &fv_grad_float, NULL, held);
+}
+
+bool fv_grad_row_matches(const fv_grad_row *row, const char *op) { return matches(row->name, op); }
 
 fv_check_result fv_grad_list(const fv_check_options *options) {
     bool any = false;

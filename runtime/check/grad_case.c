@@ -214,6 +214,7 @@ static fv_status add_seeds(grad_case *c, fv_value *seeds) {
         const fv_shape shape = c->graph->values[c->graph->outputs[i]].shape;
         seeds[i] = add_input(c->graph, FV_REAL_DTYPE, &shape);
         FV_FORWARD(add_variable(c, names[i], seeds[i], c->graph->outputs[i]));
+        c->listed[c->shown.variable_count - 1].output = true;
     }
     return fv_graph_status(c->graph);
 }
@@ -317,7 +318,8 @@ static void describe(grad_case *c) {
 
 /* ---- life ---- */
 
-static fv_status fill_case(grad_case *c, const fv_grad_request *r) {
+/* The row's graph, and the model made from it. */
+static fv_status draw_case(grad_case *c, const fv_grad_request *r) {
     fv_context_settings settings;
     fv_context_settings_default(&settings);
     settings.backend = FV_BACKEND_SERIAL;
@@ -331,7 +333,12 @@ static fv_status fill_case(grad_case *c, const fv_grad_request *r) {
     c->batch = check_between(&c->draw.random, 1, 4);
     fv_grad_row_at(r->row)->build(&c->draw);
     FV_FORWARD(fv_graph_status(c->draw.graph));
-    FV_FORWARD(copy_of_model(c));
+    c->shown.has_loss = c->draw.has_loss;
+    return copy_of_model(c);
+}
+
+static fv_status fill_case(grad_case *c, const fv_grad_request *r) {
+    FV_FORWARD(draw_case(c, r));
     FV_FORWARD(prepare(c));
     FV_FORWARD(add_variables(c));
     FV_FORWARD(differentiate(c));
@@ -370,6 +377,36 @@ static fv_status case_create(const fv_grad_request *r, fv_grad_case **out) {
         *out = &c->shown;
     else
         case_free(&c->shown);
+    return status;
+}
+
+static fv_status fill_model(grad_case *c) {
+    fv_graph *g = c->model->graph;
+    for (size_t i = 0; i < g->value_count; i++) {
+        fv_value_info *v = &g->values[i];
+        const size_t count = fv_shape_count(&v->shape);
+        double *values = NULL;
+        if (v->kind != FV_VALUE_PARAMETER) continue;
+        FV_FORWARD(take(count, sizeof *values, &values));
+        fill_parameter(&c->random, v, values, count);
+        store(v, values, v->data);
+        free(values);
+    }
+    return FV_OK;
+}
+
+fv_status fv_grad_model(const fv_grad_request *r, fv_context **context, fv_model **model) {
+    grad_case *c = NULL;
+    FV_FORWARD(take(1, sizeof *c, &c));
+    fv_status status = draw_case(c, r);
+    if (status == FV_OK) status = fill_model(c);
+    if (status == FV_OK) {
+        *model = c->model;
+        *context = c->context;
+        c->model = NULL;
+        c->context = NULL;
+    }
+    case_free(&c->shown);
     return status;
 }
 

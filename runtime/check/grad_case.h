@@ -44,6 +44,7 @@ extern const fv_grad_row fv_grad_rows_contrast[];
 extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
 extern const fv_grad_row fv_grad_rows_activation[];
 extern const fv_grad_row fv_grad_rows_norm[];
+extern const fv_grad_row fv_grad_rows_options[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);
@@ -62,6 +63,7 @@ typedef struct fv_grad_request {
  * too). In the logical order of the shape, exact in float at first. */
 typedef struct fv_grad_variable {
     const char *name;
+    bool output; /* its gradient is an output of the graph */
     size_t count;
     double *value, *gradient;
 } fv_grad_variable;
@@ -70,6 +72,7 @@ typedef struct fv_grad_case {
     fv_grad_variable *variables;
     size_t variable_count;
     double loss;
+    bool has_loss;   /* of a training loss: the outputs are not held, the loss is */
     char shape[256]; /* the graph in words */
 } fv_grad_case;
 
@@ -83,6 +86,10 @@ typedef struct fv_grad_build {
     bool (*has)(const fv_grad_case *c, const char *op);
     const char *(*error)(void);
 } fv_grad_build;
+/* The network that a row draws, as a model with the case's random parameters, in a context of the request's ISA (both
+ * the caller's to free): for what is about models, such as files. */
+fv_status fv_grad_model(const fv_grad_request *r, fv_context **context, fv_model **model);
+
 extern const fv_grad_build fv_grad_float;      /* this library */
 extern const fv_grad_build f64_fv_grad_double; /* the scalar definitions in double */
 

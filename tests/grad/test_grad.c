@@ -97,6 +97,36 @@ START_TEST(an_operator_left_out_fails) {
 }
 END_TEST
 
+static void loss_off(fv_grad_case *c) {
+    fv_grad_float.run(c);
+    c->loss *= 1.0001;
+}
+static void outputs_off(fv_grad_case *c) {
+    fv_grad_float.run(c);
+    for (size_t i = 0; i < c->variable_count; i++)
+        if (c->variables[i].output) c->variables[i].gradient[0] *= 1.001;
+}
+
+/* What a row's forward pass gives is held as its gradient is: outputs, or the value of a training loss. */
+START_TEST(wrong_outputs_and_losses_are_caught) {
+    fv_grad_build library = fv_grad_float;
+    library.run = loss_off;
+    ck_assert_int_eq(checked("loss.cross_entropy.sum", &f64_fv_grad_double, &library), FV_CHECK_MISMATCH);
+    ck_assert_int_eq(checked("loss.squared_error.mean", &f64_fv_grad_double, &library), FV_CHECK_MISMATCH);
+    library.run = outputs_off;
+    ck_assert_int_eq(checked("conv.true", &f64_fv_grad_double, &library), FV_CHECK_MISMATCH);
+    fv_check_options o = quick("conv.stride");
+    fv_grad_held held;
+    ck_assert_int_eq(fv_grad_check_held(&o, &held), FV_CHECK_AGREE);
+    ck_assert_uint_ge(held.outputs, 4);
+    ck_assert_uint_gt(held.gradients, held.outputs / 100);
+    ck_assert_uint_eq(held.output_failures + held.gradient_failures, 0);
+    o.op = "no-such-row";
+    ck_assert_int_eq(fv_grad_check_held(&o, &held), FV_CHECK_NOTHING);
+    ck_assert_uint_eq(held.outputs + held.gradients, 0);
+}
+END_TEST
+
 static fv_model *network(fv_context *c, const char *name, uint64_t seed) {
     fv_zoo_settings zoo;
     fv_model *m;
@@ -154,6 +184,7 @@ int main(void) {
     tcase_add_test(t, other_values_are_caught);
     tcase_add_test(t, zero_on_both_sides_fails);
     tcase_add_test(t, an_operator_left_out_fails);
+    tcase_add_test(t, wrong_outputs_and_losses_are_caught);
     tcase_add_test(t, models_are_checked);
     tcase_add_test(t, checking_nothing_fails);
     suite_add_tcase(s, t);

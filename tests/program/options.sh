@@ -66,6 +66,10 @@ echo "$line" | grep -q "validation loss $smallest " || fail "epoch $best has not
 [ "$(grep -c '^epoch' early.txt)" -eq $((best + 2)) ] || fail "stopped after $(grep -c '^epoch' early.txt) epochs, best $best"
 said=$(echo "$line" | sed -n 's/.*test accuracy \([0-9.]*\).*/\1/p')
 $fovea eval early.onnx --data "$sample" | grep -q "accuracy  $said" || fail "the file does not hold epoch $best"
+# With squared error the loss reported after an epoch is squared error: below that of all zeros, 0.5.
+$fovea_train --model lenet5 --epochs 3 --loss squared-error --lr 0.02 --validation 0.2 >squared.txt
+said=$(sed -n 's/.*validation loss \([0-9.]*\).*test loss \([0-9.]*\).*/\1 \2/p' squared.txt | tail -n 1)
+holds "${said% *} < 0.5 && ${said#* } < 0.5 && ${said% *} > 0.05" "squared error"
 expect 2 "needs --validation" $fovea_train --model lenet5 --early-stop 2
 expect 2 "resume" $fovea_train --model lenet5 --early-stop 2 --validation 0.1 --resume c.ckpt
 expect 2 "validation" $fovea_train --model lenet5 --validation 1
