@@ -82,10 +82,10 @@ static inline fv_winograd_tile fv_winograd_tile_at(const fv_conv_desc *d, int32_
 /* Tiles of a block among `tiles`: its frequencies stay in L2 as far as register tiles enough remain to pay for the weights of all
  * frequencies, which every block reads from L3, or, where they are many, from memory. Speed alone depends on it. */
 static inline size_t fv_winograd_block(const fv_winograd_kernels *k, const fv_conv_desc *d, int32_t m, size_t tiles) {
-    enum { ELEMENTS = 160 << 10, LEAST_ROWS = 8, LEAST_ROWS_MANY = 11, MANY_WEIGHTS = 128 << 10 };
+    enum { ELEMENTS = 160 << 10, LEAST = 48, LEAST_MANY = 66, MANY_WEIGHTS = 128 << 10 };
     const size_t a = (size_t)m + 2, channels = (size_t)d->in_channels, mr = (size_t)k->mr;
-    const size_t rows = channels * (size_t)d->out_channels > MANY_WEIGHTS ? LEAST_ROWS_MANY : LEAST_ROWS;
-    const size_t fit = fv_max_size(ELEMENTS / (a * a * channels), rows * mr) / mr * mr;
+    const size_t least = channels * (size_t)d->out_channels > MANY_WEIGHTS ? LEAST_MANY : LEAST;
+    const size_t fit = fv_round_up(fv_max_size(ELEMENTS / (a * a * channels), least), mr);
     return fv_div_up(tiles, fv_div_up(tiles, fit));
 }
 

@@ -4,6 +4,7 @@ void fv_kernels_init_neon(fv_kernels *k) {
     fv_conv_init_neon(&k->conv);
     fv_conv_pooled_init_neon(&k->conv_pooled);
     fv_depthwise_init_neon(&k->depthwise);
+    fv_winograd_init_neon(&k->winograd);
     fv_pool_init_neon(&k->pool);
     fv_contrast_init_neon(&k->contrast);
     fv_pointwise_init_neon(&k->pointwise);

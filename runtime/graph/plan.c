@@ -77,10 +77,14 @@ fv_status fv_plan_workspace(fv_plan_op *p, size_t bytes, fv_buffer **out) {
 
 void fv_plan_scratch(fv_plan_op *p, size_t bytes) { p->plan->scratch_bytes = fv_max_size(p->plan->scratch_bytes, bytes); }
 
+bool fv_plan_packs_in_run(const fv_plan_op *p, fv_value weight) {
+    return !p->plan->settings.packed || p->values[weight].kind != FV_VALUE_PARAMETER;
+}
+
 fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes, fv_buffer **out,
                          bool *fresh, bool *in_run) {
     const fv_value_info *w = &p->values[weight];
-    if (!p->plan->settings.packed || w->kind != FV_VALUE_PARAMETER) {
+    if (fv_plan_packs_in_run(p, weight)) {
         *fresh = *in_run = true;
         return fv_plan_workspace(p, bytes, out);
     }

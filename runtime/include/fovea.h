@@ -72,7 +72,8 @@ typedef struct fv_context_settings {
     void *alloc_user;
     void (*log)(void *user, fv_log_level level, const char *sentence); /**< NULL: silent */
     void *log_user;
-    unsigned char reserved[64];
+    bool no_winograd; /**< 3x3 convolutions by their direct sum alone: slower, less rounding (kernels/winograd.h) */
+    unsigned char reserved[63];
 } fv_context_settings;
 
 FV_API void fv_context_settings_default(fv_context_settings *s);

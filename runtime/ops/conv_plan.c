@@ -1,5 +1,6 @@
 #include "ops/conv_plan.h"
 
+#include "ops/conv_product.h"
 #include "ops/depthwise_plan.h"
 #include "ops/untied_bias.h"
 #include "ops/window.h"
@@ -41,43 +42,30 @@ static fv_status make_taps(fv_plan_op *p, const fv_conv_geometry *g, fv_conv_tap
 
 /* ---- products with packed weights ---- */
 
-typedef struct product {
-    fv_conv_desc desc;
-    fv_conv_taps taps;
-    const fv_conv_kernels *kernels;
-    fv_conv_weights weights; /* strides; data is `weight`'s */
-    const fv_buffer *x, *weight, *packed, *bias, *residual, *y;
-    ptrdiff_t y_offset;
-    size_t pixels, pixel_chunk, pixel_chunks, panels, panel_chunk, panel_chunks;
-} product;
-
 static void run_pack(void *arg, size_t piece, void *scratch) {
     (void)scratch;
-    const product *c = arg;
+    const fv_conv_product *c = arg;
     fv_conv_weights w = c->weights;
     w.data = c->weight->data;
-    const fv_range panels = {piece * c->panel_chunk, fv_min_size((piece + 1) * c->panel_chunk, c->panels)};
-    c->kernels->pack(&c->desc, &w, c->packed->data, panels);
+    c->kernels->conv.pack(&c->desc, &w, c->packed->data, fv_conv_panel_range(c, piece));
 }
 
 static void run_product(void *arg, size_t piece, void *scratch) {
-    const product *c = arg;
-    const size_t i = piece / c->panel_chunks, j = piece % c->panel_chunks;
-    const fv_range pixels = {i * c->pixel_chunk, fv_min_size((i + 1) * c->pixel_chunk, c->pixels)};
-    const fv_range panels = {j * c->panel_chunk, fv_min_size((j + 1) * c->panel_chunk, c->panels)};
-    c->kernels->forward(&c->desc, c->x->data, c->packed->data, c->bias ? c->bias->data : NULL,
-                        c->residual ? c->residual->data : NULL, (fv_real *)c->y->data + c->y_offset, pixels, panels, scratch);
+    const fv_conv_product *c = arg;
+    c->kernels->conv.forward(&c->desc, c->x->data, c->packed->data, c->bias ? c->bias->data : NULL,
+                             c->residual ? c->residual->data : NULL, (fv_real *)c->y->data + c->y_offset,
+                             fv_conv_pixel_range(c, piece), fv_conv_panel_range(c, piece), scratch);
 }
 
 /* Pixels first: a piece that has all panels reads its input once. Few pixels (fully connected at small batches): panels too.
  * Pieces of more than an image are whole images: their input overlaps no other's, and kernels have ways of their own for them. */
-static void cut(product *c) {
+static void cut(fv_conv_product *c) {
     enum { most_chunks = 64, least_pixels = 96, enough_pieces = 16 };
-    const size_t mr = (size_t)c->kernels->mr;
+    const size_t mr = (size_t)c->kernels->conv.mr;
     const double work = 2.0 * (double)c->desc.taps * c->desc.in_channels * c->desc.out_channels * c->desc.groups;
     const size_t least = (size_t)fmax(least_pixels, 60e3 / fmax(work, 1));
     c->pixels = fv_conv_out_pixels(&c->desc);
-    c->panels = (size_t)c->desc.groups * fv_div_up((size_t)c->desc.out_channels, (size_t)c->kernels->nr);
+    c->panels = (size_t)c->desc.groups * fv_div_up((size_t)c->desc.out_channels, (size_t)c->kernels->conv.nr);
     const size_t chunks = fv_max_size(1, fv_min_size(most_chunks, c->pixels / least));
     const size_t even = fv_div_up(c->pixels, chunks), image = c->desc.images ? c->pixels / (size_t)c->desc.images : 0;
     c->pixel_chunk = fv_max_size(mr, fv_round_up(even, image >= mr && even >= image ? image : mr));
@@ -93,15 +81,16 @@ static void cut(product *c) {
 typedef struct pack_key {
     char role[8];
     const void *pack;
-    int32_t taps, in_channels, out_channels, groups, true_convolution, phase;
+    int32_t m, taps, in_channels, out_channels, groups, true_convolution, phase;
 } pack_key;
 
-static fv_status plan_product(fv_plan_op *p, product *c, fv_value weight, const char *role, int32_t phase) {
-    const fv_conv_kernels *k = &p->kernels->conv;
+fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase, size_t elements,
+                               fv_piece_fn pack) {
     pack_key key;
     memset(&key, 0, sizeof key); /* padding bytes are compared too */
     snprintf(key.role, sizeof key.role, "%s", role);
-    memcpy(&key.pack, &k->pack, sizeof key.pack);
+    memcpy(&key.pack, c->m ? (const void *)&p->kernels->winograd.pack : (const void *)&p->kernels->conv.pack, sizeof key.pack);
+    key.m = c->m;
     key.taps = c->desc.taps;
     key.in_channels = c->desc.in_channels;
     key.out_channels = c->desc.out_channels;
@@ -111,23 +100,11 @@ static fv_status plan_product(fv_plan_op *p, product *c, fv_value weight, const 
     bool fresh, in_run;
     fv_buffer *packed;
     size_t bytes;
-    FV_RETURN_IF(!fv_mul_size(k->packed_size(&c->desc), sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\": its weights are too large",
-                 p->node->name);
-    c->kernels = k;
-    c->weight = fv_plan_buffer(p, weight);
-    cut(c);
+    FV_RETURN_IF(!fv_mul_size(elements, sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\": its weights are too large", p->node->name);
     FV_FORWARD(fv_plan_packed(p, weight, &key, sizeof key, bytes, &packed, &fresh, &in_run));
     c->packed = packed;
     p->packed_bytes += bytes;
-    if (fresh && bytes) FV_FORWARD(fv_plan_phase(p, !in_run, run_pack, c, c->panel_chunks));
-    fv_plan_scratch(p, k->forward_scratch(&c->desc));
-    return fv_plan_phase(p, false, run_product, c, c->pixel_chunks * c->panel_chunks);
-}
-
-fv_conv_weights fv_conv_weight_strides(const fv_conv_geometry *g, const fv_value_info *w) {
-    const ptrdiff_t taps = fv_conv_kernel_taps(g), c = g->in_channels, k = g->out_channels;
-    if (w->layout == FV_TAPS_LAST_OUT) return (fv_conv_weights){NULL, k, c * k * g->groups, k * g->groups, 1};
-    return (fv_conv_weights){NULL, k * c * taps, 1, taps, c * taps};
+    return fresh && bytes ? fv_plan_phase(p, !in_run, pack, c, c->m ? c->panels : c->panel_chunks) : FV_OK;
 }
 
 static const char *algorithm_name(const fv_conv_kernels *k, bool in_run) {
@@ -140,9 +117,29 @@ static const char *algorithm_name(const fv_conv_kernels *k, bool in_run) {
     return in_run ? "indirect + pack" : "indirect";
 }
 
+static fv_status plan_product(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase) {
+    const fv_conv_kernels *k = &p->kernels->conv;
+    const bool packs = fv_plan_packs_in_run(p, weight);
+    const fv_conv_algorithm *a = fv_conv_choose(p->kernels, &c->desc, packs, !p->context->settings.no_winograd);
+    p->algorithm = a->m ? a->names[packs] : algorithm_name(k, packs);
+    if (a->m) return fv_conv_plan_winograd(p, c, a->m, weight, role, phase);
+    c->kernels = p->kernels;
+    c->weight = fv_plan_buffer(p, weight);
+    cut(c);
+    FV_FORWARD(fv_conv_plan_packing(p, c, weight, role, phase, k->packed_size(&c->desc), run_pack));
+    fv_plan_scratch(p, k->forward_scratch(&c->desc));
+    return fv_plan_phase(p, false, run_product, c, c->pixel_chunks * c->panel_chunks);
+}
+
+fv_conv_weights fv_conv_weight_strides(const fv_conv_geometry *g, const fv_value_info *w) {
+    const ptrdiff_t taps = fv_conv_kernel_taps(g), c = g->in_channels, k = g->out_channels;
+    if (w->layout == FV_TAPS_LAST_OUT) return (fv_conv_weights){NULL, k, c * k * g->groups, k * g->groups, 1};
+    return (fv_conv_weights){NULL, k * c * taps, 1, taps, c * taps};
+}
+
 fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
                                   fv_value residual, fv_value y) {
-    product *c;
+    fv_conv_product *c;
     if (fv_depthwise_fits(g) && !p->node->attr.conv.untied) return fv_depthwise_plan_forward(p, g, x, weight, bias, residual, y);
     FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
     FV_FORWARD(make_taps(p, g, &c->taps));
@@ -156,7 +153,6 @@ fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_v
         FV_FORWARD(fv_untied_bias_dense(p, residual, &c->residual));
         c->desc.residual_pitch[0] = 0;
     }
-    p->algorithm = algorithm_name(&p->kernels->conv, p->training);
     p->flops = fv_conv_flops(g);
     return plan_product(p, c, weight, "forward", 0);
 }
@@ -170,7 +166,7 @@ static bool is_whole_map(const fv_conv_geometry *g, const fv_value_info *w) {
     return w->layout == FV_TAPS_LAST_OUT || fv_conv_kernel_taps(g) == 1;
 }
 
-static void whole_map_desc(const fv_conv_geometry *g, const fv_value_info *w, product *c) {
+static void whole_map_desc(const fv_conv_geometry *g, const fv_value_info *w, fv_conv_product *c) {
     fv_conv_geometry flat = {.images = g->images, .in = {1, 1, 1}, .out = {1, 1, 1}, .kernel = {1, 1, 1}, .stride = {1, 1, 1},
                              .dilation = {1, 1, 1}, .groups = 1, .in_channels = g->out_channels,
                              .out_channels = g->in_channels * fv_conv_kernel_taps(g), .act_low = -(fv_real)INFINITY,
@@ -186,10 +182,9 @@ fv_status fv_conv_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_v
     if (fv_depthwise_fits(g)) return fv_depthwise_plan_input_grad(p, g, dy, weight, end, dx);
     const bool whole = !end && is_whole_map(g, &p->values[weight]);
     const int32_t phases = whole ? 1 : fv_conv_phases(g);
-    p->algorithm = algorithm_name(&p->kernels->conv, !end || p->training);
     p->flops = fv_conv_flops(g);
     for (int32_t i = 0; i < phases; i++) {
-        product *c;
+        fv_conv_product *c;
         FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
         FV_FORWARD(make_taps(p, g, &c->taps));
         if (whole) {

@@ -56,6 +56,8 @@ void fv_plan_scratch(fv_plan_op *p, size_t bytes);
  * lives while this node runs, *fresh is true and the filling phases must have prepare = *in_run == false. */
 fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes, fv_buffer **out,
                          bool *fresh, bool *in_run);
+/* Whether fv_plan_packed would say *in_run. */
+bool fv_plan_packs_in_run(const fv_plan_op *p, fv_value weight);
 fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg, size_t pieces);
 
 typedef fv_status (*fv_plan_fn)(fv_plan_op *p);

@@ -1,9 +1,11 @@
 #!/bin/sh
-# avx2_tiles.sh OBJDUMP OBJECT: the inner loop of each full AVX2 tile has one multiply-add an accumulator and touches no stack.
+# avx2_tiles.sh OBJDUMP OBJECTS: the inner loop of each full AVX2 tile has one multiply-add an accumulator and touches no stack.
 set -eu
-"$1" -d --no-show-raw-insn "$2" | awk -f "$(dirname "$0")/inner_loops.awk" | awk '
+objdump=$1
+shift
+"$objdump" -d --no-show-raw-insn "$@" | awk -f "$(dirname "$0")/inner_loops.awk" | awk '
     BEGIN {
-        expected["conv_forward_f32_6x16_avx2"] = expected["conv_grad_f32_6x16_avx2"] = 12
+        expected["conv_forward_f32_6x16_avx2"] = expected["conv_grad_f32_6x16_avx2"] = expected["winograd_product_6x16_avx2"] = 12
         expected["conv_forward_f32_10x8_avx2"] = expected["conv_grad_f32_10x8_avx2"] = 10
     }
     $1 == "loop" && ($2 in expected) {

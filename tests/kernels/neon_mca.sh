@@ -1,5 +1,5 @@
 #!/bin/sh
-# neon_mca.sh OBJDUMP OBJECT: the inner loop of each NEON tile, as llvm-mca sees it on a Neoverse N1, takes at most 1.1 cycles an
+# neon_mca.sh OBJDUMP OBJECTS: the inner loop of each NEON tile, as llvm-mca sees it on a Neoverse N1, takes at most 1.1 cycles an
 # FMLA, and no loop touches the stack. Bounded: every height of a tile with 5 chains or more (kernels/neon/README.md says why not
 # the others); loops for rows that lie scattered and for the rest of a run are listed alone. Exit status 77: no llvm-mca.
 set -eu
@@ -7,7 +7,9 @@ directory=$(dirname "$0")
 mca=$(command -v llvm-mca-14 || command -v llvm-mca) || { echo "skipped: llvm-mca is not installed (Debian: llvm-14)"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-"$1" -d --no-show-raw-insn "$2" | awk -f "$directory/inner_loops.awk" >"$work/loops"
+objdump=$1
+shift
+"$objdump" -d --no-show-raw-insn "$@" | awk -f "$directory/inner_loops.awk" >"$work/loops"
 
 awk '/^loop/ { if (open) print "# LLVM-MCA-END"; print "# LLVM-MCA-BEGIN " $2; open = 1; next } { print }
      END { print "# LLVM-MCA-END" }' "$work/loops" >"$work/loops.s"
@@ -35,6 +37,6 @@ awk '/^loop/ { print $2, $3, $4 }' "$work/loops" | paste -d ' ' - "$work/cycles"
             if (bad != "") failed = 1
             printf "%-40s %5d %7.2f %6.3f  %s%s\n", tile[i], fmas[i], cycles[i], ratio, why, bad
         }
-        if (tiles != 48) { print tiles + 0 " tiles found, not 48: two products, 12 heights, 8 and 4 columns"; failed = 1 }
+        if (tiles != 60) { print tiles + 0 " tiles found, not 60: two products of 12 heights, 8 and 4 columns, and those of Winograd"; failed = 1 }
         exit failed
     }'

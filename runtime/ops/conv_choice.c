@@ -1,0 +1,66 @@
+#include "ops/conv_choice.h"
+
+#include <math.h>
+
+static bool any(const fv_kernels *k, const fv_conv_desc *d) {
+    (void)k, (void)d;
+    return true;
+}
+
+static double round_up(int32_t n, int32_t unit) { return (double)fv_round_up((size_t)n, (size_t)unit); }
+
+static double direct_cost(const fv_conv_algorithm *a, const fv_kernels *k, const fv_conv_desc *d, bool packs) {
+    (void)a;
+    const double channels = (double)d->taps * d->in_channels * d->groups;
+    const double products = (double)fv_conv_out_pixels(d) * channels * round_up(d->out_channels, k->conv.nr);
+    return products / 0.94 + (packs ? 20 * channels * d->out_channels : 0);
+}
+
+/* Scalar kernels are the definition of the direct sum. Below 16 channels transforms outweigh what is saved. */
+static bool winograd_supports(const fv_kernels *k, const fv_conv_desc *d) {
+    return k->winograd.nr > 1 && d->in_channels >= 16 && d->out_channels >= 16 && fv_conv_out_pixels(d) > 0 && fv_winograd_suits(d);
+}
+
+/* What transforms cost, measured on AVX2 (bench_winograd), in multiply-adds a tile and channel, and a weight. */
+typedef struct transforms {
+    double input, output, weight;
+} transforms;
+
+static transforms transforms_of(int32_t m) {
+    static const transforms of[3] = {{115, 90, 400}, {340, 240, 1000}, {800, 600, 2400}};
+    return of[m / 2 - 1];
+}
+
+/* Every block of tiles reads all weights: `stream` tiles' worth of time, of which few tiles hide nothing; beyond what L3 holds more. */
+static double winograd_cost(const fv_conv_algorithm *a, const fv_kernels *k, const fv_conv_desc *d, bool packs) {
+    enum { L3_ELEMENTS = 4 << 20 };
+    const transforms t = transforms_of(a->m);
+    const double frequencies = (a->m + 2) * (a->m + 2), in = round_up(d->in_channels, k->winograd.nr / 2);
+    const double out = round_up(d->out_channels, k->winograd.nr), weights = frequencies * d->in_channels * out;
+    const size_t tiles = fv_winograd_tiles(d, a->m), block = fv_winograd_block(&k->winograd, d, a->m, tiles);
+    const double blocks = (double)fv_div_up(tiles, block), stream = weights > L3_ELEMENTS ? 6 : 3, least = weights > L3_ELEMENTS ? 13 : 8;
+    const double products = weights * blocks * (stream + fmax((double)tiles / blocks, least)) / 0.94;
+    return products + (double)tiles * (t.input * in + t.output * out) + (packs ? t.weight * d->in_channels * out : 0);
+}
+
+static const fv_conv_algorithm algorithms[] = {
+    {{"indirect", "indirect + pack"}, 0, any, direct_cost},
+    {{"winograd F(2,3)", "winograd F(2,3) + pack"}, 2, winograd_supports, winograd_cost},
+    {{"winograd F(4,3)", "winograd F(4,3) + pack"}, 4, winograd_supports, winograd_cost},
+    {{"winograd F(6,3)", "winograd F(6,3) + pack"}, 6, winograd_supports, winograd_cost},
+};
+
+const fv_conv_algorithm *fv_conv_choose(const fv_kernels *k, const fv_conv_desc *d, bool packs, bool winograd) {
+    const double worth_an_error = 0.9; /* of the cost so far: larger tiles round more */
+    const fv_conv_algorithm *best = &algorithms[0];
+    double least = best->cost(best, k, d, packs);
+    for (size_t i = 1; i < FV_ARRAY_SIZE(algorithms); i++) {
+        const fv_conv_algorithm *a = &algorithms[i];
+        if ((a->m && !winograd) || !a->supports(k, d)) continue;
+        const double cost = a->cost(a, k, d, packs);
+        if (cost >= worth_an_error * least) continue;
+        best = a;
+        least = cost;
+    }
+    return best;
+}

@@ -1,0 +1,20 @@
+/* Which way a product of conv.h's kind is computed: an ordered list of algorithms, each with the descriptors it supports and a cost
+ * that is a function of shape and ISA alone (never of threads, caches or measurements), so that the same network has the same bits
+ * everywhere on an ISA. */
+#ifndef FV_OPS_CONV_CHOICE_H
+#define FV_OPS_CONV_CHOICE_H
+
+#include "ops/op.h"
+
+typedef struct fv_conv_algorithm {
+    const char *names[2]; /* for explain; [1]: weights are packed in every run */
+    int32_t m;            /* Winograd's F(m x m, 3x3); 0: the indirect product */
+    bool (*supports)(const fv_kernels *k, const fv_conv_desc *d);
+    /* In multiply-adds at the units' full rate. packs: the weights' packing counts too. */
+    double (*cost)(const struct fv_conv_algorithm *a, const fv_kernels *k, const fv_conv_desc *d, bool packs);
+} fv_conv_algorithm;
+
+/* The cheapest that supports d, the first of equals. winograd: false leaves those with m > 0 out. */
+const fv_conv_algorithm *fv_conv_choose(const fv_kernels *k, const fv_conv_desc *d, bool packs, bool winograd);
+
+#endif

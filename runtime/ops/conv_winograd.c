@@ -1,0 +1,90 @@
+/* Planning a convolution by Winograd: one phase where pieces of tiles make their own frequencies, two where all panels share them. */
+#include "ops/conv_product.h"
+
+#include <math.h>
+
+static void run_pack(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const fv_conv_product *c = arg;
+    fv_conv_weights w = c->weights;
+    w.data = c->weight->data;
+    c->kernels->winograd.pack(&c->desc, c->m, &w, c->packed->data, (fv_range){piece, piece + 1});
+}
+
+/* Frequencies of the tiles of a chunk lie together: output takes them as a block. */
+static fv_real *frequencies_of(const fv_conv_product *c, fv_range tiles) {
+    return (fv_real *)c->frequencies->data + tiles.begin / c->pixel_chunk * c->kernels->winograd.input_size(&c->desc, c->m, c->pixel_chunk);
+}
+
+enum { INPUT_TILES = 4 }; /* of a piece of the first phase */
+
+static void run_input(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const fv_conv_product *c = arg;
+    const size_t parts = fv_div_up(c->pixel_chunk, INPUT_TILES), begin = piece / parts * c->pixel_chunk;
+    const fv_range block = {begin, fv_min_size(begin + c->pixel_chunk, c->pixels)};
+    const fv_range tiles = {begin + piece % parts * INPUT_TILES, fv_min_size(begin + (piece % parts + 1) * INPUT_TILES, block.end)};
+    if (tiles.begin < tiles.end)
+        c->kernels->winograd.input(&c->desc, c->m, c->x->data, frequencies_of(c, block), block, tiles);
+}
+
+static void run_product(void *arg, size_t piece, void *scratch) {
+    const fv_conv_product *c = arg;
+    const fv_winograd_kernels *k = &c->kernels->winograd;
+    const fv_range tiles = fv_conv_pixel_range(c, piece), panels = fv_conv_panel_range(c, piece);
+    const fv_real *bias = c->bias ? c->bias->data : NULL, *residual = c->residual ? c->residual->data : NULL;
+    fv_real *y = (fv_real *)c->y->data + c->y_offset;
+    if (c->frequencies)
+        k->output(&c->desc, c->m, frequencies_of(c, tiles), c->packed->data, bias, residual, y, tiles, panels, scratch);
+    else
+        fv_winograd_forward(k, &c->desc, c->m, c->x->data, c->packed->data, bias, residual, y, tiles, panels, scratch);
+}
+
+/* Chunks of tiles and panels, enough pieces of them, that move the least: every chunk of tiles reads the weights, every chunk of panels
+ * all frequencies. Those of one chunk of panels never leave L2. */
+static void cut(fv_conv_product *c) {
+    enum { LEAST_TILES = 12, MOST_PIECES = 16, MOST_FREQUENCIES = 4 << 20 };
+    const fv_winograd_kernels *k = &c->kernels->winograd;
+    c->pixels = fv_winograd_tiles(&c->desc, c->m);
+    c->panels = fv_winograd_panels(k, &c->desc);
+    const double weights = (double)k->packed_size(&c->desc, c->m), values = (double)k->input_size(&c->desc, c->m, c->pixels);
+    size_t wanted = 1; /* pieces of ten microseconds, but more than eight only of a hundred */
+    while (wanted < MOST_PIECES && weights * (double)c->pixels / (double)(2 * wanted) > (wanted < 8 ? 0.6e6 : 3e6)) wanted *= 2;
+    double least = INFINITY;
+    for (size_t chunks = 1; chunks <= fv_max_size(1, c->pixels / LEAST_TILES) && chunks <= 2 * MOST_PIECES; chunks++)
+        for (size_t split = 1; split <= c->panels; split++) {
+            const size_t tiles = fv_div_up(c->pixels, chunks), panels = fv_div_up(c->panels, split);
+            const size_t pieces = fv_div_up(c->pixels, tiles) * fv_div_up(c->panels, panels);
+            if (split > 1 && values > MOST_FREQUENCIES) break;
+            const double moved = weights * (double)chunks + values * (split > 1 ? (double)split + 1 : 0.5);
+            const double cost = moved * (pieces < wanted ? 4.0 * (double)wanted / (double)pieces : 1);
+            if (cost >= least) continue;
+            least = cost;
+            c->pixel_chunk = tiles;
+            c->panel_chunk = panels;
+        }
+    c->pixel_chunks = fv_div_up(c->pixels, c->pixel_chunk);
+    c->panel_chunks = fv_div_up(c->panels, c->panel_chunk);
+}
+
+fv_status fv_conv_plan_winograd(fv_plan_op *p, fv_conv_product *c, int32_t m, fv_value weight, const char *role, int32_t phase) {
+    const fv_winograd_kernels *k = &p->kernels->winograd;
+    c->kernels = p->kernels;
+    c->m = m;
+    c->weight = fv_plan_buffer(p, weight);
+    cut(c);
+    FV_FORWARD(fv_conv_plan_packing(p, c, weight, role, phase, k->packed_size(&c->desc, m), run_pack));
+    if (c->panel_chunks > 1) {
+        size_t bytes;
+        fv_buffer *frequencies;
+        FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), k->input_size(&c->desc, m, c->pixel_chunk), &bytes), FV_ERR_LIMIT,
+                     "node \"%s\" is too large", p->node->name);
+        FV_FORWARD(fv_plan_workspace(p, bytes, &frequencies));
+        c->frequencies = frequencies;
+        fv_plan_scratch(p, k->output_scratch(&c->desc, m, c->pixel_chunk));
+        FV_FORWARD(fv_plan_phase(p, false, run_input, c, c->pixel_chunks * fv_div_up(c->pixel_chunk, INPUT_TILES)));
+    } else {
+        fv_plan_scratch(p, fv_winograd_forward_scratch(k, &c->desc, m, c->pixel_chunk) * sizeof(fv_real));
+    }
+    return fv_plan_phase(p, false, run_product, c, c->pixel_chunks * c->panel_chunks);
+}
