@@ -109,7 +109,7 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
     return FV_OK;
 }
 
-static const fv_onnx_read_row *const families[] = {fv_onnx_read_conv, fv_onnx_read_pointwise, fv_onnx_read_rest};
+static const fv_onnx_read_row *const families[] = {fv_onnx_read_conv, fv_onnx_read_conv_transpose, fv_onnx_read_pointwise, fv_onnx_read_rest};
 
 /* Domain "fovea", NULL-terminated. */
 static const fv_onnx_read_row *const functions[] = {NULL};

@@ -27,6 +27,7 @@ typedef struct fv_onnx_write_row {
     const fv_op *op; /* NULL ends a family */
     void (*write)(fv_onnx_writer *w, const fv_node *source);
 } fv_onnx_write_row;
+extern const fv_onnx_write_row fv_onnx_write_conv_transpose[];
 extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
 
 void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
