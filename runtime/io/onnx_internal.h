@@ -65,6 +65,7 @@ typedef struct fv_onnx_read_row {
     const char *op; /* NULL ends a family */
     fv_status (*read)(fv_onnx_reader *r, const FvOnnx__Node *n);
 } fv_onnx_read_row;
+extern const fv_onnx_read_row fv_onnx_read_conv_transpose[];
 extern const fv_onnx_read_row fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_onnx_read_rest[];
 extern const fv_onnx_read_row fv_onnx_read_contrast[], fv_onnx_read_contrast_functions[];
 extern const fv_onnx_read_row fv_onnx_read_conv_functions[]; /* domain "fovea" */

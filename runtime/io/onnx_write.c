@@ -9,7 +9,7 @@
 
 static const fv_onnx_write_row *const families[] = {
     fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest, fv_onnx_write_norm, fv_onnx_write_local,
-    fv_onnx_write_activations, fv_onnx_write_contrast,
+    fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose,
 };
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {

@@ -28,6 +28,7 @@ typedef struct fv_onnx_write_row {
     void (*write)(fv_onnx_writer *w, const fv_node *source);
 } fv_onnx_write_row;
 extern const fv_onnx_write_row fv_onnx_write_activations[];
+extern const fv_onnx_write_row fv_onnx_write_conv_transpose[];
 extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
 extern const fv_onnx_write_row fv_onnx_write_norm[];
 extern const fv_onnx_write_row fv_onnx_write_local[];
