@@ -1,4 +1,4 @@
-/* Layers that opset 17 spells out become one node again: GELU in both forms, SiLU, mish. Only what nothing else reads is taken in. */
+/* Layers that opset 17 spells out become one node again: GELU in both forms, SiLU, mish, softsign. Only what nothing else reads is taken in. */
 #include "io/onnx_internal.h"
 
 #include <math.h>
@@ -82,8 +82,19 @@ static fv_unary layer_of(const fv_graph *g, const fv_node *n, fv_value *x) {
     return FV_UNARY_COUNT;
 }
 
-fv_status fv_onnx_fold(fv_graph *g) {
-    bool folded = false;
+/* x / (1 + |x|), as PyTorch exports it. */
+fv_value fv_onnx_fold_division(fv_onnx_reader *r, fv_value x, fv_value divisor, const char *name) {
+    const fv_graph *g = r->graph;
+    const int32_t sum = g->values[divisor].producer;
+    const int32_t size = sum >= 0 && is_linear(&g->nodes[sum], 1, 1) ? g->values[g->nodes[sum].in[0]].producer : -1;
+    const fv_node *n = size >= 0 ? &g->nodes[size] : NULL;
+    if (!n || n->op != &fv_op_unary || n->attr.pointwise.kind != FV_UNARY_ABS || n->in[0] != x) return FV_NONE;
+    r->folded = true;
+    return fv_graph_softsign(r->graph, x, name);
+}
+
+fv_status fv_onnx_fold(fv_onnx_reader *r) {
+    fv_graph *g = r->graph;
     for (size_t i = 0; i < g->node_count; i++) {
         fv_node *n = &g->nodes[i];
         fv_value x = FV_NONE;
@@ -93,7 +104,7 @@ fv_status fv_onnx_fold(fv_graph *g) {
         n->in_count = 1;
         n->in[0] = x;
         n->attr = (fv_attributes){.pointwise = {kind, 0, 0}};
-        folded = true;
+        r->folded = true;
     }
-    return folded ? fv_pass_dead(g) : FV_OK;
+    return r->folded ? fv_pass_dead(g) : FV_OK;
 }

@@ -41,6 +41,7 @@ typedef struct fv_onnx_reader {
     fv_graph *graph;
     int64_t opset;
     struct fv_onnx_names *names;
+    bool folded; /* a layer was made of several nodes, whose other values nobody may need */
 } fv_onnx_reader;
 
 /* A named thing of the file: a constant, or a value of the graph being built. */
@@ -95,7 +96,9 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
 /* Adds node n to the graph and defines its outputs. FV_ERR_UNSUPPORTED with a sentence when it cannot. */
 fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n);
 
-/* Nodes that together are one layer become one: GELU, SiLU, mish. Of a graph that has its outputs. */
-fv_status fv_onnx_fold(fv_graph *g);
+/* Nodes that together are one layer become one: GELU, SiLU, mish; x divided by `divisor` likewise, softsign, else FV_NONE. Once the
+ * graph has its outputs, fv_onnx_fold drops what is left over. */
+fv_status fv_onnx_fold(fv_onnx_reader *r);
+fv_value fv_onnx_fold_division(fv_onnx_reader *r, fv_value x, fv_value divisor, const char *name);
 
 #endif

@@ -76,14 +76,19 @@ static fv_status read_softplus(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_done(r, n, fv_graph_softplus(r->graph, x, 1, fv_onnx_node_name(n)));
 }
 
-/* Divided by one number. */
+/* Divided by one number, or by 1 + |x|. */
 static fv_status read_div(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    const fv_onnx_tensor *t;
+    const fv_onnx_name *divisor;
     fv_value x;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
-    if (!t || t->count != 1) return fv_onnx_refuse(n, "only a division by one number is read");
-    return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, 1 / fv_onnx_tensor_float(t, 0), 0, fv_onnx_node_name(n)));
+    FV_FORWARD(fv_onnx_input(r, n, 1, &divisor));
+    if (divisor && divisor->constant && divisor->tensor.count == 1)
+        return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, 1 / fv_onnx_tensor_float(&divisor->tensor, 0), 0, fv_onnx_node_name(n)));
+    const bool computed = divisor && !divisor->constant && divisor->value != FV_NONE;
+    const fv_value y = computed ? fv_onnx_fold_division(r, x, divisor->value, fv_onnx_node_name(n)) : FV_NONE;
+    FV_FORWARD(fv_graph_status(r->graph));
+    if (y == FV_NONE) return fv_onnx_refuse(n, "only a division by one number is read");
+    return fv_onnx_done(r, n, y);
 }
 
 const fv_onnx_read_row fv_onnx_read_activation[] = {

@@ -481,6 +481,33 @@ START_TEST(operators_of_other_files) {
 }
 END_TEST
 
+/* x / (1 + |x|), as PyTorch writes softsign; of anything else the division is refused. */
+START_TEST(softsign_in_three_nodes) {
+    const float one = 1;
+    enter();
+    for (int good = 1; good >= 0; good--) {
+        fv_model *m = NULL;
+        wire g = {0}, constant = tensor_head("one", 1, 0, NULL);
+        w_bytes(&constant, 9, &one, sizeof one);
+        w_message(&g, G_INITIALIZER, constant);
+        w_message(&g, G_NODE, node_of(good ? "Abs" : "Tanh", "a", "x", "size"));
+        w_message(&g, G_NODE, node_of("Add", "s", "size one", "sum"));
+        w_message(&g, G_NODE, node_of("Div", "d", "x sum", "y"));
+        w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 6)));
+        w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 6)));
+        if (!good) {
+            fails(load_wire(context, model_of(g), &m), FV_ERR_UNSUPPORTED, "only a division by one number is read");
+            continue;
+        }
+        ok(load_wire(context, model_of(g), &m));
+        ck_assert_uint_eq(m->graph->node_count, 1);
+        ck_assert_int_eq(m->graph->nodes[0].attr.pointwise.kind, FV_UNARY_SOFTSIGN);
+        fv_model_free(m);
+    }
+    leave();
+}
+END_TEST
+
 /* x sigmoid(x) is one layer, but not where the sigmoid is read by others or of something else. */
 START_TEST(only_whole_patterns_fold) {
     const int64_t shape[2] = {0, 6};
@@ -513,6 +540,6 @@ int main(void) {
     const TTest *const tests[] = {pytorch_agrees, the_surrogate_gradient, values_of_the_spec, gains_and_slopes_are_learned,
                                   losses_as_pytorch_has_them, probabilities_of_zero_stay_finite, mistakes_have_sentences,
                                   wrong_targets_have_sentences, layers_come_back_from_files, operators_of_other_files,
-                                  only_whole_patterns_fold, NULL};
+                                  softsign_in_three_nodes, only_whole_patterns_fold, NULL};
     return run_tests("ops_activation", tests, 120);
 }
