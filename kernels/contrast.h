@@ -104,14 +104,15 @@ enum { FV_CONTRAST_SPARE = 16 }; /* values behind a padded row that whole vector
 static inline size_t fv_blur_padded(const fv_contrast_desc *d) {
     return ((size_t)d->in[1] + (size_t)d->taps[1] - 1) * (size_t)d->channels + FV_CONTRAST_SPARE;
 }
-/* The padded row, the norms along it, and of each tap along y its weight and its row. */
+/* Two padded rows, the norms along a row, and of each tap along y of two rows its weights and its row. */
 static inline size_t fv_blur_scratch(const fv_contrast_desc *d) {
-    const size_t row = (size_t)d->in[1] * (size_t)d->channels + FV_CONTRAST_SPARE, taps = (size_t)d->taps[0];
-    return fv_round_up((fv_blur_padded(d) + row + taps + 2) * sizeof(fv_real) + taps * sizeof(fv_real *), FV_ALIGNMENT);
+    const size_t row = (size_t)d->in[1] * (size_t)d->channels + FV_CONTRAST_SPARE, taps = (size_t)d->taps[0] + 1;
+    const size_t values = 2 * fv_round_up(fv_blur_padded(d), 16) + fv_round_up(row, 16) + 2 * taps;
+    return fv_round_up(values * sizeof(fv_real) + taps * sizeof(fv_real *), FV_ALIGNMENT);
 }
-/* Two rows with padding on both sides. */
-static inline size_t fv_local_scratch(const fv_brightness *d) {
-    return 3 * (size_t)(d->channels + d->before + d->after + FV_CONTRAST_SPARE) * sizeof(fv_real);
-}
+enum { FV_LOCAL_BLOCK = 8 }; /* pixels whose sums are made before one is read: a load that straddles fresh stores waits for them */
+/* Values of a pixel with padding on both sides. */
+static inline size_t fv_local_row(const fv_brightness *d) { return (size_t)(d->channels + d->before + d->after + FV_CONTRAST_SPARE); }
+static inline size_t fv_local_scratch(const fv_brightness *d) { return 3 * FV_LOCAL_BLOCK * fv_local_row(d) * sizeof(fv_real); }
 
 #endif

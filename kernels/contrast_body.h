@@ -6,49 +6,94 @@
 
 /* ---- blur ---- */
 
+enum { BLUR_VECTORS = 8 }; /* chains of multiply-adds side by side: two a cycle, each four cycles after its last */
+
 typedef struct blur_plan {
     const fv_contrast_desc *d;
-    float *padded, *norm; /* a row with zeros on both sides; norm[1] of every value of a row */
-    float *weight;        /* of the taps inside, times the norm along y */
-    const float **row;    /* of those taps */
-    size_t width, step;   /* of a row; of a tap along x */
+    float *padded[2], *norm; /* two rows with zeros on both sides; norm[1] of every value of a row */
+    size_t width;            /* values of a row */
+    /* Taps along y of one row, or of two below each other, which share most of what they read. */
+    const float **row;
+    float *weight[2]; /* times the norm along y */
+    size_t taps;
+    bool first_alone, last_alone; /* the first tap is the upper row's alone, the last one the lower's */
 } blur_plan;
 
 static inline blur_plan plan_blur(const fv_contrast_desc *d, void *scratch) {
-    const size_t channels = (size_t)d->channels;
-    blur_plan p = {.d = d, .width = (size_t)d->in[1] * channels, .step = channels};
-    const size_t padded = fv_blur_padded(d);
-    p.row = scratch;
-    p.padded = (float *)(p.row + d->taps[0]);
-    p.norm = p.padded + padded;
-    p.weight = p.norm + p.width + FV_CONTRAST_SPARE;
-    memset(p.padded, 0, padded * sizeof *p.padded);
+    const size_t channels = (size_t)d->channels, taps = (size_t)d->taps[0];
+    blur_plan p = {.d = d, .width = (size_t)d->in[1] * channels};
+    const size_t padded = fv_round_up(fv_blur_padded(d), 16), width = fv_round_up(p.width + FV_CONTRAST_SPARE, 16);
+    p.padded[0] = scratch;
+    p.padded[1] = p.padded[0] + padded;
+    p.norm = p.padded[1] + padded;
+    p.row = (const float **)(void *)(p.norm + width);
+    p.weight[0] = (float *)(void *)(p.row + taps + 1);
+    p.weight[1] = p.weight[0] + taps + 1;
+    memset(scratch, 0, 2 * padded * sizeof(float));
     for (size_t x = 0, i = 0; x < (size_t)d->in[1]; x++)
         for (size_t c = 0; c < channels; c++) p.norm[i++] = d->norm[1][x];
     memset(p.norm + p.width, 0, FV_CONTRAST_SPARE * sizeof *p.norm);
     return p;
 }
 
-/* vectors of the run from i on; n values of the last. */
-FV_ALWAYS_INLINE void down(const blur_plan *p, size_t taps, size_t i, const size_t vectors, size_t n, const bool squares) {
-    vf s[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-    for (size_t t = 0; t < taps; t++) {
-        const vf w = v_set(p->weight[t]);
-        const float *x = p->row[t] + i;
-        for (size_t k = 0; k < vectors; k++) {
-            const vf v = vectors == 1 ? v_load_next(x, n) : v_load(x + k * VW);
-            s[k] = v_fma(squares ? v_mul(v, v) : v, w, s[k]);
-        }
+/* The taps of row r, and with `pair` of row r + 1. */
+static inline void plan_taps(blur_plan *p, const float *x, int32_t r, bool pair) {
+    const fv_contrast_desc *d = p->d;
+    p->taps = 0;
+    p->first_alone = p->last_alone = false;
+    for (int32_t t = 0; t < d->taps[0] + pair; t++) {
+        const int32_t row = r + t - d->before[0];
+        if (row < 0 || row >= d->in[0]) continue;
+        const bool upper = t < d->taps[0], lower = pair && t > 0;
+        if (upper) p->weight[0][p->taps] = d->weight[0][t] * d->norm[0][d->transposed ? row : r];
+        if (lower) p->weight[1][p->taps] = d->weight[0][t - 1] * d->norm[0][d->transposed ? row : r + 1];
+        if (pair && !lower) p->first_alone = true;
+        if (!upper) p->last_alone = true;
+        p->row[p->taps++] = x + (size_t)row % (size_t)d->ring * p->width;
     }
-    float *to = p->padded + (size_t)p->d->before[1] * p->step + i;
-    for (size_t k = 0; k < vectors; k++)
-        v_store(to + k * VW, p->d->transposed ? v_mul(s[k], v_load(p->norm + i + k * VW)) : s[k]);
 }
 
-FV_ALWAYS_INLINE void along(const blur_plan *p, const float *x, float *y, size_t i, const size_t vectors, size_t n, const fv_blur kind) {
-    vf s[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-    const float *from = p->padded + i;
-    for (int32_t t = 0; t < p->d->taps[1]; t++, from += p->step) {
+FV_ALWAYS_INLINE void add_tap(const blur_plan *p, size_t t, size_t i, vf s[BLUR_VECTORS], const size_t vectors, size_t n,
+                              const bool upper, const bool lower, const bool squares) {
+    const float *x = p->row[t] + i;
+    const vf w = v_set(upper ? p->weight[0][t] : 0), w_lower = v_set(lower ? p->weight[1][t] : 0);
+    for (size_t k = 0; k < vectors; k++) {
+        const vf read = vectors == 1 ? v_load_next(x, n) : v_load(x + k * VW), v = squares ? v_mul(read, read) : read;
+        if (upper) s[k] = v_fma(v, w, s[k]);
+        if (lower) s[BLUR_VECTORS / 2 + k] = v_fma(v, w_lower, s[BLUR_VECTORS / 2 + k]);
+    }
+}
+
+/* So many vectors of the run from i on, n values of the last. */
+FV_ALWAYS_INLINE void down(const blur_plan *p, size_t i, const size_t vectors, size_t n, const bool pair, const bool squares) {
+    vf s[BLUR_VECTORS];
+    for (size_t k = 0; k < BLUR_VECTORS; k++) s[k] = v_zero();
+    size_t t = 0, end = p->taps;
+    if (pair && p->first_alone) add_tap(p, t++, i, s, vectors, n, true, false, squares);
+    if (pair && p->last_alone) end--;
+    for (; t < end; t++) add_tap(p, t, i, s, vectors, n, true, pair, squares);
+    if (pair && p->last_alone) add_tap(p, t, i, s, vectors, n, false, true, squares);
+    const size_t to = (size_t)p->d->before[1] * (size_t)p->d->channels + i;
+    for (size_t r = 0; r < (pair ? 2 : 1); r++)
+        for (size_t k = 0; k < vectors; k++) {
+            const vf sum = s[r * (BLUR_VECTORS / 2) + k];
+            v_store(p->padded[r] + to + k * VW, p->d->transposed ? v_mul(sum, v_load(p->norm + i + k * VW)) : sum);
+        }
+}
+
+FV_ALWAYS_INLINE void down_row(const blur_plan *p, const bool pair, const bool squares) {
+    const size_t vectors = pair ? BLUR_VECTORS / 2 : BLUR_VECTORS;
+    size_t i = 0;
+    for (; i + vectors * VW <= p->width; i += vectors * VW) down(p, i, vectors, VW, pair, squares);
+    for (; i < p->width; i += VW) down(p, i, 1, p->width - i, pair, squares);
+}
+
+FV_ALWAYS_INLINE void along(const blur_plan *p, const float *padded, const float *x, float *y, size_t i, const size_t vectors, size_t n,
+                            const fv_blur kind) {
+    vf s[BLUR_VECTORS];
+    for (size_t k = 0; k < vectors; k++) s[k] = v_zero();
+    const float *from = padded + i;
+    for (int32_t t = 0; t < p->d->taps[1]; t++, from += p->d->channels) {
         const vf w = v_set(p->d->weight[1][t]);
         for (size_t k = 0; k < vectors; k++) s[k] = v_fma(v_load(from + k * VW), w, s[k]);
     }
@@ -61,22 +106,22 @@ FV_ALWAYS_INLINE void along(const blur_plan *p, const float *x, float *y, size_t
     }
 }
 
+FV_ALWAYS_INLINE void along_row(const blur_plan *p, const float *padded, const float *x, float *y, const fv_blur kind) {
+    size_t i = 0;
+    for (; i + BLUR_VECTORS * VW <= p->width; i += BLUR_VECTORS * VW) along(p, padded, x, y, i, BLUR_VECTORS, VW, kind);
+    for (; i < p->width; i += VW) along(p, padded, x, y, i, 1, p->width - i, kind);
+}
+
 FV_ALWAYS_INLINE void blur(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch, const fv_blur kind) {
-    const blur_plan p = plan_blur(d, scratch);
-    const size_t ring = (size_t)d->ring;
-    for (size_t r = rows.begin; r < rows.end; r++, y += p.width) {
-        size_t taps = 0, i = 0;
-        for (int32_t t = 0; t < d->taps[0]; t++) {
-            const int32_t row = (int32_t)r + t - d->before[0];
-            if (row < 0 || row >= d->in[0]) continue;
-            p.row[taps] = x + (size_t)row % ring * p.width;
-            p.weight[taps++] = d->weight[0][t] * d->norm[0][d->transposed ? row : (int32_t)r];
-        }
-        for (; i + 4 * VW <= p.width; i += 4 * VW) down(&p, taps, i, 4, VW, kind == FV_BLUR_SIGMA);
-        for (; i < p.width; i += VW) down(&p, taps, i, 1, p.width - i, kind == FV_BLUR_SIGMA);
-        const float *own = x + r % ring * p.width;
-        for (i = 0; i + 4 * VW <= p.width; i += 4 * VW) along(&p, own, y, i, 4, VW, kind);
-        for (; i < p.width; i += VW) along(&p, own, y, i, 1, p.width - i, kind);
+    blur_plan p = plan_blur(d, scratch);
+    for (size_t r = rows.begin; r < rows.end;) {
+        const bool pair = r + 1 < rows.end;
+        plan_taps(&p, x, (int32_t)r, pair);
+        if (pair)
+            down_row(&p, true, kind == FV_BLUR_SIGMA);
+        else
+            down_row(&p, false, kind == FV_BLUR_SIGMA);
+        for (int k = 0; k <= pair; k++, r++, y += p.width) along_row(&p, p.padded[k], x + r % (size_t)d->ring * p.width, y, kind);
     }
 }
 
@@ -97,6 +142,12 @@ static void blur_sigma(const fv_contrast_desc *d, const float *x, float *y, fv_r
 
 FV_ALWAYS_INLINE void sum_over_maps(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale,
                                     const fv_map_sum kind) {
+    for (size_t i = 0; i < pixels && channels == 1; i += VW) { /* nothing to add up */
+        const vf v = v_load_next(x1 + i, pixels - i);
+        const vf w = kind == FV_MAP_DOT ? v_load_next(x2 + i, pixels - i) : kind == FV_MAP_SQUARES ? v : v_set(1);
+        v_store_next(y + i, v_mul(v_set(scale), v_mul(v, w)), pixels - i);
+    }
+    if (channels == 1) return;
     for (size_t p = 0; p < pixels; p++, x1 += channels) {
         vf s0 = v_zero(), s1 = v_zero();
         for (size_t c = 0; c < channels; c += VW) {
@@ -122,14 +173,21 @@ static void map_dot(const float *x1, const float *x2, float *y, size_t channels,
 }
 
 static void shift(const float *x, const float *a, float *y, size_t channels, size_t pixels) {
-    for (size_t p = 0; p < pixels; p++, x += channels, y += channels) {
+    for (size_t i = 0; i < pixels && channels == 1; i += VW)
+        v_store_next(y + i, v_sub(v_load_next(x + i, pixels - i), v_load_next(a + i, pixels - i)), pixels - i);
+    for (size_t p = 0; p < pixels && channels > 1; p++, x += channels, y += channels) {
         const vf by = v_set(a[p]);
         for (size_t c = 0; c < channels; c += VW) v_store_next(y + c, v_sub(v_load_next(x + c, channels - c), by), channels - c);
     }
 }
 
 static void scale(const float *x1, const float *a, const float *x2, const float *b, float *y, size_t channels, size_t pixels) {
-    for (size_t p = 0; p < pixels; p++, x1 += channels, y += channels) {
+    for (size_t i = 0; i < pixels && channels == 1; i += VW) {
+        const size_t n = pixels - i;
+        const vf v = v_mul(v_load_next(x1 + i, n), v_load_next(a + i, n));
+        v_store_next(y + i, x2 ? v_fma(v_load_next(x2 + i, n), v_load_next(b + i, n), v) : v, n);
+    }
+    for (size_t p = 0; p < pixels && channels > 1; p++, x1 += channels, y += channels) {
         const vf by = v_set(a[p]), second = v_set(x2 ? b[p] : 0);
         for (size_t c = 0; c < channels; c += VW) {
             const size_t n = channels - c;
@@ -241,37 +299,50 @@ static inline void put_squares(const float *x, float *to, size_t channels) {
 static void local(const fv_brightness *d, const float *x, float *y, fv_range pixels, void *scratch) {
     const size_t channels = (size_t)d->channels, before = (size_t)d->before, count = before + (size_t)d->after + 1;
     const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda);
+    const size_t row = fv_local_row(d);
     float *squares = scratch;
     memset(scratch, 0, fv_local_scratch(d));
-    for (size_t p = pixels.begin; p < pixels.end; p++) {
-        const float *from = x + p * channels;
-        put_squares(from, squares + before, channels);
-        for (size_t c = 0; c < channels; c += VW) {
-            const vf f = power_of(v_fma(neighbours(squares + c, count), lambda, kappa), d->mu);
-            v_store_next(y + p * channels + c, v_mul(v_load_next(from + c, channels - c), f), channels - c);
+    for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
+        const size_t end = fv_min_size(begin + FV_LOCAL_BLOCK, pixels.end);
+        for (size_t p = begin; p < end; p++) put_squares(x + p * channels, squares + (p - begin) * row + before, channels);
+        for (size_t p = begin; p < end; p++) {
+            const float *from = x + p * channels, *near = squares + (p - begin) * row;
+            for (size_t c = 0; c < channels; c += VW) {
+                const vf f = power_of(v_fma(neighbours(near + c, count), lambda, kappa), d->mu);
+                v_store_next(y + p * channels + c, v_mul(v_load_next(from + c, channels - c), f), channels - c);
+            }
         }
     }
 }
 
-static void local_grad(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels, void *scratch) {
-    const size_t channels = (size_t)d->channels, before = (size_t)d->before, after = (size_t)d->after, count = before + after + 1;
-    const size_t row = channels + before + after + FV_CONTRAST_SPARE;
+/* b and, in own, dy * a of a pixel. */
+static inline void put_shares(const fv_brightness *d, const float *x, const float *dy, const float *squares, float *shares, float *own) {
+    const size_t channels = (size_t)d->channels, count = (size_t)d->before + (size_t)d->after + 1;
     const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda), factor = v_set(-2 * d->lambda * d->mu);
-    float *squares = scratch, *shares = squares + row, *own = shares + row;
+    for (size_t c = 0; c < channels; c += VW) {
+        const size_t n = channels - c;
+        const vf q = v_fma(neighbours(squares + c, count), lambda, kappa), f = power_of(q, d->mu), g = v_load_next(dy + c, n);
+        v_store(shares + c, v_mul(v_mul(factor, v_mul(g, v_load_next(x + c, n))), v_div(f, q)));
+        v_store(own + c, v_mul(g, f));
+    }
+}
+
+static void local_grad(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels, void *scratch) {
+    const size_t channels = (size_t)d->channels, before = (size_t)d->before, after = (size_t)d->after, row = fv_local_row(d);
+    float *squares = scratch, *shares = squares + FV_LOCAL_BLOCK * row, *own = shares + FV_LOCAL_BLOCK * row;
     memset(scratch, 0, fv_local_scratch(d));
-    for (size_t i = pixels.begin * channels; i < pixels.end * channels; i += channels) {
-        put_squares(x + i, squares + before, channels);
-        for (size_t c = 0; c < channels; c += VW) {
-            const size_t n = channels - c;
-            const vf q = v_fma(neighbours(squares + c, count), lambda, kappa), f = power_of(q, d->mu);
-            const vf g = v_load_next(dy + i + c, n);
-            v_store(shares + after + c, v_mul(v_mul(factor, v_mul(g, v_load_next(x + i + c, n))), v_div(f, q)));
-            v_store(own + c, v_mul(g, f));
-        }
-        for (size_t c = 0; c < channels; c += VW) {
-            const vf others = neighbours(shares + c, count), v = v_load_next(x + i + c, channels - c);
-            v_store_next(dx + i + c, v_fma(v, others, v_load(own + c)), channels - c);
-        }
+    for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
+        const size_t count = fv_min_size(FV_LOCAL_BLOCK, pixels.end - begin);
+        const float *from = x + begin * channels, *gradient = dy + begin * channels;
+        for (size_t p = 0; p < count; p++) put_squares(from + p * channels, squares + p * row + before, channels);
+        for (size_t p = 0; p < count; p++)
+            put_shares(d, from + p * channels, gradient + p * channels, squares + p * row, shares + p * row + after, own + p * row);
+        for (size_t p = 0; p < count; p++)
+            for (size_t c = 0; c < channels; c += VW) {
+                const vf others = neighbours(shares + p * row + c, before + after + 1);
+                const vf v = v_load_next(from + p * channels + c, channels - c);
+                v_store_next(dx + (begin + p) * channels + c, v_fma(v, others, v_load(own + p * row + c)), channels - c);
+            }
     }
 }
 
