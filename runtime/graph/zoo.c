@@ -54,6 +54,57 @@ static fv_value cnn(fv_graph *g, const zoo_shape *s) {
     return fv_graph_linear(g, fv_graph_dropout(g, x, 0.5f, "dropout3"), s->classes, true, FV_INIT_LECUN, "fc2");
 }
 
+static fv_value conv_stride(fv_graph *g, fv_value x, int32_t maps, const char *name) {
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.out_channels = maps;
+    s.stride[0] = s.stride[1] = 2;
+    s.padding = FV_PAD_SAME_UPPER;
+    return fv_graph_relu(g, fv_graph_conv(g, x, &s, name), NULL);
+}
+
+static fv_value global_average(fv_graph *g, fv_value x, const char *name) {
+    fv_pool_settings s;
+    fv_pool_settings_default(&s);
+    s.kind = FV_POOL_AVERAGE;
+    s.global = true;
+    return fv_graph_pool(g, x, &s, name);
+}
+
+/* Springenberg et al. 2015, "All-CNN-C" with fewer maps: a convolution of stride 2 where others pool, and no fully connected layer. */
+static fv_value allconv(fv_graph *g, const zoo_shape *s) {
+    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    x = fv_graph_dropout(g, conv_stride(g, x, 32, "down1"), 0.25f, "dropout1");
+    x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
+    x = fv_graph_dropout(g, conv_stride(g, x, 64, "down2"), 0.25f, "dropout2");
+    x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv5"), 64, 1, 0, "conv6");
+    fv_conv_settings last;
+    fv_conv_settings_default(&last);
+    last.out_channels = s->classes;
+    last.kernel[0] = last.kernel[1] = 1;
+    last.init = FV_INIT_LECUN;
+    x = fv_graph_conv(g, x, &last, "conv7");
+    return fv_graph_flatten(g, global_average(g, x, "pool"), "flatten");
+}
+
+/* Squeeze-and-excitation (SPEC section 7): what a map is worth, from the means of all maps. */
+static fv_value excite(fv_graph *g, fv_value x, int32_t maps, const char *squeeze, const char *excite, const char *name) {
+    fv_value s = fv_graph_relu(g, fv_graph_linear(g, global_average(g, x, NULL), maps / 8, true, FV_INIT_HE, squeeze), NULL);
+    s = fv_graph_sigmoid(g, fv_graph_linear(g, s, maps, true, FV_INIT_LECUN, excite), NULL);
+    return fv_graph_scale_maps(g, x, s, name);
+}
+
+static fv_value se_cnn(fv_graph *g, const zoo_shape *s) {
+    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    x = excite(g, x, 32, "squeeze1", "excite1", "scale1");
+    x = fv_graph_dropout(g, max_pool(g, x, "pool1"), 0.25f, "dropout1");
+    x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
+    x = excite(g, x, 64, "squeeze2", "excite2", "scale2");
+    x = fv_graph_dropout(g, max_pool(g, x, "pool2"), 0.25f, "dropout2");
+    x = fv_graph_relu(g, fv_graph_linear(g, x, 128, true, FV_INIT_HE, "fc1"), NULL);
+    return fv_graph_linear(g, fv_graph_dropout(g, x, 0.5f, "dropout3"), s->classes, true, FV_INIT_LECUN, "fc2");
+}
+
 static const struct {
     const char *name, *about;
     fv_value (*build)(fv_graph *g, const zoo_shape *s);
@@ -62,6 +113,8 @@ static const struct {
     {"lenet5", "LeNet-5 with ReLU and max-pooling, 61,706 parameters at 1x28x28", lenet5, {1, 28, 28, 10}},
     {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one layer", lecture, {1, 28, 28, 10}},
     {"cnn", "four 3x3 convolutions of 32 and 64 maps, dropout", cnn, {1, 28, 28, 10}},
+    {"allconv", "convolutions alone: stride 2 instead of pooling, a global average at the end", allconv, {1, 28, 28, 10}},
+    {"se-cnn", "cnn with squeeze-and-excitation after each pair of convolutions", se_cnn, {1, 28, 28, 10}},
 };
 
 void fv_zoo_settings_default(fv_zoo_settings *s) {
@@ -98,5 +151,5 @@ fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s
     if (s) wanted = *s;
     for (size_t i = 0; i < FV_ARRAY_SIZE(zoo); i++)
         if (strcmp(zoo[i].name, name) == 0) return build(c, i, &wanted, out);
-    return fv_fail(FV_ERR_NOT_FOUND, "there is no network \"%.100s\"; there are lenet5, lecture, cnn", name);
+    return fv_fail(FV_ERR_NOT_FOUND, "there is no network \"%.100s\"; there are lenet5, lecture, cnn, allconv, se-cnn", name);
 }
