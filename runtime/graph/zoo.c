@@ -86,6 +86,57 @@ static fv_value jarrett(fv_graph *g, const zoo_shape *s) {
     return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc");
 }
 
+static fv_value conv_stride(fv_graph *g, fv_value x, int32_t maps, const char *name) {
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.out_channels = maps;
+    s.stride[0] = s.stride[1] = 2;
+    s.padding = FV_PAD_SAME_UPPER;
+    return fv_graph_relu(g, fv_graph_conv(g, x, &s, name), NULL);
+}
+
+static fv_value global_average(fv_graph *g, fv_value x, const char *name) {
+    fv_pool_settings s;
+    fv_pool_settings_default(&s);
+    s.kind = FV_POOL_AVERAGE;
+    s.global = true;
+    return fv_graph_pool(g, x, &s, name);
+}
+
+/* Springenberg et al. 2015, "All-CNN-C" with fewer maps: a convolution of stride 2 where others pool, and no fully connected layer. */
+static fv_value allconv(fv_graph *g, const zoo_shape *s) {
+    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    x = fv_graph_dropout(g, conv_stride(g, x, 32, "down1"), 0.25f, "dropout1");
+    x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
+    x = fv_graph_dropout(g, conv_stride(g, x, 64, "down2"), 0.25f, "dropout2");
+    x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv5"), 64, 1, 0, "conv6");
+    fv_conv_settings last;
+    fv_conv_settings_default(&last);
+    last.out_channels = s->classes;
+    last.kernel[0] = last.kernel[1] = 1;
+    last.init = FV_INIT_LECUN;
+    x = fv_graph_conv(g, x, &last, "conv7");
+    return fv_graph_flatten(g, global_average(g, x, "pool"), "flatten");
+}
+
+/* Squeeze-and-excitation (SPEC section 7): what a map is worth, from the means of all maps. */
+static fv_value excite(fv_graph *g, fv_value x, int32_t maps, const char *squeeze, const char *excite, const char *name) {
+    fv_value s = fv_graph_relu(g, fv_graph_linear(g, global_average(g, x, NULL), maps / 8, true, FV_INIT_HE, squeeze), NULL);
+    s = fv_graph_sigmoid(g, fv_graph_linear(g, s, maps, true, FV_INIT_LECUN, excite), NULL);
+    return fv_graph_scale_maps(g, x, s, name);
+}
+
+static fv_value se_cnn(fv_graph *g, const zoo_shape *s) {
+    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    x = excite(g, x, 32, "squeeze1", "excite1", "scale1");
+    x = fv_graph_dropout(g, max_pool(g, x, "pool1"), 0.25f, "dropout1");
+    x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
+    x = excite(g, x, 64, "squeeze2", "excite2", "scale2");
+    x = fv_graph_dropout(g, max_pool(g, x, "pool2"), 0.25f, "dropout2");
+    x = fv_graph_relu(g, fv_graph_linear(g, x, 128, true, FV_INIT_HE, "fc1"), NULL);
+    return fv_graph_linear(g, fv_graph_dropout(g, x, 0.5f, "dropout3"), s->classes, true, FV_INIT_LECUN, "fc2");
+}
+
 static const struct {
     const char *name, *about;
     fv_value (*build)(fv_graph *g, const zoo_shape *s);
@@ -95,6 +146,8 @@ static const struct {
     {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one unit", lecture, {1, 28, 28, 1}},
     {"jarrett", "two stages of filters, tanh, rectification, contrast normalization and average pooling", jarrett, {1, 28, 28, 10}},
     {"cnn", "four 3x3 convolutions of 32 and 64 maps, dropout", cnn, {1, 28, 28, 10}},
+    {"allconv", "convolutions alone: stride 2 instead of pooling, a global average at the end", allconv, {1, 28, 28, 10}},
+    {"se-cnn", "cnn with squeeze-and-excitation after each pair of convolutions", se_cnn, {1, 28, 28, 10}},
     {"resnet18-cifar", "ResNet-18 for 32x32: 3x3 stem, four stages of two blocks, batch normalization", fv_zoo_resnet18_cifar, {3, 32, 32, 10}},
     {"mobilenet-cifar", "MobileNetV2 for 32x32: inverted residuals, batch normalization, clip 0..6", fv_zoo_mobilenet_cifar, {3, 32, 32, 10}},
 };

@@ -51,6 +51,7 @@ typedef struct fv_onnx_name {
     fv_onnx_tensor tensor; /* constant */
     fv_value value;        /* FV_NONE for a constant not yet used as a parameter */
     bool turned;           /* the parameter holds the tensor transposed or scaled */
+    bool as_maps;          /* the value (N,C) stands for (N,C,1,1) */
 } fv_onnx_name;
 
 const fv_onnx_name *fv_onnx_find(const fv_onnx_reader *r, const char *name);
@@ -67,6 +68,7 @@ typedef struct fv_onnx_read_row {
     fv_status (*read)(fv_onnx_reader *r, const FvOnnx__Node *n);
 } fv_onnx_read_row;
 extern const fv_onnx_read_row fv_onnx_read_conv_transpose[];
+extern const fv_onnx_read_row fv_onnx_read_pool[], fv_onnx_read_parts[], fv_onnx_functions_pool[];
 extern const fv_onnx_read_row fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_onnx_read_rest[];
 extern const fv_onnx_read_row fv_onnx_read_contrast[], fv_onnx_read_contrast_functions[];
 extern const fv_onnx_read_row fv_onnx_read_conv_functions[]; /* domain "fovea" */
@@ -86,6 +88,11 @@ fv_status fv_onnx_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_
 bool fv_onnx_is_per_map(const fv_onnx_tensor *t, const fv_shape *x);
 /* v is what the node gives. */
 fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v);
+/* ... of several outputs: those with a name. */
+fv_status fv_onnx_done_all(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_value *v, size_t count);
+/* The node gives x (N,C) as (N,C,1,1), for factors of maps; whether a reshape to `shape` does that. */
+fv_status fv_onnx_done_as_maps(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x);
+bool fv_onnx_is_as_maps(const fv_shape *x, const fv_onnx_tensor *shape);
 fv_status fv_onnx_refuse(const FvOnnx__Node *n, const char *what);
 const char *fv_onnx_node_name(const FvOnnx__Node *n); /* its own, or its output's */
 /* An attribute of `count` integers; left out, *out stays. */

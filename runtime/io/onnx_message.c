@@ -114,6 +114,14 @@ FvOnnx__Tensor *fv_onnx_new_tensor(fv_onnx_writer *w, char *name, int32_t rank, 
     return t;
 }
 
+void fv_onnx_make_output(fv_onnx_writer *w, FvOnnx__Node *n, char *output) {
+    char **names = fv_onnx_take(w, (n->n_output + 1) * sizeof *names);
+    if (!names) return;
+    memcpy(names, n->output, n->n_output * sizeof *names);
+    names[n->n_output++] = output;
+    n->output = names;
+}
+
 /* data stays the caller's until the file is written. */
 void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data,
                    size_t bytes) {
@@ -122,6 +130,18 @@ void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int6
     w->status = fv_grow(w->context, (void **)&w->tensors, &w->tensor_capacity, w->tensor_count + 1, sizeof *w->tensors,
                         "the model file");
     if (w->status == FV_OK) w->tensors[w->tensor_count++] = t;
+}
+
+char *fv_onnx_make_list(fv_onnx_writer *w, const char *made, const char *suffix, size_t count, const int64_t *values) {
+    char format[64];
+    const int64_t shape = (int64_t)count;
+    snprintf(format, sizeof format, "%%s.%s", suffix);
+    char *name = fv_onnx_text(w, format, made ? made : "", 0);
+    int64_t *copy = fv_onnx_take(w, (count + 1) * sizeof *copy);
+    if (!copy) return name;
+    memcpy(copy, values, count * sizeof *copy);
+    fv_onnx_make_tensor(w, name, 1, &shape, FV_ONNX_INT64, copy, count * sizeof *copy);
+    return name;
 }
 
 /* A scalar constant, named after the value it helps to make. */
@@ -177,10 +197,14 @@ void fv_onnx_make_parameter(fv_onnx_writer *w, FvOnnx__Node *n, size_t i, fv_val
 }
 
 void fv_onnx_make_window(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, const int32_t *kernel) {
-    static const char *const auto_pads[] = {NULL, "VALID", "SAME_UPPER", "SAME_LOWER"};
     fv_onnx_make_ints(w, n, "kernel_shape", 2, kernel + 1);
+    fv_onnx_make_steps(w, n, a, true);
+}
+
+void fv_onnx_make_steps(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, bool dilations) {
+    static const char *const auto_pads[] = {NULL, "VALID", "SAME_UPPER", "SAME_LOWER"};
     fv_onnx_make_ints(w, n, "strides", 2, a->stride + 1);
-    fv_onnx_make_ints(w, n, "dilations", 2, a->dilation + 1);
+    if (dilations) fv_onnx_make_ints(w, n, "dilations", 2, a->dilation + 1);
     if (a->padding == FV_PAD_EXPLICIT) {
         const int32_t pads[4] = {a->pad_before[1], a->pad_before[2], a->pad_after[1], a->pad_after[2]};
         fv_onnx_make_ints(w, n, "pads", 4, pads);

@@ -38,6 +38,8 @@ fv_status fv_onnx_value(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i
                  i);
     FV_RETURN_IF(entry->constant, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) takes the constant \"%.100s\" as data",
                  n->name ? n->name : "", n->op_type, entry->name);
+    FV_RETURN_IF(entry->as_maps, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) takes \"%.100s\" as maps (N,C,1,1), which only scale other maps",
+                 n->name ? n->name : "", n->op_type, entry->name);
     FV_RETURN_IF(entry->value == FV_NONE, FV_ERR_UNSUPPORTED,
                  "node \"%.100s\" (%.60s) needs what an unsupported node makes", n->name ? n->name : "", n->op_type);
     *out = entry->value;
@@ -65,6 +67,18 @@ fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v) {
                      n->name ? n->name : "", n->op_type, n->output[i]);
     FV_FORWARD(fv_graph_name_value(r->graph, v, n->output[0], false));
     return fv_onnx_define(r, &(fv_onnx_name){.name = n->output[0], .value = v});
+}
+
+fv_status fv_onnx_done_all(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_value *v, size_t count) {
+    FV_FORWARD(fv_graph_status(r->graph));
+    FV_RETURN_IF(n->n_output < 1 || n->n_output > count, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has %zu outputs", n->name ? n->name : "", n->op_type,
+                 n->n_output);
+    for (size_t i = 0; i < n->n_output; i++) {
+        if (!*n->output[i]) continue;
+        FV_FORWARD(fv_graph_name_value(r->graph, v[i], n->output[i], false));
+        FV_FORWARD(fv_onnx_define(r, &(fv_onnx_name){.name = n->output[i], .value = v[i]}));
+    }
+    return FV_OK;
 }
 
 fv_status fv_onnx_refuse(const FvOnnx__Node *n, const char *what) {
@@ -111,13 +125,13 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
 
 static const fv_onnx_read_row *const families[] = {
     fv_onnx_read_conv, fv_onnx_read_pointwise, fv_onnx_read_rest, fv_onnx_read_norm, fv_onnx_read_activation,
-    fv_onnx_read_contrast, fv_onnx_read_conv_transpose,
+    fv_onnx_read_contrast, fv_onnx_read_conv_transpose, fv_onnx_read_pool, fv_onnx_read_parts,
 };
 
 /* Domain "fovea", NULL-terminated. */
 static const fv_onnx_read_row *const functions[] = {
     fv_onnx_read_conv_functions, fv_onnx_read_norm_functions, fv_onnx_read_local_functions, fv_onnx_read_activation_functions,
-    fv_onnx_read_contrast_functions, NULL,
+    fv_onnx_read_contrast_functions, fv_onnx_functions_pool, NULL,
 };
 
 /* Of a family, the row of an operator whose name is the first `length` bytes of op. */

@@ -85,9 +85,10 @@ static fv_status read_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info) {
     if (known && known->constant) return FV_OK; /* IR version 3: initializers are inputs too */
     const FvOnnx__TensorType *type = info->type ? info->type->tensor_type : NULL;
     FV_RETURN_IF(!type || !type->shape, FV_ERR_UNSUPPORTED, "input \"%.200s\" has no tensor shape", info->name);
-    FV_RETURN_IF(type->elem_type != FV_ONNX_FLOAT, FV_ERR_UNSUPPORTED,
-                 "input \"%.200s\" has ONNX data type %d, only float (1) is read", info->name, type->elem_type);
     const size_t rank = type->shape->n_dim;
+    const bool indices = type->elem_type == FV_ONNX_INT64 && rank == 4;
+    FV_RETURN_IF(type->elem_type != FV_ONNX_FLOAT && !indices, FV_ERR_UNSUPPORTED,
+                 "input \"%.200s\" has ONNX data type %d, only float (1) and indices of pooling are read", info->name, type->elem_type);
     FV_RETURN_IF(rank < 1 || rank > FV_MAX_RANK, FV_ERR_UNSUPPORTED, "input \"%.200s\" has rank %zu", info->name, rank);
     int64_t shape[FV_MAX_RANK];
     for (size_t i = 0; i < rank; i++) {
@@ -98,7 +99,7 @@ static fv_status read_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info) {
         FV_RETURN_IF(shape[i] < 0, FV_ERR_SHAPE, "input \"%.200s\" has a negative size", info->name);
     }
     shape[0] = 0; /* any batch */
-    const fv_value v = fv_graph_input(r->graph, info->name, (int32_t)rank, shape);
+    const fv_value v = indices ? fv_graph_input_indices(r->graph, info->name, shape) : fv_graph_input(r->graph, info->name, (int32_t)rank, shape);
     FV_FORWARD(fv_graph_status(r->graph));
     return fv_onnx_define(r, &(fv_onnx_name){.name = info->name, .value = v});
 }
@@ -134,6 +135,7 @@ static fv_status read_outputs(fv_onnx_reader *r) {
         const fv_onnx_name *known = fv_onnx_find(r, name);
         FV_RETURN_IF(!known, FV_ERR_FORMAT, "nothing makes the output \"%.200s\"", name);
         FV_RETURN_IF(known->constant, FV_ERR_UNSUPPORTED, "output \"%.200s\" is a constant", name);
+        FV_RETURN_IF(known->as_maps, FV_ERR_UNSUPPORTED, "output \"%.200s\" is a reshape to maps (N,C,1,1)", name);
         for (size_t k = 0; k < i; k++)
             FV_RETURN_IF(r->graph->outputs[k] == known->value, FV_ERR_UNSUPPORTED,
                          "output \"%.200s\" is the same value as output %zu", name, k);

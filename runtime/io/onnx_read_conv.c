@@ -1,4 +1,4 @@
-/* Convolution, pooling, fully connected. */
+/* Convolution, fully connected. */
 #include "io/onnx_internal.h"
 
 #include <stdlib.h>
@@ -34,27 +34,6 @@ static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n, const uint8
     return fv_onnx_done(r, n, fv_graph_conv_with(r->graph, x, w, b, &s, fv_onnx_node_name(n)));
 }
 
-static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n, fv_pool_kind kind, bool global) {
-    fv_pool_settings s;
-    fv_value x;
-    fv_pool_settings_default(&s);
-    s.kind = kind;
-    s.global = global;
-    s.stride[0] = s.stride[1] = 1; /* ONNX's default */
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    if (!global) {
-        if (!fv_onnx_attribute(n, "kernel_shape")) return fv_onnx_refuse(n, "kernel_shape is missing");
-        FV_FORWARD(fv_onnx_ints(n, "kernel_shape", 2, s.window));
-        FV_FORWARD(fv_onnx_ints(n, "strides", 2, s.stride));
-        FV_FORWARD(fv_onnx_ints(n, "dilations", 2, s.dilation));
-        if (kind == FV_POOL_AVERAGE && (s.dilation[0] != 1 || s.dilation[1] != 1)) return fv_onnx_refuse(n, "dilations are not read");
-        FV_FORWARD(fv_onnx_padding(n, &s.padding, s.pad_before, s.pad_after));
-        s.ceil_mode = fv_onnx_attribute_int(n, "ceil_mode", 0) != 0;
-        s.count_padding = fv_onnx_attribute_int(n, "count_include_pad", 0) != 0;
-    }
-    return fv_onnx_done(r, n, fv_graph_pool(r->graph, x, &s, fv_onnx_node_name(n)));
-}
-
 static fv_status read_conv_node(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_conv(r, n, NULL); }
 
 /* Domain fovea: a convolution and its connection table. */
@@ -71,17 +50,6 @@ static fv_status read_conv_table(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_status status = read_conv(r, n, table);
     fv_release(r->context, table);
     return status;
-}
-
-static fv_status read_max_pool(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_MAX, false); }
-static fv_status read_average_pool(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    return read_pool(r, n, FV_POOL_AVERAGE, false);
-}
-static fv_status read_global_max(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    return read_pool(r, n, FV_POOL_MAX, true);
-}
-static fv_status read_global_average(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    return read_pool(r, n, FV_POOL_AVERAGE, true);
 }
 
 /* ---- fully connected ---- */
@@ -142,10 +110,6 @@ const fv_onnx_read_row fv_onnx_read_conv[] = {
     {"Conv", read_conv_node},
     {"Gemm", read_gemm},
     {"MatMul", read_matmul},
-    {"MaxPool", read_max_pool},
-    {"AveragePool", read_average_pool},
-    {"GlobalMaxPool", read_global_max},
-    {"GlobalAveragePool", read_global_average},
     {NULL, NULL},
 };
 

@@ -69,6 +69,22 @@ static fv_status read_with_constant(fv_onnx_reader *r, const FvOnnx__Node *n, fv
     return fv_onnx_done(r, n, fv_graph_gain_with(r->graph, x, gain, fv_onnx_node_name(n)));
 }
 
+/* Mul of maps with one factor an image and map, or an image and pixel; x and y may stand in either order. *out FV_NONE: neither. */
+static fv_status read_attention(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_name *x, const fv_onnx_name *y, fv_value *out) {
+    *out = FV_NONE;
+    if (n->op_type[0] != 'M' || x->value == FV_NONE || y->value == FV_NONE) return FV_OK;
+    const fv_shape *maps = &fv_emit_info(r->graph, x->value)->shape, *factors = &fv_emit_info(r->graph, y->value)->shape;
+    if (maps->rank != 4 || (!y->as_maps && factors->rank != 4)) return FV_OK;
+    const int64_t pixels = y->as_maps ? 1 : factors->dim[2] * factors->dim[3];
+    const bool by_map = pixels == 1 && factors->dim[1] == maps->dim[1] && maps->dim[2] * maps->dim[3] != 1;
+    const bool by_pixel = !y->as_maps && factors->dim[1] == 1 && maps->dim[1] != 1 && factors->dim[2] == maps->dim[2] && factors->dim[3] == maps->dim[3];
+    if (y->as_maps || by_map)
+        *out = fv_graph_scale_maps(r->graph, x->value, y->value, fv_onnx_node_name(n));
+    else if (by_pixel)
+        *out = fv_graph_scale_pixels(r->graph, x->value, y->value, fv_onnx_node_name(n));
+    return fv_graph_status(r->graph);
+}
+
 static fv_status read_binary(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_onnx_name *a, *b;
     fv_value x, y;
@@ -80,6 +96,9 @@ static fv_status read_binary(fv_onnx_reader *r, const FvOnnx__Node *n) {
         FV_FORWARD(fv_onnx_value(r, n, a->constant ? 1 : 0, &x));
         return read_with_constant(r, n, x, a->constant ? a : b, a->constant);
     }
+    FV_FORWARD(read_attention(r, n, a, b, &x));
+    if (x == FV_NONE) FV_FORWARD(read_attention(r, n, b, a, &x));
+    if (x != FV_NONE) return fv_onnx_done(r, n, x);
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_value(r, n, 1, &y));
     if (n->op_type[0] == 'A') return fv_onnx_done(r, n, fv_graph_add(r->graph, x, y, fv_onnx_node_name(n)));

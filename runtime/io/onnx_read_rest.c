@@ -35,6 +35,7 @@ static fv_status read_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
     const fv_shape *shape = &fv_emit_info(r->graph, x)->shape;
+    if (t && fv_onnx_is_as_maps(shape, t)) return fv_onnx_done_as_maps(r, n, x);
     if (!t || t->count != 2) return fv_onnx_refuse(n, "only a reshape to (N, features) is read");
     int64_t rest = 1;
     for (int32_t i = 1; i < shape->rank; i++) rest *= shape->dim[i];

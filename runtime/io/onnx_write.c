@@ -9,7 +9,7 @@
 
 static const fv_onnx_write_row *const families[] = {
     fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest, fv_onnx_write_norm, fv_onnx_write_local,
-    fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose,
+    fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose, fv_onnx_write_pool, fv_onnx_write_parts,
 };
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {
@@ -50,7 +50,7 @@ static FvOnnx__ValueInfo *value_info(fv_onnx_writer *w, fv_value v) {
     out->n_dim = (size_t)shape->rank;
     out->dim = dims;
     tensor_type->has_elem_type = true;
-    tensor_type->elem_type = FV_ONNX_FLOAT;
+    tensor_type->elem_type = w->graph->values[v].dtype == FV_I64 ? FV_ONNX_INT64 : FV_ONNX_FLOAT;
     tensor_type->shape = out;
     type->tensor_type = tensor_type;
     info->name = fv_onnx_value_name(w, v);
@@ -90,11 +90,14 @@ static int by_name(const void *a, const void *b) { return strcmp(*(char *const *
 /* Names are the file's only links: two things of one name would be wired to each other. */
 static fv_status check_names(fv_onnx_writer *w, const FvOnnx__Graph *g) {
     size_t count = 0;
-    char **names = fv_onnx_take(w, (g->n_input + g->n_initializer + g->n_node + 1) * sizeof *names);
+    size_t most = g->n_input + g->n_initializer + 1;
+    for (size_t i = 0; i < g->n_node; i++) most += g->node[i]->n_output;
+    char **names = fv_onnx_take(w, most * sizeof *names);
     FV_FORWARD(w->status);
     for (size_t i = 0; i < g->n_input; i++) names[count++] = g->input[i]->name;
     for (size_t i = 0; i < g->n_initializer; i++) names[count++] = g->initializer[i]->name;
-    for (size_t i = 0; i < g->n_node; i++) names[count++] = g->node[i]->output[0];
+    for (size_t i = 0; i < g->n_node; i++)
+        for (size_t k = 0; k < g->node[i]->n_output; k++) names[count++] = g->node[i]->output[k];
     qsort(names, count, sizeof *names, by_name);
     for (size_t i = 1; i < count; i++)
         FV_RETURN_IF(strcmp(names[i - 1], names[i]) == 0, FV_ERR_UNSUPPORTED, "two values would be called \"%.200s\" in the file",

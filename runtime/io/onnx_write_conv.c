@@ -1,4 +1,4 @@
-/* Convolution, pooling, fully connected. */
+/* Convolution, fully connected. */
 #include "io/onnx_function.h"
 
 /* A convolution whose weight has a connection table: the table is an attribute, the absent kernels are zeros of the weight. */
@@ -49,22 +49,8 @@ static void write_linear(fv_onnx_writer *w, const fv_node *source) {
     if (bias) fv_onnx_make_parameter(w, n, 2, source->in[2], 1, w->graph->values[source->in[2]].shape.dim, false);
 }
 
-static void write_pool(fv_onnx_writer *w, const fv_node *source) {
-    static const char *const names[2][2] = {{"MaxPool", "GlobalMaxPool"}, {"AveragePool", "GlobalAveragePool"}};
-    const fv_pool_attr *a = &source->attr.pool;
-    FvOnnx__Node *n =
-        fv_onnx_make_node(w, names[a->kind == FV_POOL_AVERAGE][a->global], source->name, 1, fv_onnx_value_name(w, source->out[0]));
-    if (!n) return;
-    n->input[0] = fv_onnx_value_name(w, source->in[0]);
-    if (a->global) return;
-    fv_onnx_make_window(w, n, &a->window, a->window.kernel);
-    fv_onnx_make_int(w, n, "ceil_mode", a->ceil_mode);
-    if (a->kind == FV_POOL_AVERAGE) fv_onnx_make_int(w, n, "count_include_pad", a->count_padding);
-}
-
 const fv_onnx_write_row fv_onnx_write_conv[] = {
     {&fv_op_conv, write_conv},
     {&fv_op_linear, write_linear},
-    {&fv_op_pool, write_pool},
     {NULL, NULL},
 };

@@ -29,6 +29,7 @@ typedef struct fv_onnx_write_row {
 } fv_onnx_write_row;
 extern const fv_onnx_write_row fv_onnx_write_activations[];
 extern const fv_onnx_write_row fv_onnx_write_conv_transpose[];
+extern const fv_onnx_write_row fv_onnx_write_pool[], fv_onnx_write_parts[];
 extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
 extern const fv_onnx_write_row fv_onnx_write_norm[];
 extern const fv_onnx_write_row fv_onnx_write_local[];
@@ -44,11 +45,15 @@ char *fv_onnx_text(fv_onnx_writer *w, const char *format, const char *a, int64_t
 char *fv_onnx_value_name(fv_onnx_writer *w, fv_value v);
 /* A node with one output and room for `inputs` names, to be filled in. */
 FvOnnx__Node *fv_onnx_make_node(fv_onnx_writer *w, const char *op, char *name, size_t inputs, char *output);
+/* One more output. */
+void fv_onnx_make_output(fv_onnx_writer *w, FvOnnx__Node *n, char *output);
 FvOnnx__Attribute *fv_onnx_make_attribute(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int32_t type);
 void fv_onnx_make_int(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int64_t value);
 void fv_onnx_make_ints(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, size_t count, const int32_t *values);
 void fv_onnx_make_text(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, const char *value);
 void fv_onnx_make_float(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, float value);
+/* strides, dilations where the operator has them, and pads or auto_pad. */
+void fv_onnx_make_steps(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, bool dilations);
 /* kernel_shape, strides, dilations and pads or auto_pad; kernel is z, y, x. */
 void fv_onnx_make_window(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, const int32_t *kernel);
 /* data stays the caller's until the file is written. */
@@ -56,7 +61,8 @@ void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int6
 /* A tensor's message that is no initializer yet. */
 FvOnnx__Tensor *fv_onnx_new_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data,
                                    size_t bytes);
-/* A scalar constant, named after the value it helps to make. */
+/* A vector of int64 (axes, sizes), and a scalar constant, named after the value it helps to make. */
+char *fv_onnx_make_list(fv_onnx_writer *w, const char *made, const char *suffix, size_t count, const int64_t *values);
 char *fv_onnx_make_scalar(fv_onnx_writer *w, const char *made, const char *suffix, float value);
 /* Parameter v as input i of node n, in the shape ONNX wants. */
 void fv_onnx_make_parameter(fv_onnx_writer *w, FvOnnx__Node *n, size_t i, fv_value v, int32_t rank, const int64_t *shape, bool rotate);

@@ -242,7 +242,7 @@ static void unknown_init(fv_graph *g, fv_value x) {
 static void no_settings(fv_graph *g, fv_value x) { fv_graph_conv(g, x, NULL, "c"); }
 static void no_pool_settings(fv_graph *g, fv_value x) { fv_graph_pool(g, x, NULL, "p"); }
 static void unknown_pool(fv_graph *g, fv_value x) {
-    const fv_pool_settings pool = {.kind = (fv_pool_kind)4, .window = {2, 2}, .stride = {1, 1}, .dilation = {1, 1}};
+    const fv_pool_settings pool = {.kind = (fv_pool_kind)9, .window = {2, 2}, .stride = {1, 1}, .dilation = {1, 1}};
     fv_graph_pool(g, x, &pool, "p");
 }
 static void empty_window(fv_graph *g, fv_value x) {
