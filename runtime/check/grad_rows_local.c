@@ -1,4 +1,4 @@
-/* Untied bias, connection tables. */
+/* Untied bias, connection tables, locally connected layers. */
 #include "check/grad_draw.h"
 
 /* Behind a convolution, where it is part of the product, and a clamp after both. */
@@ -62,9 +62,29 @@ ROW(conv_table) {
     fv_grad_output(d, y);
 }
 
+ROW(local) {
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.out_channels = between(d, 1, 9);
+    s.true_convolution = chance(d, 0.3);
+    s.bias = chance(d, 0.5) ? FV_BIAS_UNTIED : FV_BIAS_NONE;
+    s.padding = chance(d, 0.7) ? FV_PAD_EXPLICIT : (fv_padding)between(d, FV_PAD_VALID, FV_PAD_SAME_LOWER);
+    int64_t shape[4] = {0, between(d, 1, 5), 1, 1};
+    for (int i = 0; i < 2; i++) {
+        s.kernel[i] = between(d, 1, 3);
+        s.stride[i] = between(d, 1, 3);
+        s.dilation[i] = between(d, 1, 2);
+        if (s.padding == FV_PAD_EXPLICIT) s.pad_before[i] = between(d, 0, s.kernel[i] - 1);
+        if (s.padding == FV_PAD_EXPLICIT) s.pad_after[i] = between(d, 0, s.kernel[i] - 1);
+        shape[2 + i] = s.dilation[i] * (s.kernel[i] - 1) + between(d, 1, 4);
+    }
+    fv_grad_output(d, fv_graph_local(fv_grad_graph(d), fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "local"));
+}
+
 const fv_grad_row fv_grad_rows_local[] = {
     {"conv.untied", build_conv_untied},
     {"conv.table", build_conv_table},
+    {"local", build_local},
     {"untied_bias", build_untied_bias},
     {"untied_bias.shared", build_untied_shared},
     {NULL, NULL},

@@ -56,8 +56,7 @@ fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) {
     return FV_NONE;
 }
 
-/* The thread's last sentence becomes the graph's. */
-static fv_value keep_error(fv_graph *g, fv_status status) {
+fv_value fv_build_keep_error(fv_graph *g, fv_status status) {
     char sentence[512];
     snprintf(sentence, sizeof sentence, "%s", fv_last_error());
     return fv_graph_fail(g, status, "%s", sentence);
@@ -70,12 +69,12 @@ fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, f
     if (g->value_count >= INT32_MAX / 2) return fv_graph_fail(g, FV_ERR_LIMIT, "the graph has too many values");
     const fv_shape wanted = shape ? *shape : (fv_shape){0}; /* it may be another value's, and those move */
     fv_status status = fv_grow(g->context, (void **)&g->values, &g->value_capacity, g->value_count + 1, sizeof *g->values, "a graph");
-    if (status != FV_OK) return keep_error(g, status);
+    if (status != FV_OK) return fv_build_keep_error(g, status);
     fv_value_info *v = &g->values[g->value_count];
     *v = (fv_value_info){.kind = kind, .dtype = dtype, .producer = -1};
     v->shape = wanted;
     v->layout = kind != FV_VALUE_PARAMETER && kind != FV_VALUE_STATE && v->shape.rank == 4 ? FV_NHWC : FV_PLAIN;
-    if (name && (status = fv_strdup(g->context, name, &v->name)) != FV_OK) return keep_error(g, status);
+    if (name && (status = fv_strdup(g->context, name, &v->name)) != FV_OK) return fv_build_keep_error(g, status);
     return (fv_value)g->value_count++;
 }
 
@@ -143,14 +142,14 @@ fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_
                        const fv_attributes *attr) {
     if (g->status != FV_OK) return FV_NONE;
     fv_status status = fv_grow(g->context, (void **)&g->nodes, &g->node_capacity, g->node_count + 1, sizeof *g->nodes, "a graph");
-    if (status != FV_OK) return keep_error(g, status);
+    if (status != FV_OK) return fv_build_keep_error(g, status);
     fv_node n = {0};
     if (attr) n.attr = *attr;
     status = fill_node(g, &n, op, name, in, in_count, outs);
     if (status == FV_OK) status = infer_node(g, &n);
     if (status != FV_OK) {
         free_node(g->context, &n);
-        return keep_error(g, status);
+        return fv_build_keep_error(g, status);
     }
     for (int32_t i = 0; i < n.out_count; i++)
         if (n.out[i] != FV_NONE) g->values[n.out[i]].producer = (int32_t)g->node_count;

@@ -30,6 +30,8 @@ fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) _
 typedef struct fv_layer_name {
     char text[512];
 } fv_layer_name;
+/* The thread's last sentence becomes the graph's; FV_NONE. */
+fv_value fv_build_keep_error(fv_graph *g, fv_status status);
 bool fv_build_usable(const fv_graph *g);
 bool fv_build_valid(fv_graph *g, fv_value v, const char *what);
 fv_layer_name fv_build_name(const fv_graph *g, const char *name, const char *kind);

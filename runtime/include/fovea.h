@@ -187,6 +187,13 @@ FV_API fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_
 /** x + NAME.bias (C,H,W) in every image (SPEC section 1: the untied bias), for vectors NAME.bias (F). Starts at 0. */
 FV_API fv_value fv_graph_untied_bias(fv_graph *g, fv_value x, const char *name);
 FV_API fv_value fv_graph_untied_bias_with(fv_graph *g, fv_value x, fv_value bias, const char *name);
+/** A convolution without sharing (SPEC section 1, the lecture's equations 1 and 2): an own kernel at every position. x (N,C,H,W) ->
+ *  (N,out_channels,H',W'), NAME.weight (out,C,H',W',kh,kw); with any kind of bias, one a unit: NAME.bias (out,H',W'), added by a
+ *  second node, NAME.untied. One group, no connection table. */
+FV_API fv_value fv_graph_local(fv_graph *g, fv_value x, const fv_conv_settings *s, const char *name);
+/** The same with given values, bias FV_NONE or (K,H',W'). out_channels, kernel, bias and init of s are ignored. */
+FV_API fv_value fv_graph_local_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s,
+                                    const char *name);
 /** Fully connected, SPEC section 6: x (N,F), or maps (N,C,H,W) flattened map by map -> (N,out). NAME.weight (out,F), NAME.bias (out). */
 FV_API fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bias, fv_init init, const char *name);
 FV_API fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name);
@@ -293,6 +300,16 @@ FV_API fv_value fv_graph_dropout(fv_graph *g, fv_value x, float ratio, const cha
 FV_API fv_value fv_graph_softmax(fv_graph *g, fv_value x, const char *name);
 /** ln of softmax, over axis 1 of (N,F), stable for values of any size. */
 FV_API fv_value fv_graph_log_softmax(fv_graph *g, fv_value x, const char *name);
+
+/** The matrix T of a convolution without bias (SPEC section 1), row-major: vec(Y) = T vec(X) for one image, maps one after the other,
+ *  row by row. Its transpose is the matrix of the transposed convolution and of the data gradient. kernel, stride, dilation, padding,
+ *  groups, out_channels, true_convolution and connections of s count. rows: out_channels*H'*W'; columns: channels*height*width.
+ *  @return FV_ERR_LIMIT where the matrix is larger than memory can be. */
+FV_API fv_status fv_toeplitz_size(const fv_conv_settings *s, int64_t channels, int64_t height, int64_t width, size_t *rows, size_t *columns);
+/** Writes it. @param weight (out_channels,channels/groups,kh,kw) @param count rows*columns, the floats that `matrix` has room for.
+ *  Where padding or a gap lies, 0. @return FV_ERR_SHAPE for another count. */
+FV_API fv_status fv_toeplitz(const fv_conv_settings *s, const float *weight, int64_t channels, int64_t height, int64_t width, float *matrix,
+                             size_t count);
 
 /* ---- Models ---------------------------------------------------------------------------------------------------------- */
 

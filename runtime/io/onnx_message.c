@@ -61,6 +61,13 @@ void fv_onnx_make_float(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, fl
     if (a) a->has_f = true, a->f = value;
 }
 
+void fv_onnx_make_text(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, const char *value) {
+    FvOnnx__Attribute *a = fv_onnx_make_attribute(w, n, name, FV_ONNX_ATTR_STRING);
+    if (!a) return;
+    a->has_s = true;
+    a->s = (ProtobufCBinaryData){strlen(value), (uint8_t *)(uintptr_t)value};
+}
+
 void fv_onnx_make_ints(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, size_t count, const int32_t *values) {
     FvOnnx__Attribute *a = fv_onnx_make_attribute(w, n, name, FV_ONNX_ATTR_INTS);
     int64_t *copy = fv_onnx_take(w, count * sizeof *copy);
@@ -179,11 +186,7 @@ void fv_onnx_make_window(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_att
         fv_onnx_make_ints(w, n, "pads", 4, pads);
         return;
     }
-    FvOnnx__Attribute *text_attribute = fv_onnx_make_attribute(w, n, "auto_pad", FV_ONNX_ATTR_STRING);
-    if (!text_attribute) return;
-    const char *name = auto_pads[a->padding];
-    text_attribute->has_s = true;
-    text_attribute->s = (ProtobufCBinaryData){strlen(name), (uint8_t *)(uintptr_t)name};
+    fv_onnx_make_text(w, n, "auto_pad", auto_pads[a->padding]);
 }
 
 void fv_onnx_release(fv_onnx_writer *w) {

@@ -29,6 +29,7 @@ typedef struct fv_onnx_write_row {
 } fv_onnx_write_row;
 extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
 extern const fv_onnx_write_row fv_onnx_write_contrast[];
+extern const fv_onnx_write_row fv_onnx_write_local[];
 
 void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
 /* A string; format takes a %s and then an %lld. */
@@ -40,6 +41,7 @@ FvOnnx__Node *fv_onnx_make_node(fv_onnx_writer *w, const char *op, char *name, s
 FvOnnx__Attribute *fv_onnx_make_attribute(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int32_t type);
 void fv_onnx_make_int(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int64_t value);
 void fv_onnx_make_ints(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, size_t count, const int32_t *values);
+void fv_onnx_make_text(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, const char *value);
 void fv_onnx_make_float(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, float value);
 /* kernel_shape, strides, dilations and pads or auto_pad; kernel is z, y, x. */
 void fv_onnx_make_window(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, const int32_t *kernel);

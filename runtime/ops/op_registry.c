@@ -17,6 +17,7 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_conv_pooled_grad_weight, &fv_op_untied_bias, &fv_op_untied_bias_grad,
     &fv_op_conv_pooled_grad_weight, &fv_op_prelu,            &fv_op_prelu_grad,
     &fv_op_log_softmax,      &fv_op_log_softmax_grad,
+    &fv_op_local, &fv_op_local_grad_input, &fv_op_local_grad_weight,
     NULL,
 };
 

@@ -29,6 +29,7 @@ static int64_t taps_of(const fv_graph *g, const fv_node *n, int32_t k) {
     if ((n->op == &fv_op_untied_bias && k == 1) || (n->op == &fv_op_conv && k == 3 && n->attr.conv.untied)) return fv_untied_positions(w);
     if (k != 1) return 0;
     if (n->op == &fv_op_conv) return w->dim[2] * w->dim[3];
+    if (n->op == &fv_op_local) return w->dim[2] * w->dim[3] * w->dim[4] * w->dim[5];
     if (n->op != &fv_op_linear) return 0;
     const fv_shape *x = &g->values[n->in[0]].shape;
     return x->rank == 4 ? x->dim[2] * x->dim[3] : 1;
