@@ -42,10 +42,11 @@ static blur_case draw_blur(fv_case *c) {
     b.width = (size_t)(b.d.in[1] * b.d.channels);
     b.rows = (fv_range){0, (size_t)b.d.in[0]};
     b.d.ring = b.d.in[0];
-    if (check_chance(&c->random, 0.4)) { /* of one row, from the rows that its taps reach */
+    if (check_chance(&c->random, 0.4)) { /* a row or two, from the rows that their taps reach */
         b.rows.begin = check_below(&c->random, (size_t)b.d.in[0]);
-        b.rows.end = b.rows.begin + 1;
-        b.d.ring = (int32_t)fv_min_size((size_t)b.d.taps[0] + check_below(&c->random, 2), (size_t)b.d.in[0]);
+        b.rows.end = fv_min_size(b.rows.begin + 1 + check_below(&c->random, 2), (size_t)b.d.in[0]);
+        const size_t reached = (size_t)b.d.taps[0] + b.rows.end - b.rows.begin - 1;
+        b.d.ring = (int32_t)fv_min_size(reached + check_below(&c->random, 2), (size_t)b.d.in[0]);
     }
     float *x = fv_check_input(c, "x", (size_t)b.d.ring * b.width);
     if (b.kind == FV_BLUR_ROOT) only_positive(x, (size_t)b.d.ring * b.width);

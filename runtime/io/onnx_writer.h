@@ -37,6 +37,7 @@ extern const fv_onnx_write_row fv_onnx_write_local[];
 /* A unary node of a kind that onnx_write_pointwise.c does not know. */
 void fv_onnx_write_activation(fv_onnx_writer *w, const fv_node *source);
 extern const fv_onnx_write_row fv_onnx_write_contrast[];
+extern const fv_onnx_write_row fv_onnx_write_local[];
 
 void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
 /* A string; format takes a %s and then an %lld. */

@@ -59,11 +59,13 @@ fv_status fv_contrast_describe(fv_plan_op *p, const fv_shape *x, bool transposed
 
 /* ---- rows one after another ---- */
 
-static size_t ring_of(const fv_contrast_plan *s) { return fv_min_size((size_t)s->map.taps[0], s->rows); }
+enum { TOGETHER = 2 }; /* rows that a blur makes at a time */
+
+static size_t ring_of(const fv_contrast_plan *s) { return fv_min_size((size_t)s->map.taps[0] + TOGETHER - 1, s->rows); }
 
 size_t fv_contrast_scratch(const fv_contrast_plan *s) {
     const size_t row = s->width * (size_t)s->map.channels;
-    return fv_round_up(((ring_of(s) + 1) * row + s->width) * sizeof(fv_real), FV_ALIGNMENT) + fv_blur_scratch(&s->map);
+    return fv_round_up(((ring_of(s) + TOGETHER) * row + s->width) * sizeof(fv_real), FV_ALIGNMENT) + fv_blur_scratch(&s->map);
 }
 
 void fv_contrast_stream(const fv_contrast_plan *s, const void *state, size_t image, fv_range rows, fv_contrast_make_fn make, fv_blur kind,
@@ -71,12 +73,13 @@ void fv_contrast_stream(const fv_contrast_plan *s, const void *state, size_t ima
     fv_contrast_desc d = s->map;
     const size_t ring = ring_of(s), row = s->width * (size_t)d.channels;
     const size_t before = (size_t)d.before[0], after = (size_t)(d.taps[0] - d.before[0] - 1);
-    fv_real *kept = (fv_real *)((char *)scratch + fv_blur_scratch(&d)), *blurred = kept + ring * row, *spare = blurred + row;
+    fv_real *kept = (fv_real *)((char *)scratch + fv_blur_scratch(&d)), *blurred = kept + ring * row, *spare = blurred + TOGETHER * row;
     d.ring = (int32_t)ring;
     size_t next = rows.begin > before ? rows.begin - before : 0;
-    for (size_t y = rows.begin; y < rows.end; y++) {
-        for (; next < s->rows && next <= y + after; next++) make(state, image, next, kept + next % ring * row);
-        s->kernels->contrast.blur[kind](&d, kept, blurred, (fv_range){y, y + 1}, scratch);
-        use(state, image, y, blurred, spare);
+    for (size_t y = rows.begin; y < rows.end; y += TOGETHER) {
+        const size_t end = fv_min_size(y + TOGETHER, rows.end);
+        for (; next < s->rows && next < end + after; next++) make(state, image, next, kept + next % ring * row);
+        s->kernels->contrast.blur[kind](&d, kept, blurred, (fv_range){y, end}, scratch);
+        for (size_t r = y; r < end; r++) use(state, image, r, blurred + (r - y) * row, spare);
     }
 }
