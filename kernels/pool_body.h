@@ -92,7 +92,8 @@ FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const
     }
 }
 
-FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *r, const int32_t depth, const int32_t height, const int32_t width) {
+FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, const int32_t depth, const int32_t height, const int32_t width) {
+    const pool_run own = *given, *const r = &own; /* stores of vectors may change anything but what is our own */
     const size_t last = (size_t)((depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2]);
     for (size_t i = 0; i < r->windows; i++) {
         const float *x = r->x + (ptrdiff_t)i * r->x_step;
@@ -102,6 +103,8 @@ FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *r, cons
         size_t c = 0;
         for (; step != LP && c + 4 * VW <= r->channels; c += 4 * VW)
             take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4, VW);
+        for (; step != LP && c + VW <= r->channels; c += VW)
+            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1, VW);
         for (; c < r->channels; c += VW) {
             const size_t in = (size_t)(x - r->x) + c, out = (size_t)(y - r->y) + c;
             const bool whole = in + last + VW <= r->readable && out + VW <= r->writable;
@@ -211,8 +214,8 @@ static void pool(pool_call *c, float p, fv_range pixels) {
     c->in_size = dense_size(d->in_pitch, d->in, d->images, d->channels);
     c->out_end = dense_size(d->out_pitch, d->out, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
     inner_columns(d, &inner_begin, &inner_end);
-    for (size_t i = pixels.begin; i < pixels.end;) {
-        fv_pool_pixel o = fv_pool_out_pixel(d, i);
+    fv_pool_pixel o = fv_pool_out_pixel(d, pixels.begin);
+    for (size_t i = pixels.begin; i < pixels.end; fv_pool_next_row(d->out, &o)) {
         const size_t stop = i + fv_min_size((size_t)(d->out[2] - o.at[2]), pixels.end - i);
         while (i < stop) {
             const bool inner = o.at[2] >= inner_begin && o.at[2] < inner_end;

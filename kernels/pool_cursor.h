@@ -22,6 +22,16 @@ static inline fv_pool_pixel fv_pool_split(const int32_t size[3], size_t p) {
 static inline fv_pool_pixel fv_pool_out_pixel(const fv_pool_desc *d, size_t p) { return fv_pool_split(d->out, p); }
 static inline fv_pool_pixel fv_pool_in_pixel(const fv_pool_desc *d, size_t p) { return fv_pool_split(d->in, p); }
 
+/* From a row's pixel to the first of the next row. */
+static inline void fv_pool_next_row(const int32_t size[3], fv_pool_pixel *o) {
+    o->at[2] = 0;
+    if (++o->at[1] < size[1]) return;
+    o->at[1] = 0;
+    if (++o->at[0] < size[0]) return;
+    o->at[0] = 0;
+    o->image++;
+}
+
 static inline ptrdiff_t fv_pool_offset(const ptrdiff_t pitch[4], const fv_pool_pixel *p) {
     return p->image * pitch[0] + p->at[0] * pitch[1] + p->at[1] * pitch[2] + p->at[2] * pitch[3];
 }
@@ -38,8 +48,8 @@ static inline fv_pool_tap fv_pool_first_tap(const fv_pool_desc *d, const fv_pool
     for (int a = 0; a < 3; a++) {
         const int32_t start = o->at[a] * d->stride[a] - d->pad[a], step = d->dilation[a];
         const int32_t last = d->in[a] - 1 - start;
-        t.low[a] = start < 0 ? (-start + step - 1) / step : 0;
-        t.high[a] = last < 0 ? 0 : last / step + 1;
+        t.low[a] = start >= 0 ? 0 : step == 1 ? -start : (-start + step - 1) / step;
+        t.high[a] = last < 0 ? 0 : (step == 1 ? last : last / step) + 1;
         if (t.high[a] > d->window[a]) t.high[a] = d->window[a];
         t.at[a] = t.low[a];
         if (t.low[a] >= t.high[a]) none = true;

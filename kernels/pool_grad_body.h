@@ -42,7 +42,14 @@ FV_ALWAYS_INLINE void gather(const grad_step step, const grad_call *g, const gra
                              const bool more) {
     const size_t channels = (size_t)g->d->channels, last = count ? (size_t)windows[count - 1].out : 0;
     const bool reads_x = step >= GRAD_ABS && step <= GRAD_LP;
-    for (size_t c = 0; c < channels; c += VW) {
+    size_t c = 0;
+    for (; c + VW <= channels; c += VW) {
+        const vf x = reads_x ? v_load(g->x + at + c) : v_zero();
+        vf sum = more ? v_load(g->dx + at + c) : v_zero();
+        for (size_t k = 0; k < count; k++) sum = add_share(step, g, &windows[k], x, c, VW, sum);
+        v_store(g->dx + at + c, sum);
+    }
+    for (; c < channels; c += VW) {
         const bool whole = last + c + VW <= g->readable && (size_t)at + c + VW <= g->writable && !more;
         const size_t n = whole ? VW : fv_min_size(channels - c, VW);
         const vf x = reads_x ? load_channels(g->x + at + c, n) : v_zero();
@@ -118,13 +125,15 @@ FV_ALWAYS_INLINE void gather_row_apart(const grad_step step, const grad_call *g,
     }
 }
 
-FV_ALWAYS_INLINE void gather_pixels(const grad_step step, grad_call *g, fv_range pixels) {
-    const fv_pool_desc *d = g->d;
+FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given, fv_range pixels) {
+    const fv_pool_desc desc = *given->d, *const d = &desc; /* stores of vectors may change anything but what is our own */
+    grad_call own = *given, *const g = &own;
+    own.d = d;
     const bool simple = apart(d);
     g->readable = dense_size(d->out_pitch, d->out, d->images, d->channels);
     g->writable = dense_size(d->in_pitch, d->in, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
-    for (size_t p = pixels.begin; p < pixels.end;) {
-        fv_pool_pixel i = fv_pool_in_pixel(d, p);
+    fv_pool_pixel i = fv_pool_in_pixel(d, pixels.begin);
+    for (size_t p = pixels.begin; p < pixels.end; fv_pool_next_row(d->in, &i)) {
         const size_t count = fv_min_size((size_t)(d->in[2] - i.at[2]), pixels.end - p);
         p += count;
         if (simple) {
