@@ -27,20 +27,23 @@ typedef struct transforms {
 } transforms;
 
 static transforms transforms_of(int32_t m) {
-    static const transforms of[3] = {{115, 90, 400}, {340, 240, 1000}, {800, 600, 2400}};
+    static const transforms of[3] = {{115, 90, 250}, {340, 240, 400}, {800, 600, 600}};
     return of[m / 2 - 1];
 }
 
-/* Every block of tiles reads all weights: `stream` tiles' worth of time, of which few tiles hide nothing; beyond what L3 holds more. */
+/* Every block of tiles reads all weights: `stream` tiles' worth of time, of which few tiles hide nothing; beyond what L3 holds more.
+ * Packing writes them: beyond what L2 and a share of L3 take up, `write` multiply-adds an element. */
 static double winograd_cost(const fv_conv_algorithm *a, const fv_kernels *k, const fv_conv_desc *d, bool packs) {
-    enum { L3_ELEMENTS = 4 << 20 };
+    enum { L3_ELEMENTS = 4 << 20, WRITTEN_ELEMENTS = 1 << 20 };
+    const double write = 40;
     const transforms t = transforms_of(a->m);
     const double frequencies = (a->m + 2) * (a->m + 2), in = round_up(d->in_channels, k->winograd.nr / 2);
     const double out = round_up(d->out_channels, k->winograd.nr), weights = frequencies * d->in_channels * out;
     const size_t tiles = fv_winograd_tiles(d, a->m), block = fv_winograd_block(&k->winograd, d, a->m, tiles);
     const double blocks = (double)fv_div_up(tiles, block), stream = weights > L3_ELEMENTS ? 6 : 3, least = weights > L3_ELEMENTS ? 13 : 8;
     const double products = weights * blocks * (stream + fmax((double)tiles / blocks, least)) / 0.94;
-    return products + (double)tiles * (t.input * in + t.output * out) + (packs ? t.weight * d->in_channels * out : 0);
+    const double packing = t.weight * d->in_channels * out + write * fmax(0, weights - WRITTEN_ELEMENTS);
+    return products + (double)tiles * (t.input * in + t.output * out) + (packs ? packing : 0);
 }
 
 static const fv_conv_algorithm algorithms[] = {

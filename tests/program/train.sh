@@ -10,6 +10,8 @@ $fovea eval m.onnx --data "$sample" | grep -q "accuracy  $trained" || fail "eval
 $fovea predict m.onnx --data "$sample" --count 5 >p.txt
 [ "$(grep -c '^image' p.txt)" -eq 5 ] || fail "predict"
 $fovea explain lenet5 | grep -q 'arena' || fail "explain"
+if $fovea explain cnn --no-winograd | grep -q winograd; then fail "explain --no-winograd"; fi
+if [ "${FOVEA_ISA:-}" != scalar ]; then $fovea explain cnn | grep -q 'winograd F(' || fail "explain names no Winograd"; fi
 $fovea bench lenet5 --seconds 0.1 --json b.json >b.txt
 grep -q '"median_ms"' b.json || fail "bench"
 $fovea new cnn --input 3,32,32 --classes 5 --seed 3 --out c.onnx

@@ -25,6 +25,8 @@ static fv_model *stack(fv_context *c, bool smooth) {
         char name[16];
         snprintf(name, sizeof name, "layer%zu", i);
         conv.out_channels = maps_of[i];
+        conv.pad_before[0] = conv.pad_after[1] = i == 4 ? 0 : i == 7 ? 2 : 1; /* paddings apart, and one kernel turned */
+        conv.true_convolution = i == 5;
         x = maps_of[i] ? fv_graph_conv(g, x, &conv, name) : fv_graph_pool(g, x, &pool, name);
         if (maps_of[i]) x = smooth ? fv_graph_tanh(g, x, NULL) : fv_graph_relu(g, x, NULL);
     }
