@@ -80,7 +80,7 @@ static fv_status find_fields(fv_session *s) {
         field *out = &s->fields[n->out[0]];
         *out = *in;
         if (in->size[0] == 0) continue;
-        if (n->op == &fv_op_conv) widen(&n->attr.conv.window, in, out);
+        if (n->op == &fv_op_conv || n->op == &fv_op_local) widen(&n->attr.conv.window, in, out);
         if (n->op == &fv_op_pool) widen(&n->attr.pool.window, in, out);
     }
     return FV_OK;

@@ -1,6 +1,6 @@
 /* A layer of the lecture that ONNX has no operator for: a node of domain "fovea", and in the file a function of that
  * name whose body is standard operators (opset 17), so that any runtime of IR version 8 runs it. fovea reads such nodes
- * by name (fv_onnx_read_functions in onnx_ops.c) and looks at no body.
+ * by name (`functions` in onnx_ops.c) and looks at no body.
  *
  *     FvOnnx__Node *n = fv_onnx_make_call(w, "rectification", source->name, 1, out);
  *     n->input[0] = x;                                  (n may be NULL: return then)

@@ -286,6 +286,17 @@ START_TEST(locally_connected_is_its_definition) {
         local_by_loops(&t, x, weight.data, want);
         const size_t n = run_on(m, t.n, x, y);
         close_to(y, want, n);
+        fv_session *session = NULL;
+        fv_node_info info = {.name = NULL};
+        ok(fv_session_create(m, NULL, &session));
+        for (size_t i = 0; i < fv_session_node_count(session); i++) {
+            ok(fv_session_node(session, i, &info));
+            if (strcmp(info.op, "local") == 0) break;
+        }
+        ck_assert_str_eq(info.op, "local");
+        ck_assert_int_eq(info.receptive_field[0], t.s.kernel[0]);
+        ck_assert_int_eq(info.receptive_field[1], t.s.kernel[1]);
+        fv_session_free(session);
         ok(fv_model_save(m, wire_path)); /* and the same bits from a file, on three threads */
         fv_model_free(m);
         ok(fv_model_load(threads, wire_path, &m));
