@@ -22,7 +22,8 @@ static fv_value layer_input(fv_grad_draw *d, fv_grad_values values) {
         fv_grad_output(d, call);                                                                                       \
     }
 
-SMOOTH(softplus, fv_graph_softplus(fv_grad_graph(d), x, within(d, 0.3f, 4), NULL))
+SMOOTH(softplus, fv_graph_softplus(fv_grad_graph(d), x, 1, NULL))
+SMOOTH(softplus_k, fv_graph_softplus(fv_grad_graph(d), x, within(d, 1.1f, 4), NULL))
 SMOOTH(smooth_abs, fv_graph_smooth_abs(fv_grad_graph(d), x, within(d, 0.3f, 4), NULL))
 BENT(abs, fv_graph_abs(fv_grad_graph(d), x, NULL))
 BENT(leaky_relu, fv_graph_leaky_relu(fv_grad_graph(d), x, within(d, -0.5f, 0.9f), NULL))
@@ -72,6 +73,7 @@ ROW(entropy) {
 
 const fv_grad_row fv_grad_rows_activation[] = {
     {"unary.softplus", build_softplus},
+    {"unary.softplus_k", build_softplus_k},
     {"unary.smooth_abs", build_smooth_abs},
     {"unary.abs", build_abs},
     {"unary.leaky_relu", build_leaky_relu},

@@ -20,7 +20,9 @@ ROW(conv_untied) {
     fv_grad_output(d, chance(d, 0.5) ? fv_graph_relu(g, y, NULL) : y);
 }
 
-ROW(untied_bias) { fv_grad_output(d, fv_graph_untied_bias(fv_grad_graph(d), maps_or_vector(d, FV_GRAD_UNIFORM), "untied")); }
+ROW(untied_bias) {
+    fv_grad_output(d, fv_graph_untied_bias(fv_grad_graph(d), maps_or_vector(d, FV_GRAD_UNIFORM), "untied"));
+}
 
 /* One bias for two layers. */
 ROW(untied_shared) {

@@ -129,28 +129,40 @@ void fv_build_window(fv_window_attr *w, const int32_t kernel[2], const int32_t s
     }
 }
 
+/* What is wrong with entry i of a table for weight w, NULL: nothing. */
+static const char *edge_error(const fv_value_info *w, const uint8_t *table, size_t i, size_t taps) {
+    const fv_real *kernel = w->data ? (const fv_real *)w->data + i * taps : NULL;
+    if (table[i] > 1) return "is neither 0 nor 1";
+    if (w->edges && w->edges[i] != table[i]) return "is not what another node's is";
+    for (size_t t = 0; kernel && !table[i] && t < taps; t++)
+        if (kernel[t] != 0) return "is 0, but its kernel is not";
+    return NULL;
+}
+
 /* Checks a table and gives it to a weight (K,C,kh,kw) whose values, if there are any, have zeros where it has. */
 static bool connect(fv_graph *g, const char *name, fv_value weight, const uint8_t *table, int32_t groups) {
     fv_value_info *w = &g->values[weight];
-    const int64_t outs = w->shape.dim[0], ins = w->shape.dim[1];
     fv_status status = FV_OK;
-    if (w->kind != FV_VALUE_PARAMETER || w->shape.rank != 4 || groups != 1)
-        return fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": a connection table needs a weight of its own and one group", name) != FV_NONE;
+    if (w->kind != FV_VALUE_PARAMETER || w->shape.rank != 4 || groups != 1) {
+        fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": a connection table needs a weight of its own and one group", name);
+        return false;
+    }
+    const size_t outs = (size_t)w->shape.dim[0], ins = (size_t)w->shape.dim[1];
     const size_t taps = (size_t)(w->shape.dim[2] * w->shape.dim[3]);
     size_t edges = 0;
-    for (int64_t i = 0; i < outs * ins; i++) {
-        const fv_real *kernel = w->data ? (const fv_real *)w->data + (size_t)i * taps : NULL;
-        bool zero = true;
-        for (size_t t = 0; kernel && t < taps; t++) zero = zero && kernel[t] == 0;
-        if (table[i] > 1 || (table[i] == 0 && !zero) || (w->edges && w->edges[i] != table[i]))
-            return fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": the connection table at map %lld from map %lld %s", name, (long long)(i / ins),
-                                 (long long)(i % ins), table[i] > 1 ? "is neither 0 nor 1" : w->edges ? "is not what another node's is" : "is 0, but its kernel is not") != FV_NONE;
+    for (size_t i = 0; i < outs * ins; i++) {
+        const char *wrong = edge_error(w, table, i, taps);
+        if (wrong) {
+            fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": the connection table at map %zu from map %zu %s", name, i / ins, i % ins, wrong);
+            return false;
+        }
         edges += table[i];
     }
     if (!w->edges) status = fv_graph_set_edges(g, w, table);
-    w->fan_in = (int64_t)fv_max_size(1, edges * taps / (size_t)outs); /* of a mean map */
-    w->fan_out = (int64_t)fv_max_size(1, edges * taps / (size_t)ins);
-    return status == FV_OK || fv_graph_fail(g, status, "out of memory for the connection table of node \"%s\"", name) != FV_NONE;
+    if (status != FV_OK) fv_build_keep_error(g, status);
+    w->fan_in = (int64_t)fv_max_size(1, edges * taps / outs); /* of a mean map */
+    w->fan_out = (int64_t)fv_max_size(1, edges * taps / ins);
+    return status == FV_OK;
 }
 
 fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s, const char *name) {

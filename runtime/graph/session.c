@@ -82,7 +82,7 @@ static fv_status find_fields(fv_session *s) {
         *out = *in;
         if (in->size[0] == 0) continue;
         if (n->op == &fv_op_conv_transpose) *out = (field){{0}, {0}}; /* neighbours may lie less than a pixel apart */
-        if (n->op == &fv_op_conv) widen(&n->attr.conv.window, in, out);
+        if (n->op == &fv_op_conv || n->op == &fv_op_local) widen(&n->attr.conv.window, in, out);
         if (n->op == &fv_op_pool) widen(&n->attr.pool.window, in, out);
     }
     return FV_OK;

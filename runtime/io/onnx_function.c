@@ -19,7 +19,8 @@ static char **split(fv_onnx_writer *w, const char *text, size_t *count) {
     return names;
 }
 
-FvOnnx__Node *fv_onnx_body(fv_onnx_writer *w, FvOnnx__Function *f, const char *op, const char *inputs, const char *outputs) {
+FvOnnx__Node *fv_onnx_body(fv_onnx_writer *w, FvOnnx__Function *f, const char *op, const char *inputs,
+                           const char *outputs) {
     FvOnnx__Node *n = fv_onnx_take(w, sizeof *n);
     FvOnnx__Node **grown = fv_onnx_take(w, (f ? f->n_node + 1 : 1) * sizeof *grown);
     if (!n || !grown || !f) return NULL;
@@ -33,8 +34,8 @@ FvOnnx__Node *fv_onnx_body(fv_onnx_writer *w, FvOnnx__Function *f, const char *o
     return w->status == FV_OK ? n : NULL;
 }
 
-void fv_onnx_body_tensor(fv_onnx_writer *w, FvOnnx__Function *f, const char *name, int32_t rank, const int64_t *shape, int32_t type,
-                         const void *data, size_t bytes) {
+void fv_onnx_body_tensor(fv_onnx_writer *w, FvOnnx__Function *f, const char *name, int32_t rank, const int64_t *shape,
+                         int32_t type, const void *data, size_t bytes) {
     FvOnnx__Node *n = fv_onnx_body(w, f, "Constant", "", name);
     FvOnnx__Attribute *a = fv_onnx_make_attribute(w, n, "value", FV_ONNX_ATTR_TENSOR);
     void *copy = fv_onnx_take(w, bytes);
@@ -59,9 +60,10 @@ void fv_onnx_make_reference(fv_onnx_writer *w, FvOnnx__Node *n, const char *name
 
 /* ---- definitions ---- */
 
-/* What tells one definition from another: its inputs and outputs, and the attributes' names and types, or all of them. */
-static bool make_key(fv_onnx_writer *w, const FvOnnx__Node *call, const char *inputs, const char *outputs, bool by_value,
-                     fv_onnx_definition *d) {
+/* What tells one definition from another: its inputs and outputs, and the attributes' names and types, or all of them.
+ */
+static bool make_key(fv_onnx_writer *w, const FvOnnx__Node *call, const char *inputs, const char *outputs,
+                     bool by_value, fv_onnx_definition *d) {
     const size_t names[2] = {strlen(inputs) + 1, strlen(outputs) + 1};
     size_t bytes = names[0] + names[1];
     for (size_t i = 0; i < call->n_attribute; i++) bytes += fv_onnx__attribute__get_packed_size(call->attribute[i]);
@@ -81,7 +83,8 @@ static bool make_key(fv_onnx_writer *w, const FvOnnx__Node *call, const char *in
     return true;
 }
 
-/* Every attribute is a value of its name in the body: by this also runtimes that look for an attribute's use find one. */
+/* Every attribute is a value of its name in the body: by this also runtimes that look for an attribute's use find one.
+ */
 static void make_attribute_values(fv_onnx_writer *w, FvOnnx__Function *f, const FvOnnx__Node *call) {
     f->attribute = fv_onnx_take(w, (call->n_attribute + 1) * sizeof *f->attribute);
     for (size_t i = 0; f->attribute && i < call->n_attribute; i++) {
@@ -101,8 +104,8 @@ static fv_onnx_definition *new_definition(fv_onnx_writer *w, const char *base, i
     fv_onnx_definition *d = fv_onnx_take(w, sizeof *d);
     FvOnnx__OperatorSetId *opset = fv_onnx_take(w, sizeof *opset), **opsets = fv_onnx_take(w, sizeof *opsets);
     if (!d || !opset || !opsets) return NULL;
-    w->status = fv_grow(w->context, (void **)&w->functions, &w->function_capacity, w->function_count + 1, sizeof *w->functions,
-                        "the model file");
+    w->status = fv_grow(w->context, (void **)&w->functions, &w->function_capacity, w->function_count + 1,
+                        sizeof *w->functions, "the model file");
     if (w->status != FV_OK) return NULL;
     fv_onnx__operator_set_id__init(opset);
     opset->domain = (char *)"";
@@ -118,7 +121,8 @@ static fv_onnx_definition *new_definition(fv_onnx_writer *w, const char *base, i
     return d;
 }
 
-FvOnnx__Function *fv_onnx_define_function(fv_onnx_writer *w, FvOnnx__Node *call, const char *inputs, const char *outputs, bool by_value) {
+FvOnnx__Function *fv_onnx_define_function(fv_onnx_writer *w, FvOnnx__Node *call, const char *inputs,
+                                          const char *outputs, bool by_value) {
     fv_onnx_definition wanted;
     int64_t number = 1;
     if (!call || w->status != FV_OK || !make_key(w, call, inputs, outputs, by_value, &wanted)) return NULL;

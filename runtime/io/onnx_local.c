@@ -1,5 +1,5 @@
-/* Locally connected layers, written and read: a function whose body takes the image apart with a convolution of kernels that each pick
- * one pixel, and sums with Einsum. */
+/* Locally connected layers, written and read: a function whose body takes the image apart with a convolution of kernels
+ * that each pick one pixel, and sums with Einsum. */
 #include "io/onnx_function.h"
 
 #include <string.h>
@@ -38,11 +38,13 @@ static void write_local(fv_onnx_writer *w, const fv_node *source) {
     fv_onnx_make_ints(w, n, "output_size", 2, out);
     FvOnnx__Function *f = fv_onnx_define_function(w, n, "x w", "y", true);
     if (!f) return;
-    const int64_t columns[5] = {0, weight->dim[1], weight->dim[4] * weight->dim[5], out[0], out[1]}, flat[5] = {0, 0, 0, 0, -1};
+    const int64_t columns[5] = {0, weight->dim[1], weight->dim[4] * weight->dim[5], out[0], out[1]},
+                  flat[5] = {0, 0, 0, 0, -1};
     static const char *const kept[] = {"kernel_shape", "strides", "dilations", "pads"};
     make_picks(w, f, weight->dim[1], a->kernel + 1, source->attr.conv.true_convolution);
     FvOnnx__Node *conv = fv_onnx_body(w, f, "Conv", "x picks", "picked");
-    for (size_t i = 0; conv && i < FV_ARRAY_SIZE(kept); i++) fv_onnx_make_reference(w, conv, kept[i], FV_ONNX_ATTR_INTS, kept[i]);
+    for (size_t i = 0; conv && i < FV_ARRAY_SIZE(kept); i++)
+        fv_onnx_make_reference(w, conv, kept[i], FV_ONNX_ATTR_INTS, kept[i]);
     if (conv) fv_onnx_make_reference(w, conv, "group", FV_ONNX_ATTR_INT, "channels");
     fv_onnx_body_ints(w, f, "columns_shape", 5, columns);
     fv_onnx_body_ints(w, f, "flat_shape", 5, flat);
@@ -64,7 +66,8 @@ static fv_status read_local(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_conv_settings_default(&s);
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_input(r, n, 1, &weight));
-    if (!weight || !weight->constant || weight->tensor.shape.rank != 6) return fv_onnx_refuse(n, "the weight must be a constant of rank 6");
+    if (!weight || !weight->constant || weight->tensor.shape.rank != 6)
+        return fv_onnx_refuse(n, "the weight must be a constant of rank 6");
     FV_FORWARD(fv_onnx_ints(n, "strides", 2, s.stride));
     FV_FORWARD(fv_onnx_ints(n, "dilations", 2, s.dilation));
     FV_FORWARD(fv_onnx_padding(n, &s.padding, s.pad_before, s.pad_after));

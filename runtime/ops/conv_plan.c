@@ -381,5 +381,6 @@ fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_
     FV_FORWARD(fv_plan_phase(p, false, run_weight_grad, c, c->pixel_chunks * c->row_chunks + c->bias_chunks));
     const size_t reductions = c->reduce_chunks + (c->bias_chunks > 1);
     if (reductions) FV_FORWARD(fv_plan_phase(p, false, run_reduce, c, reductions));
-    return plan_absent(p, &p->values[p->node->in[p->node->in_count - 1]], c); /* the weight is the last input of every such node */
+    const fv_value weight = p->node->in[p->node->in_count - 1]; /* the last input of every such node */
+    return plan_absent(p, &p->values[weight], c);
 }

@@ -1,6 +1,7 @@
-/* untied_bias: x (N,C,H,W) or (N,F), bias (C,H,W) or (F) -> y = x + bias in every image. untied_bias_grad: dy, bias (shape and layout)
- * -> dbias, the sum over the images in their order. SPEC section 1. Behind a convolution it is the residual of the product, with an
- * image pitch of 0 (graph/passes.c). */
+/* untied_bias: x (N,C,H,W) or (N,F), bias (C,H,W) or (F) -> y = x + bias in every image. untied_bias_grad: dy, bias
+ * (shape and layout)
+ * -> dbias, the sum over the images in their order. SPEC section 1. Behind a convolution it is the residual of the
+ * product, with an image pitch of 0 (graph/passes.c). */
 #include "ops/untied_bias.h"
 
 #include "ops/pieces.h"
@@ -31,7 +32,8 @@ static void run_turn(void *arg, size_t piece, void *scratch) {
         }
 }
 
-static fv_status plan_turn(fv_plan_op *p, const fv_shape *bias, const fv_buffer *from, const fv_buffer *to, bool to_plain, bool prepare) {
+static fv_status plan_turn(fv_plan_op *p, const fv_shape *bias, const fv_buffer *from, const fv_buffer *to,
+                           bool to_plain, bool prepare) {
     turn *t;
     FV_FORWARD(fv_plan_state(p, sizeof *t, (void **)&t));
     *t = (turn){from, to, (size_t)bias->dim[0], (size_t)fv_untied_positions(bias), to_plain};
@@ -82,8 +84,8 @@ static fv_status untied_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape, *b = &values[n->in[1]].shape;
     bool fits = (x->rank == 2 || x->rank == 4) && b->rank == x->rank - 1;
     for (int32_t i = 0; fits && i < b->rank; i++) fits = b->dim[i] == x->dim[i + 1];
-    FV_RETURN_IF(!fits, FV_ERR_SHAPE, "node \"%s\": an untied bias %s does not fit the maps of %s", n->name, fv_shape_print(b).text,
-                 fv_shape_print(x).text);
+    FV_RETURN_IF(!fits, FV_ERR_SHAPE, "node \"%s\": an untied bias %s does not fit the maps of %s", n->name,
+                 fv_shape_print(b).text, fv_shape_print(x).text);
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     return FV_OK;
 }
@@ -93,8 +95,9 @@ static void run_untied(void *arg, size_t piece, void *scratch) {
     const untied *s = arg;
     const fv_range r = fv_run_of(piece % s->runs, s->count);
     const size_t at = piece / s->runs * s->count + r.begin;
-    s->kernels->pointwise.binary[FV_BINARY_ADD]((const fv_real *)s->x->data + at, (const fv_real *)s->bias->data + r.begin,
-                                                (fv_real *)s->y->data + at, r.end - r.begin);
+    s->kernels->pointwise.binary[FV_BINARY_ADD]((const fv_real *)s->x->data + at,
+                                                (const fv_real *)s->bias->data + r.begin, (fv_real *)s->y->data + at,
+                                                r.end - r.begin);
 }
 
 static fv_status untied_plan(fv_plan_op *p) {
@@ -127,7 +130,8 @@ static void run_untied_grad(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const untied *s = arg;
     const fv_range r = fv_run_of(piece, s->count);
-    s->kernels->reduce.add_parts((const fv_real *)s->x->data + r.begin, s->count, s->images, (fv_real *)s->y->data + r.begin, r.end - r.begin);
+    s->kernels->reduce.add_parts((const fv_real *)s->x->data + r.begin, s->count, s->images,
+                                 (fv_real *)s->y->data + r.begin, r.end - r.begin);
 }
 
 static fv_status untied_grad_plan(fv_plan_op *p) {

@@ -1,5 +1,5 @@
-/* SPEC section 1 beyond the plain convolution: paddings and windows against PyTorch and ONNX Runtime, untied bias, connection tables,
- * locally connected layers; their files. */
+/* SPEC section 1 beyond the plain convolution: paddings and windows against PyTorch and ONNX Runtime, untied bias,
+ * connection tables, locally connected layers; their files. */
 #include "onnx_files.h"
 
 #include <math.h>
@@ -46,7 +46,8 @@ static fv_graph *new_graph(void) {
 
 static void close_to(const float *got, const double *want, size_t n) {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)got[i] - want[i]) <= 3e-6 * (1 + fabs(want[i])), "value %zu: %g, expected %g", i, (double)got[i], want[i]);
+        ck_assert_msg(fabs((double)got[i] - want[i]) <= 3e-6 * (1 + fabs(want[i])), "value %zu: %g, expected %g", i,
+                      (double)got[i], want[i]);
 }
 
 /* ---- golden values ---- */
@@ -62,18 +63,86 @@ typedef struct golden {
 
 static const uint8_t some_edges[12] = {1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 0, 1};
 static const golden goldens[] = {
-    {.name = "same_upper_even", .padding = FV_PAD_SAME_UPPER, .in = {2, 5, 6}, .outs = 3, .kernel = {2, 4}, .stride = {1, 1}, .dilation = {1, 1}},
-    {.name = "same_lower_even", .padding = FV_PAD_SAME_LOWER, .in = {2, 5, 6}, .outs = 3, .kernel = {2, 4}, .stride = {1, 1}, .dilation = {1, 1}},
-    {.name = "same_upper_skip", .padding = FV_PAD_SAME_UPPER, .in = {2, 5, 6}, .outs = 3, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {1, 1}},
-    {.name = "same_lower_skip", .padding = FV_PAD_SAME_LOWER, .in = {2, 5, 6}, .outs = 3, .kernel = {3, 2}, .stride = {2, 3}, .dilation = {1, 1}},
-    {.name = "even", .in = {2, 7, 8}, .outs = 3, .kernel = {4, 2}, .stride = {1, 1}, .dilation = {1, 1}, .pads = {1, 0, 2, 1}},
-    {.name = "rectangular", .in = {2, 7, 8}, .outs = 3, .kernel = {1, 5}, .stride = {1, 1}, .dilation = {1, 1}, .pads = {0, 2, 0, 2}},
+    {.name = "same_upper_even",
+     .padding = FV_PAD_SAME_UPPER,
+     .in = {2, 5, 6},
+     .outs = 3,
+     .kernel = {2, 4},
+     .stride = {1, 1},
+     .dilation = {1, 1}},
+    {.name = "same_lower_even",
+     .padding = FV_PAD_SAME_LOWER,
+     .in = {2, 5, 6},
+     .outs = 3,
+     .kernel = {2, 4},
+     .stride = {1, 1},
+     .dilation = {1, 1}},
+    {.name = "same_upper_skip",
+     .padding = FV_PAD_SAME_UPPER,
+     .in = {2, 5, 6},
+     .outs = 3,
+     .kernel = {3, 2},
+     .stride = {2, 3},
+     .dilation = {1, 1}},
+    {.name = "same_lower_skip",
+     .padding = FV_PAD_SAME_LOWER,
+     .in = {2, 5, 6},
+     .outs = 3,
+     .kernel = {3, 2},
+     .stride = {2, 3},
+     .dilation = {1, 1}},
+    {.name = "even",
+     .in = {2, 7, 8},
+     .outs = 3,
+     .kernel = {4, 2},
+     .stride = {1, 1},
+     .dilation = {1, 1},
+     .pads = {1, 0, 2, 1}},
+    {.name = "rectangular",
+     .in = {2, 7, 8},
+     .outs = 3,
+     .kernel = {1, 5},
+     .stride = {1, 1},
+     .dilation = {1, 1},
+     .pads = {0, 2, 0, 2}},
     {.name = "skip", .in = {2, 7, 8}, .outs = 3, .kernel = {3, 1}, .stride = {3, 2}, .dilation = {1, 1}},
-    {.name = "dilated", .in = {2, 7, 8}, .outs = 3, .kernel = {2, 3}, .stride = {2, 1}, .dilation = {2, 3}, .pads = {1, 2, 0, 3}},
-    {.name = "untied", .in = {2, 5, 6}, .outs = 3, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .bias = FV_BIAS_UNTIED, .local = {3, 4}},
-    {.name = "table", .in = {3, 5, 5}, .outs = 4, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .table = some_edges},
-    {.name = "local", .in = {2, 5, 6}, .outs = 3, .kernel = {2, 3}, .stride = {1, 1}, .dilation = {1, 1}, .local = {4, 4}},
-    {.name = "local_padded", .in = {2, 5, 6}, .outs = 3, .kernel = {2, 3}, .stride = {2, 2}, .dilation = {2, 2}, .pads = {1, 1, 1, 1}, .local = {3, 2}},
+    {.name = "dilated",
+     .in = {2, 7, 8},
+     .outs = 3,
+     .kernel = {2, 3},
+     .stride = {2, 1},
+     .dilation = {2, 3},
+     .pads = {1, 2, 0, 3}},
+    {.name = "untied",
+     .in = {2, 5, 6},
+     .outs = 3,
+     .kernel = {3, 3},
+     .stride = {1, 1},
+     .dilation = {1, 1},
+     .bias = FV_BIAS_UNTIED,
+     .local = {3, 4}},
+    {.name = "table",
+     .in = {3, 5, 5},
+     .outs = 4,
+     .kernel = {3, 3},
+     .stride = {1, 1},
+     .dilation = {1, 1},
+     .table = some_edges},
+    {.name = "local",
+     .in = {2, 5, 6},
+     .outs = 3,
+     .kernel = {2, 3},
+     .stride = {1, 1},
+     .dilation = {1, 1},
+     .local = {4, 4}},
+    {.name = "local_padded",
+     .in = {2, 5, 6},
+     .outs = 3,
+     .kernel = {2, 3},
+     .stride = {2, 2},
+     .dilation = {2, 2},
+     .pads = {1, 1, 1, 1},
+     .local = {3, 2}},
 };
 
 static fv_conv_settings settings_of_golden(const golden *c) {
@@ -106,16 +175,20 @@ START_TEST(values_of_pytorch_and_onnxruntime) {
     const bool local = strncmp(c->name, "local", 5) == 0;
     fv_graph *g = new_graph();
     const int64_t in[4] = {0, c->in[0], c->in[1], c->in[2]};
-    const int64_t shape[6] = {c->outs, c->in[0], local ? c->local[0] : c->kernel[0], local ? c->local[1] : c->kernel[1], c->kernel[0], c->kernel[1]};
+    const int64_t shape[6] = {
+        c->outs,      c->in[0],    local ? c->local[0] : c->kernel[0], local ? c->local[1] : c->kernel[1],
+        c->kernel[0], c->kernel[1]};
     const int64_t bias[3] = {c->outs, c->local[0], c->local[1]};
-    const size_t x_count = (size_t)(2 * c->in[0] * c->in[1] * c->in[2]), positions = local ? (size_t)(c->local[0] * c->local[1]) : 1;
+    const size_t x_count = (size_t)(2 * c->in[0] * c->in[1] * c->in[2]),
+                 positions = local ? (size_t)(c->local[0] * c->local[1]) : 1;
     const size_t w_count = (size_t)(c->outs * c->in[0] * c->kernel[0] * c->kernel[1]) * positions;
     const bool untied = c->local[0] > 0;
     const size_t b_count = (size_t)c->outs * (untied ? (size_t)(c->local[0] * c->local[1]) : 1);
     const fv_value x = fv_graph_input(g, "x", 4, in);
     const fv_value w = fv_graph_parameter(g, "w", local ? 6 : 4, shape, data + x_count, FV_INIT_HE, true);
     const fv_value b = fv_graph_parameter(g, "b", untied ? 3 : 1, bias, data + x_count + w_count, FV_INIT_HE, true);
-    fv_model *m = model_from(g, local ? fv_graph_local_with(g, x, w, b, &s, "local") : fv_graph_conv_with(g, x, w, b, &s, "conv"));
+    fv_model *m = model_from(g, local ? fv_graph_local_with(g, x, w, b, &s, "local")
+                                      : fv_graph_conv_with(g, x, w, b, &s, "conv"));
     const size_t n = run_on(m, 2, data, y), before = x_count + w_count + b_count;
     ck_assert_int_eq((int64_t)(before + n), all.shape[0]);
     for (size_t i = 0; i < n; i++) want[i] = (double)data[before + i];
@@ -174,8 +247,10 @@ static void local_by_loops(const local_case *t, const float *x, const float *wei
                     const int64_t iy = oy * t->s.stride[0] + u * t->s.dilation[0] - t->s.pad_before[0];
                     const int64_t ix = ox * t->s.stride[1] + v * t->s.dilation[1] - t->s.pad_before[1];
                     if (iy < 0 || iy >= t->h || ix < 0 || ix >= t->w) continue;
-                    const int64_t a = t->s.true_convolution ? kh - 1 - u : u, b = t->s.true_convolution ? kw - 1 - v : v;
-                    const double kernel = (double)weight[((((k * t->c + c) * t->out_h + oy) * t->out_w + ox) * kh + a) * kw + b];
+                    const int64_t a = t->s.true_convolution ? kh - 1 - u : u,
+                                  b = t->s.true_convolution ? kw - 1 - v : v;
+                    const double kernel =
+                        (double)weight[((((k * t->c + c) * t->out_h + oy) * t->out_w + ox) * kh + a) * kw + b];
                     y[i] += kernel * (double)x[((n * t->c + c) * t->h + iy) * t->w + ix];
                 }
     }
@@ -211,6 +286,17 @@ START_TEST(locally_connected_is_its_definition) {
         local_by_loops(&t, x, weight.data, want);
         const size_t n = run_on(m, t.n, x, y);
         close_to(y, want, n);
+        fv_session *session = NULL;
+        fv_node_info info = {.name = NULL};
+        ok(fv_session_create(m, NULL, &session));
+        for (size_t i = 0; i < fv_session_node_count(session); i++) {
+            ok(fv_session_node(session, i, &info));
+            if (strcmp(info.op, "local") == 0) break;
+        }
+        ck_assert_str_eq(info.op, "local");
+        ck_assert_int_eq(info.receptive_field[0], t.s.kernel[0]);
+        ck_assert_int_eq(info.receptive_field[1], t.s.kernel[1]);
+        fv_session_free(session);
         ok(fv_model_save(m, wire_path)); /* and the same bits from a file, on three threads */
         fv_model_free(m);
         ok(fv_model_load(threads, wire_path, &m));
@@ -261,7 +347,8 @@ START_TEST(untied_bias_sums_over_images_alone) {
     s.bias = FV_BIAS_UNTIED;
     const int64_t shape[4] = {0, 2, 5, 7};
     fv_graph *g = new_graph();
-    fv_model *m = model_from(g, fv_graph_flatten(g, fv_graph_conv(g, fv_graph_input(g, "x", 4, shape), &s, "c"), "f")), *after = NULL;
+    fv_model *m = model_from(g, fv_graph_flatten(g, fv_graph_conv(g, fv_graph_input(g, "x", 4, shape), &s, "c"), "f")),
+             *after = NULL;
     draw_all(x, sizeof x / sizeof *x, 3);
     draw_all(target, n * units, 4);
     ck_assert_uint_eq(run_on(m, n, x, y), n * units);
@@ -274,7 +361,8 @@ START_TEST(untied_bias_sums_over_images_alone) {
     ck_assert_uint_eq(count, units);
     double want[units] = {0};
     for (int i = 0; i < units; i++)
-        for (int k = 0; k < n; k++) want[i] -= (double)0.01f * ((double)y[k * units + i] - (double)target[k * units + i]);
+        for (int k = 0; k < n; k++)
+            want[i] -= (double)0.01f * ((double)y[k * units + i] - (double)target[k * units + i]);
     close_to(bias, want, units);
     fv_trainer_free(t);
     fv_model_free(after);
@@ -287,7 +375,8 @@ END_TEST
 
 /* LeNet-5's C3 (LeCun et al. 1998, table I): 16 maps from 6. */
 static void c3_table(uint8_t table[16 * 6]) {
-    static const char *const fed[16] = {"012", "123", "234", "345", "045", "015", "0123", "1234", "2345", "0345", "0145", "0125", "0134", "1245", "0235", "012345"};
+    static const char *const fed[16] = {"012",  "123",  "234",  "345",  "045",  "015",  "0123", "1234",
+                                        "2345", "0345", "0145", "0125", "0134", "1245", "0235", "012345"};
     memset(table, 0, 16 * 6);
     for (int k = 0; k < 16; k++)
         for (const char *c = fed[k]; *c; c++) table[k * 6 + (*c - '0')] = 1;
@@ -376,37 +465,45 @@ START_TEST(every_refusal_says_why) {
     WITH_INPUT;
     sentence(g, fv_graph_conv(g, x, &s, "c"), FV_ERR_ARGUMENT, "\"c\": unknown kind of bias 3");
     WITH_INPUT;
-    sentence(g, fv_graph_conv_with(g, x, fv_graph_parameter(g, "w", 4, four, NULL, FV_INIT_HE, true), fv_graph_parameter(g, "b", 3, three, NULL, FV_INIT_HE, true), &plain, "c"),
+    sentence(g,
+             fv_graph_conv_with(g, x, fv_graph_parameter(g, "w", 4, four, NULL, FV_INIT_HE, true),
+                                fv_graph_parameter(g, "b", 3, three, NULL, FV_INIT_HE, true), &plain, "c"),
              FV_ERR_SHAPE, "\"c.untied\": an untied bias (3,4,4) does not fit the maps of (N,3,3,4)");
     WITH_INPUT;
     sentence(g, fv_graph_untied_bias_with(g, x, FV_NONE, "u"), FV_ERR_ARGUMENT, "an untied bias is not a value");
     s = plain;
     s.connections = table;
     WITH_INPUT;
-    sentence(g, fv_graph_conv(g, x, &s, "c"), FV_ERR_ARGUMENT, "\"c\": the connection table at map 2 from map 1 is neither 0 nor 1");
+    sentence(g, fv_graph_conv(g, x, &s, "c"), FV_ERR_ARGUMENT,
+             "\"c\": the connection table at map 2 from map 1 is neither 0 nor 1");
     table[5] = 1;
     WITH_INPUT;
-    sentence(g, fv_graph_conv_with(g, x, fv_graph_parameter(g, "w", 4, four, ones, FV_INIT_HE, true), FV_NONE, &s, "c"), FV_ERR_ARGUMENT,
-             "at map 0 from map 1 is 0, but its kernel is not");
+    sentence(g, fv_graph_conv_with(g, x, fv_graph_parameter(g, "w", 4, four, ones, FV_INIT_HE, true), FV_NONE, &s, "c"),
+             FV_ERR_ARGUMENT, "at map 0 from map 1 is 0, but its kernel is not");
     WITH_INPUT;
-    sentence(g, fv_graph_local(g, x, &s, "l"), FV_ERR_ARGUMENT, "\"l\": a locally connected layer takes no connection table");
+    sentence(g, fv_graph_local(g, x, &s, "l"), FV_ERR_ARGUMENT,
+             "\"l\": a locally connected layer takes no connection table");
     s.out_channels = 4;
     s.groups = 2;
     WITH_INPUT;
-    sentence(g, fv_graph_conv(g, x, &s, "c"), FV_ERR_ARGUMENT, "\"c\": a connection table needs a weight of its own and one group");
+    sentence(g, fv_graph_conv(g, x, &s, "c"), FV_ERR_ARGUMENT,
+             "\"c\": a connection table needs a weight of its own and one group");
     s.connections = NULL;
     WITH_INPUT;
-    sentence(g, fv_graph_local(g, x, &s, "l"), FV_ERR_ARGUMENT, "\"l\": a locally connected layer has one group, not 2");
+    sentence(g, fv_graph_local(g, x, &s, "l"), FV_ERR_ARGUMENT,
+             "\"l\": a locally connected layer has one group, not 2");
     s = plain;
     s.kernel[0] = 7;
     WITH_INPUT;
     sentence(g, fv_graph_local(g, x, &s, "l"), FV_ERR_SHAPE, "\"l\": a window of 7 does not fit the height of 5");
     WITH_INPUT;
-    sentence(g, fv_graph_local_with(g, x, fv_graph_parameter(g, "w", 6, six, NULL, FV_INIT_HE, true), FV_NONE, &plain, "l"), FV_ERR_SHAPE,
-             "\"l\": its weight (3,2,3,3,3,3) does not fit 3x4 positions");
+    sentence(
+        g, fv_graph_local_with(g, x, fv_graph_parameter(g, "w", 6, six, NULL, FV_INIT_HE, true), FV_NONE, &plain, "l"),
+        FV_ERR_SHAPE, "\"l\": its weight (3,2,3,3,3,3) does not fit 3x4 positions");
     WITH_INPUT;
-    sentence(g, fv_graph_local_with(g, x, fv_graph_parameter(g, "w", 4, four, NULL, FV_INIT_HE, true), FV_NONE, &plain, "l"), FV_ERR_SHAPE,
-             "\"l\": a locally connected layer takes maps (N,C,H,W) and a weight (K,C,H',W',kh,kw)");
+    sentence(
+        g, fv_graph_local_with(g, x, fv_graph_parameter(g, "w", 4, four, NULL, FV_INIT_HE, true), FV_NONE, &plain, "l"),
+        FV_ERR_SHAPE, "\"l\": a locally connected layer takes maps (N,C,H,W) and a weight (K,C,H',W',kh,kw)");
     leave();
 }
 END_TEST
@@ -477,7 +574,8 @@ static wire table_node(size_t n, const int64_t *table) {
 }
 
 START_TEST(bad_files_are_refused) {
-    static const int64_t ones[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1}, two[8] = {1, 1, 2, 1, 1, 1, 1, 1}, absent[8] = {0, 1, 1, 1, 1, 1, 1, 1};
+    static const int64_t ones[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1}, two[8] = {1, 1, 2, 1, 1, 1, 1, 1},
+                         absent[8] = {0, 1, 1, 1, 1, 1, 1, 1};
     enter();
     same_answer(with_node(table_node(8, ones)));
     refused(with_node(table_node(7, ones)), FV_ERR_UNSUPPORTED, "an entry for every kernel");
@@ -494,8 +592,13 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("ops_local");
     TCase *tcase = tcase_create("ops_local");
-    const TTest *const tests[] = {sizes_with_skipping_factors, locally_connected_is_its_definition, untied_bias_sums_over_images_alone,
-                                  absent_edges_stay_absent, every_refusal_says_why, files_hold_all_of_it, bad_files_are_refused};
+    const TTest *const tests[] = {sizes_with_skipping_factors,
+                                  locally_connected_is_its_definition,
+                                  untied_bias_sums_over_images_alone,
+                                  absent_edges_stay_absent,
+                                  every_refusal_says_why,
+                                  files_hold_all_of_it,
+                                  bad_files_are_refused};
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, values_of_pytorch_and_onnxruntime, 0, sizeof goldens / sizeof *goldens);
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) tcase_add_test(tcase, tests[i]);

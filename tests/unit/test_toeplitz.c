@@ -11,8 +11,10 @@ static fv_context *context;
 /* 3x3 image, 2x2 mask: 4 rows of 9. */
 START_TEST(the_lectures_matrix) {
     static const float w[4] = {1, 2, 3, 4};
-    static const float want[36] = {1, 2, 0, 3, 4, 0, 0, 0, 0, 0, 1, 2, 0, 3, 4, 0, 0, 0, 0, 0, 0, 1, 2, 0, 3, 4, 0, 0, 0, 0, 0, 1, 2, 0, 3, 4};
-    static const float turned[36] = {4, 3, 0, 2, 1, 0, 0, 0, 0, 0, 4, 3, 0, 2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 2, 1, 0, 0, 0, 0, 0, 4, 3, 0, 2, 1};
+    static const float want[36] = {1, 2, 0, 3, 4, 0, 0, 0, 0, 0, 1, 2, 0, 3, 4, 0, 0, 0,
+                                   0, 0, 0, 1, 2, 0, 3, 4, 0, 0, 0, 0, 0, 1, 2, 0, 3, 4};
+    static const float turned[36] = {4, 3, 0, 2, 1, 0, 0, 0, 0, 0, 4, 3, 0, 2, 1, 0, 0, 0,
+                                     0, 0, 0, 4, 3, 0, 2, 1, 0, 0, 0, 0, 0, 4, 3, 0, 2, 1};
     float matrix[36];
     size_t rows, columns;
     fv_conv_settings s;
@@ -94,11 +96,13 @@ static void multiply(const float *t, size_t rows, size_t columns, bool turned, c
 
 static void same(const float *got, const double *want, size_t n, int round) {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)got[i] - want[i]) <= 2e-6 * (1 + fabs(want[i])), "round %d, value %zu: %g, T gives %g", round, i, (double)got[i], want[i]);
+        ck_assert_msg(fabs((double)got[i] - want[i]) <= 2e-6 * (1 + fabs(want[i])),
+                      "round %d, value %zu: %g, T gives %g", round, i, (double)got[i], want[i]);
 }
 
 static layer draw_layer(int round) {
-    static const fv_padding paddings[] = {FV_PAD_EXPLICIT, FV_PAD_EXPLICIT, FV_PAD_VALID, FV_PAD_SAME_UPPER, FV_PAD_SAME_LOWER};
+    static const fv_padding paddings[] = {FV_PAD_EXPLICIT, FV_PAD_EXPLICIT, FV_PAD_VALID, FV_PAD_SAME_UPPER,
+                                          FV_PAD_SAME_LOWER};
     layer l = {.h = 5 + round % 4, .w = 4 + round % 5};
     fv_conv_settings_default(&l.s);
     l.s.groups = 1 + round % 2;
@@ -125,14 +129,16 @@ START_TEST(the_layers_are_the_matrix) {
         l.weight = weight;
         ok(fv_toeplitz_size(&l.s, l.c, l.h, l.w, &rows, &columns));
         ck_assert(rows <= MOST && columns <= MOST && rows * columns <= sizeof matrix / sizeof *matrix);
-        draw_all(weight, (size_t)(l.s.out_channels * l.c / l.s.groups * l.s.kernel[0] * l.s.kernel[1]), (uint32_t)round + 1);
+        draw_all(weight, (size_t)(l.s.out_channels * l.c / l.s.groups * l.s.kernel[0] * l.s.kernel[1]),
+                 (uint32_t)round + 1);
         draw_all(x, columns, (uint32_t)round + 100);
         draw_all(dy, rows, (uint32_t)round + 200);
         ok(fv_toeplitz(&l.s, weight, l.c, l.h, l.w, matrix, rows * columns));
         const int64_t extent = l.s.dilation[0] * (l.s.kernel[0] - 1) + 1;
-        l.out_h = l.s.padding == FV_PAD_EXPLICIT ? (l.h + l.s.pad_before[0] + l.s.pad_after[0] - extent) / l.s.stride[0] + 1
-                  : l.s.padding == FV_PAD_VALID  ? (l.h - extent) / l.s.stride[0] + 1
-                                                 : (l.h + l.s.stride[0] - 1) / l.s.stride[0];
+        l.out_h = l.s.padding == FV_PAD_EXPLICIT
+                      ? (l.h + l.s.pad_before[0] + l.s.pad_after[0] - extent) / l.s.stride[0] + 1
+                  : l.s.padding == FV_PAD_VALID ? (l.h - extent) / l.s.stride[0] + 1
+                                                : (l.h + l.s.stride[0] - 1) / l.s.stride[0];
         l.out_w = (int64_t)rows / l.s.out_channels / l.out_h;
         ck_assert_int_eq(l.out_w * l.out_h * l.s.out_channels, (int64_t)rows);
         convolve(&l, x, y);
@@ -168,7 +174,8 @@ START_TEST(what_does_not_fit_is_refused) {
     fv_conv_settings_default(&s);
     fails(fv_toeplitz_size(&s, 1, 2, 9, &rows, &columns), FV_ERR_SHAPE, "a window of 3 does not fit the height of 2");
     s.groups = 2;
-    fails(fv_toeplitz_size(&s, 2, 5, 5, &rows, &columns), FV_ERR_SHAPE, "2 groups, 2 input and 1 output maps do not fit");
+    fails(fv_toeplitz_size(&s, 2, 5, 5, &rows, &columns), FV_ERR_SHAPE,
+          "2 groups, 2 input and 1 output maps do not fit");
     s.groups = 1;
     s.out_channels = INT32_MAX;
     fails(fv_toeplitz_size(&s, INT32_MAX, 1 << 20, 1 << 20, &rows, &columns), FV_ERR_LIMIT, "too large");
@@ -182,7 +189,8 @@ START_TEST(what_does_not_fit_is_refused) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {the_lectures_matrix, the_layers_are_the_matrix, connections_leave_gaps, what_does_not_fit_is_refused, NULL};
+    const TTest *const tests[] = {the_lectures_matrix, the_layers_are_the_matrix, connections_leave_gaps,
+                                  what_does_not_fit_is_refused, NULL};
     const fv_context_settings s = settings_of(FV_BACKEND_SERIAL, 1);
     if (fv_context_create(&s, &context) != FV_OK) return 1;
     const int failed = run_tests("toeplitz", tests, 60);
