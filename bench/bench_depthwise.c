@@ -1,5 +1,5 @@
-/* Depthwise convolution and its gradients on MobileNet's maps, EfficientNet's 5x5 and small maps of many channels. FLOPs count every
- * tap of every output, in padding too, in all three. */
+/* Depthwise convolution and its gradients on MobileNet's maps, EfficientNet's 5x5 and small maps of many channels. FLOPs count
+ * every tap of every output, in padding too, in all three. */
 #include "bench.h"
 
 #include <stdio.h>
@@ -23,9 +23,16 @@ typedef struct depthwise_state {
 
 static fv_depthwise_desc desc_of(const depthwise_spec *s) {
     const int32_t pad = s->kernel / 2, out = (s->size + 2 * pad - s->kernel) / s->stride + 1;
-    return (fv_depthwise_desc){.images = 1, .channels = s->channels, .in = {s->size, s->size}, .out = {out, out},
-                               .kernel = {s->kernel, s->kernel}, .stride = {s->stride, s->stride}, .dilation = {1, 1}, .pad = {pad, pad},
-                               .act_low = 0, .act_high = 6};
+    return (fv_depthwise_desc){.images = 1,
+                               .channels = s->channels,
+                               .in = {s->size, s->size},
+                               .out = {out, out},
+                               .kernel = {s->kernel, s->kernel},
+                               .stride = {s->stride, s->stride},
+                               .dilation = {1, 1},
+                               .pad = {pad, pad},
+                               .act_low = 0,
+                               .act_high = 6};
 }
 
 static void drop_depthwise(void *state) {
@@ -76,8 +83,8 @@ void fv_bench_depthwise(fv_bench_add_fn add, void *user) {
             const depthwise_spec *s = &specs[i];
             const fv_depthwise_desc d = desc_of(s);
             fv_bench_case c = {.spec = s, .kind = kind, .make = make_depthwise, .run = run_depthwise, .drop = drop_depthwise};
-            snprintf(c.name, sizeof c.name, "%s/C%d_%dx%d_%dx%d_s%d", names[kind], s->channels, s->size, s->size, s->kernel, s->kernel,
-                     s->stride);
+            snprintf(c.name, sizeof c.name, "%s/C%d_%dx%d_%dx%d_s%d", names[kind], s->channels, s->size, s->size, s->kernel,
+                     s->kernel, s->stride);
             c.flops = 2.0 * d.out[0] * d.out[1] * fv_depthwise_taps(&d) * (double)s->channels;
             add(user, &c);
         }

@@ -31,8 +31,8 @@ static fv_real clamp(fv_real value, fv_real low, fv_real high) {
     return value < low ? low : value > high ? high : value; /* NaN passes */
 }
 
-static void forward(const fv_depthwise_desc *d, const fv_real *x, const fv_real *packed, const fv_real *bias, const fv_real *residual,
-                    fv_real *y, fv_range rows, fv_range channels) {
+static void forward(const fv_depthwise_desc *d, const fv_real *x, const fv_real *packed, const fv_real *bias,
+                    const fv_real *residual, fv_real *y, fv_range rows, fv_range channels) {
     const size_t maps = (size_t)d->channels, image = (size_t)d->in[0] * (size_t)d->in[1] * maps;
     for (size_t row = rows.begin; row < rows.end; row++)
         for (int32_t ox = 0; ox < d->out[1]; ox++)
@@ -48,8 +48,8 @@ static void forward(const fv_depthwise_desc *d, const fv_real *x, const fv_real 
             }
 }
 
-static void data_grad(const fv_depthwise_desc *d, const fv_real *dy, const fv_real *packed, const fv_real *bias, fv_real *dx, fv_range rows,
-                      fv_range channels) {
+static void data_grad(const fv_depthwise_desc *d, const fv_real *dy, const fv_real *packed, const fv_real *bias, fv_real *dx,
+                      fv_range rows, fv_range channels) {
     const size_t maps = (size_t)d->channels, image = (size_t)d->out[0] * (size_t)d->out[1] * maps;
     for (size_t row = rows.begin; row < rows.end; row++)
         for (int32_t ix = 0; ix < d->in[1]; ix++)
@@ -73,8 +73,8 @@ static void add_pixel(const fv_depthwise_desc *d, const fv_real *x, const fv_rea
     }
 }
 
-static void weight_grad(const fv_depthwise_desc *d, const fv_real *x, const fv_real *dy, fv_real *dw, ptrdiff_t dw_pitch, fv_real *db,
-                        fv_range rows, fv_range channels) {
+static void weight_grad(const fv_depthwise_desc *d, const fv_real *x, const fv_real *dy, fv_real *dw, ptrdiff_t dw_pitch,
+                        fv_real *db, fv_range rows, fv_range channels) {
     const size_t maps = (size_t)d->channels, image = (size_t)d->in[0] * (size_t)d->in[1] * maps;
     for (size_t c = channels.begin; c < channels.end; c++) {
         for (int32_t t = 0; t < fv_depthwise_taps(d); t++) dw[t * dw_pitch + (ptrdiff_t)c] = 0;
@@ -83,7 +83,8 @@ static void weight_grad(const fv_depthwise_desc *d, const fv_real *x, const fv_r
     for (size_t row = rows.begin; row < rows.end; row++)
         for (int32_t ox = 0; ox < d->out[1]; ox++) {
             const fv_real *pixel = dy + (row * (size_t)d->out[1] + (size_t)ox) * maps;
-            add_pixel(d, x + row / (size_t)d->out[0] * image, pixel, (int32_t)(row % (size_t)d->out[0]), ox, dw, dw_pitch, channels);
+            add_pixel(d, x + row / (size_t)d->out[0] * image, pixel, (int32_t)(row % (size_t)d->out[0]), ox, dw, dw_pitch,
+                      channels);
             for (size_t c = channels.begin; c < channels.end && db; c++) db[c] += pixel[c];
         }
 }

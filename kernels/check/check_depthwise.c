@@ -34,16 +34,19 @@ static bool reads_padding(const fv_depthwise_desc *d) {
 
 static void draw_case(fv_case *c, depthwise_case *p) {
     fv_check_random *r = &c->random;
-    const size_t budget = check_chance(r, 0.05) ? 400000 : 30000;
-    int32_t most = 40;
+    const bool wide = check_chance(r, 0.03); /* pixels a power of two apart */
+    const size_t budget = wide || check_chance(r, 0.05) ? 400000 : 30000;
+    int32_t most = wide ? 12 : 40;
     size_t channels = 80;
     fv_depthwise_desc *d = &p->d;
     do {
-        *d = (fv_depthwise_desc){.images = check_between(r, 1, 3), .true_convolution = check_chance(r, 0.3), .act_low = -INFINITY,
+        *d = (fv_depthwise_desc){.images = check_between(r, 1, 3),
+                                 .true_convolution = check_chance(r, 0.3),
+                                 .act_low = -INFINITY,
                                  .act_high = INFINITY};
         draw_axis(r, d, 0, most);
         draw_axis(r, d, 1, most);
-        d->channels = (int32_t)fv_check_length(r, check_chance(r, 0.1) ? 700 : channels);
+        d->channels = wide ? 512 : (int32_t)fv_check_length(r, check_chance(r, 0.1) ? 700 : channels);
         p->weights = (size_t)fv_depthwise_taps(d) * (size_t)d->channels;
         p->x_size = (size_t)d->images * map_size(d->in) * (size_t)d->channels;
         p->y_size = (size_t)d->images * map_size(d->out) * (size_t)d->channels;
@@ -53,9 +56,10 @@ static void draw_case(fv_case *c, depthwise_case *p) {
     if (reads_padding(d)) fv_check_finite_only(c); /* a padding's product may be left out */
     if (check_chance(r, 0.4)) d->act_low = check_chance(r, 0.5) ? 0 : -2;
     if (check_chance(r, 0.4)) d->act_high = check_chance(r, 0.5) ? 6 : 1;
-    fv_check_shape(c, "n%d C%d in %dx%d out %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d clamp %g..%g%s", d->images, d->channels,
-                   d->in[0], d->in[1], d->out[0], d->out[1], d->kernel[0], d->kernel[1], d->stride[0], d->stride[1], d->dilation[0],
-                   d->dilation[1], d->pad[0], d->pad[1], (double)d->act_low, (double)d->act_high, d->true_convolution ? " true convolution" : "");
+    fv_check_shape(c, "n%d C%d in %dx%d out %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d clamp %g..%g%s", d->images,
+                   d->channels, d->in[0], d->in[1], d->out[0], d->out[1], d->kernel[0], d->kernel[1], d->stride[0], d->stride[1],
+                   d->dilation[0], d->dilation[1], d->pad[0], d->pad[1], (double)d->act_low, (double)d->act_high,
+                   d->true_convolution ? " true convolution" : "");
 }
 
 /* ---- the contract ---- */
@@ -101,13 +105,16 @@ static fv_approx *expect_forward(fv_case *c, const depthwise_case *p, const fv_c
     return e;
 }
 
-static fv_approx *expect_data_grad(fv_case *c, const depthwise_case *p, const fv_conv_weights *w, const float *dy, const float *bias) {
+static fv_approx *expect_data_grad(fv_case *c, const depthwise_case *p, const fv_conv_weights *w, const float *dy,
+                                   const float *bias) {
     fv_approx_sum *sum = fv_check_plain(c, p->x_size * sizeof *sum);
     const size_t channels = (size_t)p->d.channels;
     for (size_t i = 0; i < p->y_size; i++)
         for (int32_t t = 0; t < fv_depthwise_taps(&p->d); t++) {
             const ptrdiff_t to = source(&p->d, i / channels, t);
-            if (to >= 0) approx_sum_add(&sum[to + (ptrdiff_t)(i % channels)], approx((double)dy[i] * weight_at(&p->d, w, t, i % channels)));
+            if (to >= 0)
+                approx_sum_add(&sum[to + (ptrdiff_t)(i % channels)],
+                               approx((double)dy[i] * weight_at(&p->d, w, t, i % channels)));
         }
     fv_approx *e = fv_check_expected(c, p->x_size);
     for (size_t i = 0; i < p->x_size; i++) {
@@ -136,7 +143,8 @@ static ranges draw_ranges(fv_case *c, fv_range rows, int32_t channels, int32_t b
     return r;
 }
 
-static const float *pack(fv_case *c, const fv_depthwise_kernels *k, const depthwise_case *p, const fv_conv_weights *w, bool whole) {
+static const float *pack(fv_case *c, const fv_depthwise_kernels *k, const depthwise_case *p, const fv_conv_weights *w,
+                         bool whole) {
     const size_t n = k->packed_size(&p->d);
     float *packed = fv_check_place(c, "packed weights", n * sizeof *packed, FV_ALIGNMENT, false);
     memset(packed, 0xff, n * sizeof *packed);
@@ -155,7 +163,8 @@ typedef struct operands {
     const float *packed, *x, *bias, *residual;
 } operands;
 
-static float *forward(fv_case *c, const fv_depthwise_kernels *k, const depthwise_case *p, const operands *o, bool in_place, bool whole) {
+static float *forward(fv_case *c, const fv_depthwise_kernels *k, const depthwise_case *p, const operands *o, bool in_place,
+                      bool whole) {
     float *y = in_place ? fv_check_copy(c, "y", o->residual, p->y_size) : fv_check_output(c, "y", p->y_size);
     const ranges r = draw_ranges(c, (fv_range){0, (size_t)(p->d.images * p->d.out[0])}, p->d.channels, k->block, whole);
     for (size_t i = 0; i < r.rows.parts; i++)
@@ -250,7 +259,8 @@ static void expect_weights(fv_case *c, const depthwise_case *p, const gradient *
             for (int32_t t = 0; t < taps; t++) {
                 const ptrdiff_t from = source(&p->d, o, t);
                 const int32_t number = p->d.true_convolution ? taps - 1 - t : t;
-                if (from >= 0) approx_sum_add(&sum[(size_t)number * channels + k], approx((double)w->x[from + (ptrdiff_t)k] * dy));
+                if (from >= 0)
+                    approx_sum_add(&sum[(size_t)number * channels + k], approx((double)w->x[from + (ptrdiff_t)k] * dy));
             }
         }
     for (size_t i = 0; i < (size_t)taps * channels; i++)
@@ -274,7 +284,8 @@ static result weight_gradient(fv_case *c, const fv_depthwise_kernels *k, const d
 void fv_check_depthwise_weight_grad(fv_case *c) {
     depthwise_case p;
     draw_case(c, &p);
-    gradient w = {.x = fv_check_input(c, "x", p.x_size), .dy = fv_check_input(c, "dy", p.y_size), .bias = check_chance(&c->random, 0.5)};
+    gradient w = {
+        .x = fv_check_input(c, "x", p.x_size), .dy = fv_check_input(c, "dy", p.y_size), .bias = check_chance(&c->random, 0.5)};
     w.pitch = p.d.channels + check_between(&c->random, 0, 3);
     w.size = (size_t)(fv_depthwise_taps(&p.d) - 1) * (size_t)w.pitch + (size_t)p.d.channels;
     w.rows = (fv_range){0, (size_t)(p.d.images * p.d.out[0])};

@@ -30,7 +30,8 @@ static int32_t draw_axis(fv_grad_draw *d, fv_conv_transpose_settings *s, int i) 
     s->kernel[i] = between(d, 1, 4);
     s->stride[i] = chance(d, 0.4) ? 1 : between(d, 2, 3);
     s->dilation[i] = chance(d, 0.6) ? 1 : between(d, 2, 3);
-    const int32_t extent = s->dilation[i] * (s->kernel[i] - 1) + 1, larger = s->stride[i] > s->dilation[i] ? s->stride[i] : s->dilation[i];
+    const int32_t extent = s->dilation[i] * (s->kernel[i] - 1) + 1,
+                  larger = s->stride[i] > s->dilation[i] ? s->stride[i] : s->dilation[i];
     s->output_padding[i] = chance(d, 0.5) ? 0 : between(d, 0, larger - 1);
     if (s->padding != FV_PAD_EXPLICIT) {
         s->dilation[i] = 1;
@@ -83,7 +84,8 @@ ROW(transposed_tied) {
         down.pad_before[i] = down.pad_after[i] = up.pad_before[i] = up.pad_after[i] = 1;
     }
     const fv_value w = fv_graph_parameter(g, "w", 4, weight, NULL, FV_INIT_HE, true);
-    const fv_value x = fv_graph_tanh(g, fv_graph_conv_with(g, fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), w, FV_NONE, &down, "down"), NULL);
+    const fv_value x =
+        fv_graph_tanh(g, fv_graph_conv_with(g, fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), w, FV_NONE, &down, "down"), NULL);
     fv_grad_output(d, fv_graph_conv_transpose_with(g, x, w, FV_NONE, &up, "up"));
 }
 

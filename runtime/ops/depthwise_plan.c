@@ -8,8 +8,11 @@ bool fv_depthwise_fits(const fv_conv_geometry *g) {
 }
 
 static void describe(const fv_conv_geometry *g, fv_depthwise_desc *d) {
-    *d = (fv_depthwise_desc){.images = g->images, .channels = g->groups, .true_convolution = g->true_convolution,
-                             .act_low = -(fv_real)INFINITY, .act_high = (fv_real)INFINITY};
+    *d = (fv_depthwise_desc){.images = g->images,
+                             .channels = g->groups,
+                             .true_convolution = g->true_convolution,
+                             .act_low = -(fv_real)INFINITY,
+                             .act_high = (fv_real)INFINITY};
     for (int i = 0; i < 2; i++) {
         d->in[i] = g->in[i + 1];
         d->out[i] = g->out[i + 1];
@@ -109,8 +112,8 @@ static fv_status plan_pack(fv_plan_op *p, layer *l, const fv_conv_geometry *g, f
     bool fresh, in_run;
     fv_buffer *packed;
     size_t bytes;
-    FV_RETURN_IF(!fv_mul_size(l->kernels->packed_size(&l->desc), sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\": its weights are too large",
-                 p->node->name);
+    FV_RETURN_IF(!fv_mul_size(l->kernels->packed_size(&l->desc), sizeof(fv_real), &bytes), FV_ERR_LIMIT,
+                 "node \"%s\": its weights are too large", p->node->name);
     l->weight = fv_plan_buffer(p, weight);
     l->weights = fv_conv_weight_strides(g, &p->values[weight]);
     FV_FORWARD(fv_plan_packed(p, weight, &key, sizeof key, bytes, &packed, &fresh, &in_run));
@@ -132,8 +135,8 @@ static fv_status begin_layer(fv_plan_op *p, const fv_conv_geometry *g, size_t ma
     return FV_OK;
 }
 
-fv_status fv_depthwise_plan_forward(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias, fv_value residual,
-                                    fv_value y) {
+fv_status fv_depthwise_plan_forward(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
+                                    fv_value residual, fv_value y) {
     layer *l;
     FV_FORWARD(begin_layer(p, g, (size_t)g->out[1], &l));
     l->desc.act_low = g->act_low;
@@ -147,8 +150,8 @@ fv_status fv_depthwise_plan_forward(fv_plan_op *p, const fv_conv_geometry *g, fv
     return fv_plan_phase(p, false, run_forward, l, l->cut.row_chunks * l->cut.channel_chunks);
 }
 
-fv_status fv_depthwise_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, const fv_conv_end *end,
-                                       fv_value dx) {
+fv_status fv_depthwise_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight,
+                                       const fv_conv_end *end, fv_value dx) {
     layer *l;
     FV_FORWARD(begin_layer(p, g, (size_t)g->in[1], &l));
     if (end) {
@@ -207,10 +210,12 @@ static void run_reduce(void *arg, size_t piece, void *scratch) {
     else if (w->plain)
         reduce_plain(w, begin, end);
     else
-        w->kernels->reduce.add_parts((const fv_real *)w->parts->data + begin, n, w->cut.row_chunks, (fv_real *)w->dw->data + begin, end - begin);
+        w->kernels->reduce.add_parts((const fv_real *)w->parts->data + begin, n, w->cut.row_chunks,
+                                     (fv_real *)w->dw->data + begin, end - begin);
 }
 
-fv_status fv_depthwise_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db) {
+fv_status fv_depthwise_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw,
+                                        fv_value db) {
     enum { most_chunks = 16 };
     weight_grad *w;
     fv_buffer *parts = NULL;

@@ -8,10 +8,11 @@
 bool fv_depthwise_fits(const fv_conv_geometry *g);
 
 /* As fv_conv_plan_forward_op, fv_conv_plan_input_grad, fv_conv_plan_weight_grad. */
-fv_status fv_depthwise_plan_forward(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias, fv_value residual,
-                                    fv_value y);
-fv_status fv_depthwise_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight, const fv_conv_end *end,
-                                       fv_value dx);
-fv_status fv_depthwise_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db);
+fv_status fv_depthwise_plan_forward(fv_plan_op *p, const fv_conv_geometry *g, fv_value x, fv_value weight, fv_value bias,
+                                    fv_value residual, fv_value y);
+fv_status fv_depthwise_plan_input_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value weight,
+                                       const fv_conv_end *end, fv_value dx);
+fv_status fv_depthwise_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw,
+                                        fv_value db);
 
 #endif

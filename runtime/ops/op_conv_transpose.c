@@ -1,6 +1,6 @@
-/* conv_transpose: x (N,C,H,W), weight (C,K/groups,kh,kw), [bias (K)] -> y (N,K,H',W'): the transpose of the convolution that takes
- * y's maps to x's (SPEC section 2). So everything here is that convolution's: forward is its data gradient, the gradient by x its forward
- * pass, the gradient by the weight its own with x and dy exchanged. */
+/* conv_transpose: x (N,C,H,W), weight (C,K/groups,kh,kw), [bias (K)] -> y (N,K,H',W'): the transpose of the convolution that
+ * takes y's maps to x's (SPEC section 2). So everything here is that convolution's: forward is its data gradient, the gradient by
+ * x its forward pass, the gradient by the weight its own with x and dy exchanged. */
 #include "ops/conv_plan.h"
 #include "ops/pieces.h"
 
@@ -12,18 +12,20 @@ static fv_status check_channels(const fv_node *n, const fv_shape *x, const fv_sh
     FV_RETURN_IF(x->dim[1] % groups, FV_ERR_SHAPE, "node \"%s\": %d groups do not divide %lld input channels", n->name, groups,
                  (long long)x->dim[1]);
     FV_RETURN_IF(w->dim[0] != x->dim[1] || w->dim[1] < 1 || w->dim[1] > INT32_MAX / groups, FV_ERR_SHAPE,
-                 "node \"%s\": its weight %s does not fit the %lld channels of its input %s and %d groups", n->name, fv_shape_print(w).text,
-                 (long long)x->dim[1], fv_shape_print(x).text, groups);
+                 "node \"%s\": its weight %s does not fit the %lld channels of its input %s and %d groups", n->name,
+                 fv_shape_print(w).text, (long long)x->dim[1], fv_shape_print(x).text, groups);
     return FV_OK;
 }
 
-/* SAME: the output is the input times the stride; what is over is cut off as padding, the larger half after (SAME_UPPER) or before. */
+/* SAME: the output is the input times the stride; what is over is cut off as padding, the larger half after (SAME_UPPER) or
+ * before. */
 static fv_status resolve_padding(const fv_node *n, fv_window_attr *w, int a, int64_t extent) {
     if (w->padding == FV_PAD_EXPLICIT) return FV_OK;
     w->pad_before[a] = w->pad_after[a] = 0;
     if (w->padding == FV_PAD_VALID) return FV_OK;
     const int64_t total = extent + w->output_padding[a] - w->stride[a];
-    FV_RETURN_IF(total < 0, FV_ERR_SHAPE, "node \"%s\": a window of %lld cannot fill a stride of %d; SAME needs output padding %lld", n->name,
+    FV_RETURN_IF(total < 0, FV_ERR_SHAPE,
+                 "node \"%s\": a window of %lld cannot fill a stride of %d; SAME needs output padding %lld", n->name,
                  (long long)extent, w->stride[a], (long long)(w->stride[a] - extent));
     const int64_t smaller = total / 2, larger = total - smaller;
     w->pad_before[a] = (int32_t)(w->padding == FV_PAD_SAME_LOWER ? larger : smaller);
@@ -33,9 +35,11 @@ static fv_status resolve_padding(const fv_node *n, fv_window_attr *w, int a, int
 
 static fv_status axis_size(const fv_node *n, fv_window_attr *w, int a, int64_t in, int64_t *out) {
     FV_RETURN_IF(w->kernel[a] < 1 || w->stride[a] < 1 || w->dilation[a] < 1, FV_ERR_ARGUMENT,
-                 "node \"%s\": kernel %d, stride %d, dilation %d; each must be 1 or more", n->name, w->kernel[a], w->stride[a], w->dilation[a]);
+                 "node \"%s\": kernel %d, stride %d, dilation %d; each must be 1 or more", n->name, w->kernel[a], w->stride[a],
+                 w->dilation[a]);
     FV_RETURN_IF(in < 1 || in > INT32_MAX / 4, FV_ERR_SHAPE, "node \"%s\": its input has a side of %lld", n->name, (long long)in);
-    FV_RETURN_IF(w->output_padding[a] < 0 || (w->output_padding[a] >= w->stride[a] && w->output_padding[a] >= w->dilation[a]), FV_ERR_ARGUMENT,
+    FV_RETURN_IF(w->output_padding[a] < 0 || (w->output_padding[a] >= w->stride[a] && w->output_padding[a] >= w->dilation[a]),
+                 FV_ERR_ARGUMENT,
                  "node \"%s\": output padding %d; it must be below its stride %d or its dilation %d, and not negative", n->name,
                  w->output_padding[a], w->stride[a], w->dilation[a]);
     const int64_t extent = (int64_t)w->dilation[a] * (w->kernel[a] - 1) + 1;
@@ -44,17 +48,19 @@ static fv_status axis_size(const fv_node *n, fv_window_attr *w, int a, int64_t i
     FV_RETURN_IF(w->pad_before[a] < 0 || w->pad_after[a] < 0, FV_ERR_ARGUMENT, "node \"%s\": negative padding (%d, %d)", n->name,
                  w->pad_before[a], w->pad_after[a]);
     *out = (in - 1) * w->stride[a] - w->pad_before[a] - w->pad_after[a] + extent + w->output_padding[a];
-    FV_RETURN_IF(*out < 1, FV_ERR_SHAPE, "node \"%s\": padding (%d, %d) leaves nothing of an output side of %lld", n->name, w->pad_before[a],
-                 w->pad_after[a], (long long)(*out + w->pad_before[a] + w->pad_after[a]));
-    FV_RETURN_IF(*out > INT32_MAX / 4, FV_ERR_LIMIT, "node \"%s\": an output side of %lld is too large", n->name, (long long)*out);
+    FV_RETURN_IF(*out < 1, FV_ERR_SHAPE, "node \"%s\": padding (%d, %d) leaves nothing of an output side of %lld", n->name,
+                 w->pad_before[a], w->pad_after[a], (long long)(*out + w->pad_before[a] + w->pad_after[a]));
+    FV_RETURN_IF(*out > INT32_MAX / 4, FV_ERR_LIMIT, "node \"%s\": an output side of %lld is too large", n->name,
+                 (long long)*out);
     return FV_OK;
 }
 
 static fv_status check_bias(const fv_node *n, const fv_value_info *values, int64_t channels) {
     if (n->in_count < 3 || n->in[2] == FV_NONE) return FV_OK;
     const fv_shape *b = &values[n->in[2]].shape;
-    FV_RETURN_IF(b->rank != 1 || b->dim[0] != channels, FV_ERR_SHAPE, "node \"%s\": its bias %s does not fit %lld output channels", n->name,
-                 fv_shape_print(b).text, (long long)channels);
+    FV_RETURN_IF(b->rank != 1 || b->dim[0] != channels, FV_ERR_SHAPE,
+                 "node \"%s\": its bias %s does not fit %lld output channels", n->name, fv_shape_print(b).text,
+                 (long long)channels);
     return FV_OK;
 }
 
@@ -71,14 +77,15 @@ static fv_status transpose_infer(fv_node *n, fv_value_info *values) {
     FV_FORWARD(check_bias(n, values, y.dim[1]));
     for (int a = 1; a < 3; a++) {
         const int64_t kernel = w->dim[1 + a];
-        FV_RETURN_IF(kernel < 1 || kernel > INT32_MAX / 4, FV_ERR_SHAPE, "node \"%s\": its weight is %s", n->name, fv_shape_print(w).text);
+        FV_RETURN_IF(kernel < 1 || kernel > INT32_MAX / 4, FV_ERR_SHAPE, "node \"%s\": its weight is %s", n->name,
+                     fv_shape_print(w).text);
         window->kernel[a] = (int32_t)kernel;
         FV_FORWARD(axis_size(n, window, a, x->dim[1 + a], &y.dim[1 + a]));
     }
     size_t elements = sizeof(double);
     for (int i = 0; i < 4; i++)
-        FV_RETURN_IF(!fv_mul_size(elements, (size_t)(y.dim[i] ? y.dim[i] : 1), &elements) || elements > PTRDIFF_MAX / 4, FV_ERR_LIMIT,
-                     "node \"%s\": its output %s is too large", n->name, fv_shape_print(&y).text);
+        FV_RETURN_IF(!fv_mul_size(elements, (size_t)(y.dim[i] ? y.dim[i] : 1), &elements) || elements > PTRDIFF_MAX / 4,
+                     FV_ERR_LIMIT, "node \"%s\": its output %s is too large", n->name, fv_shape_print(&y).text);
     fv_infer_shape(&values[n->out[0]], FV_REAL_DTYPE, &y);
     return FV_OK;
 }
@@ -147,7 +154,8 @@ static void run_sum(void *arg, size_t piece, void *scratch) {
     const bias_grad *b = arg;
     const size_t begin = piece * b->chunk, end = fv_min_size(begin + b->chunk, b->pixels);
     fv_real *out = (fv_real *)(b->parts ? b->parts->data : b->db->data) + piece * b->channels;
-    b->kernels->reduce.sum_rows((const fv_real *)b->dy->data + begin * b->channels, (ptrdiff_t)b->channels, end - begin, b->channels, out);
+    b->kernels->reduce.sum_rows((const fv_real *)b->dy->data + begin * b->channels, (ptrdiff_t)b->channels, end - begin,
+                                b->channels, out);
 }
 
 static void run_add(void *arg, size_t piece, void *scratch) {
@@ -183,4 +191,5 @@ static fv_status grad_weight_plan(fv_plan_op *p) {
 }
 
 const fv_op fv_op_conv_transpose_grad_input = {"conv_transpose_grad_input", 3, 3, 1, 0, grad_input_infer, grad_input_plan, NULL};
-const fv_op fv_op_conv_transpose_grad_weight = {"conv_transpose_grad_weight", 3, 3, 2, 0, grad_weight_infer, grad_weight_plan, NULL};
+const fv_op fv_op_conv_transpose_grad_weight = {
+    "conv_transpose_grad_weight", 3, 3, 2, 0, grad_weight_infer, grad_weight_plan, NULL};

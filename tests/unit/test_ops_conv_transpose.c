@@ -1,5 +1,5 @@
-/* Depthwise and transposed convolution: random geometry against nested loops in double, PyTorch's values and gradients, threads, errors,
- * ONNX both ways. */
+/* Depthwise and transposed convolution: random geometry against nested loops in double, PyTorch's values and gradients, threads,
+ * errors, ONNX both ways. */
 #include "onnx_files.h"
 
 #include <math.h>
@@ -7,7 +7,9 @@
 enum { MOST = 1 << 15 };
 
 static uint32_t state = 7;
-static int32_t between(int32_t low, int32_t high) { return low + (int32_t)((draw_u32(&state) >> 8) % (uint32_t)(high - low + 1)); }
+static int32_t between(int32_t low, int32_t high) {
+    return low + (int32_t)((draw_u32(&state) >> 8) % (uint32_t)(high - low + 1));
+}
 static bool chance(int32_t percent) { return between(0, 99) < percent; }
 
 /* ---- one layer: its settings are a transposed convolution's, those of a convolution a part of them ---- */
@@ -119,7 +121,8 @@ static void draw_layer(layer *l, bool transposed, bool depthwise) {
         s->kernel[i] = usual ? usual : between(1, 5);
         s->stride[i] = between(1, 3);
         s->dilation[i] = usual || same ? 1 : between(1, 3);
-        const int32_t extent = s->dilation[i] * (s->kernel[i] - 1) + 1, larger = s->stride[i] > s->dilation[i] ? s->stride[i] : s->dilation[i];
+        const int32_t extent = s->dilation[i] * (s->kernel[i] - 1) + 1,
+                      larger = s->stride[i] > s->dilation[i] ? s->stride[i] : s->dilation[i];
         l->in[2 + i] = transposed ? between(1, 6) : extent + between(0, 9);
         if (same && !transposed) continue;
         if (same) {
@@ -174,8 +177,8 @@ static void check_layer(layer *l) {
         double value = want[i] + (bias.data ? (double)((const float *)bias.data)[i / map % (size_t)l->out[1]] : 0);
         if (l->relu == 1) value = fmax(value, 0);
         if (l->relu == 2) value = fmin(fmax(value, -0.5), 0.5);
-        ck_assert_msg(fabs((double)y[i] - value) <= 2e-5 * (1 + fabs(value)), "y[%zu] is %.9g, wanted %.9g; transposed %d groups %d", i,
-                      (double)y[i], value, l->transposed, l->s.groups);
+        ck_assert_msg(fabs((double)y[i] - value) <= 2e-5 * (1 + fabs(value)),
+                      "y[%zu] is %.9g, wanted %.9g; transposed %d groups %d", i, (double)y[i], value, l->transposed, l->s.groups);
     }
     fv_model_free(m);
 }
@@ -198,12 +201,22 @@ typedef struct golden {
     layer l;
 } golden;
 
-#define GOLDEN(file, t, n, c, h, w, k, g, kh, kw, sy, sx, dy, dx, py, px, oy, ox)                                                  \
-    {file,                                                                                                                         \
-     {.transposed = t,                                                                                                             \
-      .in = {n, c, h, w},                                                                                                          \
-      .s = {.out_channels = k, .kernel = {kh, kw}, .stride = {sy, sx}, .dilation = {dy, dx}, .pad_before = {py, px},               \
-            .pad_after = {py, px}, .output_padding = {oy, ox}, .groups = g, .bias = true}}}
+#define GOLDEN(file, t, n, c, h, w, k, g, kh, kw, sy, sx, dy, dx, py, px, oy, ox)                                                \
+    {                                                                                                                            \
+        file, {                                                                                                                  \
+            .transposed = t, .in = {n, c, h, w}, .s = {                                                                          \
+                .out_channels = k,                                                                                               \
+                .kernel = {kh, kw},                                                                                              \
+                .stride = {sy, sx},                                                                                              \
+                .dilation = {dy, dx},                                                                                            \
+                .pad_before = {py, px},                                                                                          \
+                .pad_after = {py, px},                                                                                           \
+                .output_padding = {oy, ox},                                                                                      \
+                .groups = g,                                                                                                     \
+                .bias = true                                                                                                     \
+            }                                                                                                                    \
+        }                                                                                                                        \
+    }
 
 static const golden goldens[] = {
     GOLDEN("transposed", true, 2, 4, 3, 4, 6, 2, 3, 4, 2, 3, 2, 1, 1, 2, 1, 2),
@@ -215,8 +228,8 @@ static const golden goldens[] = {
 
 static void near_all(const char *what, const float *got, const float *want, size_t n, double tolerance) {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)got[i] - (double)want[i]) <= tolerance, "%s[%zu] is %.9g, PyTorch has %.9g", what, i, (double)got[i],
-                      (double)want[i]);
+        ck_assert_msg(fabs((double)got[i] - (double)want[i]) <= tolerance, "%s[%zu] is %.9g, PyTorch has %.9g", what, i,
+                      (double)got[i], (double)want[i]);
 }
 
 /* first (C,C,1,1) -> the layer with its weight and bias -> y, flattened for training. */
@@ -224,9 +237,10 @@ static fv_model *golden_model(const golden *c, const float *first, const float *
     const layer *l = &c->l;
     fv_graph *g = NULL;
     fv_model *m = NULL;
-    const int64_t shape[4] = {0, l->in[1], l->in[2], l->in[3]}, square[4] = {l->in[1], l->in[1], 1, 1}, maps_out = l->s.out_channels;
-    const int64_t of_weight[4] = {l->transposed ? l->in[1] : maps_out, (l->transposed ? maps_out : l->in[1]) / l->s.groups, l->s.kernel[0],
-                                  l->s.kernel[1]};
+    const int64_t shape[4] = {0, l->in[1], l->in[2], l->in[3]}, square[4] = {l->in[1], l->in[1], 1, 1},
+                  maps_out = l->s.out_channels;
+    const int64_t of_weight[4] = {l->transposed ? l->in[1] : maps_out, (l->transposed ? maps_out : l->in[1]) / l->s.groups,
+                                  l->s.kernel[0], l->s.kernel[1]};
     fv_conv_settings plain;
     ok(fv_graph_create(context, &g));
     fv_conv_settings_default(&plain);
@@ -240,7 +254,8 @@ static fv_model *golden_model(const golden *c, const float *first, const float *
         plain.pad_before[i] = plain.pad_after[i] = l->s.pad_before[i];
     }
     plain.groups = l->s.groups;
-    x = l->transposed ? fv_graph_conv_transpose_with(g, x, w, b, &l->s, "layer") : fv_graph_conv_with(g, x, w, b, &plain, "layer");
+    x = l->transposed ? fv_graph_conv_transpose_with(g, x, w, b, &l->s, "layer")
+                      : fv_graph_conv_with(g, x, w, b, &plain, "layer");
     fv_graph_output(g, flat ? fv_graph_flatten(g, x, NULL) : x, "y");
     ok(fv_graph_status(g));
     ok(fv_model_create(g, 1, &m));
@@ -256,7 +271,8 @@ static void check_golden(const golden *c) {
     snprintf(path, sizeof path, "tests/golden/conv_%s.npy", c->name);
     ok(fv_npy_read(context, path, &file));
     const size_t maps_in = (size_t)l.in[1], n = (size_t)l.in[0];
-    const size_t of_x = n * maps_in * (size_t)(l.in[2] * l.in[3]), of_first = maps_in * maps_in, of_bias = (size_t)l.s.out_channels;
+    const size_t of_x = n * maps_in * (size_t)(l.in[2] * l.in[3]), of_first = maps_in * maps_in,
+                 of_bias = (size_t)l.s.out_channels;
     const size_t of_weight = maps_in * of_bias / (size_t)l.s.groups * (size_t)(l.s.kernel[0] * l.s.kernel[1]);
     float *x = file.data, *first = x + of_x, *weight = first + of_first, *bias = weight + of_weight, *target = bias + of_bias;
     fv_model *m = golden_model(c, first, weight, bias, false);
@@ -281,13 +297,17 @@ static void check_golden(const golden *c) {
     const fv_tensor in = maps(x, l.in[0], l.in[1], l.in[2], l.in[3]), targets = rows(target, l.in[0], (int64_t)(of_y / n));
     ok(fv_trainer_step(t, &in, &targets, NULL));
     ok(fv_trainer_model(t, &m));
-    const float *before[3] = {first, weight, bias}, *gradient[3] = {target + 2 * of_y, target + 2 * of_y + of_first, target + 2 * of_y + of_first + of_weight};
+    const float *before[3] = {first, weight, bias},
+                *gradient[3] = {target + 2 * of_y, target + 2 * of_y + of_first, target + 2 * of_y + of_first + of_weight};
     const size_t sizes[3] = {of_first, of_weight, of_bias};
     for (size_t i = 0; i < 3; i++) {
         fv_tensor now;
         ok(fv_model_parameter(m, i, NULL, &now, NULL));
         for (size_t k = 0; k < sizes[i]; k++) y[k] = before[i][k] - ((const float *)now.data)[k];
-        near_all(i == 0 ? "gradient of first" : i == 1 ? "gradient of weight" : "gradient of bias", y, gradient[i], sizes[i], 3e-5);
+        near_all(i == 0   ? "gradient of first"
+                 : i == 1 ? "gradient of weight"
+                          : "gradient of bias",
+                 y, gradient[i], sizes[i], 3e-5);
     }
     fv_model_free(m);
     fv_trainer_free(t);
@@ -307,7 +327,8 @@ START_TEST(threads) {
     static float x[MOST], one[MOST], many[MOST];
     enter();
     fv_context *three = context_of(FV_BACKEND_PTHREADS, 3);
-    layer l = {.in = {2, 24, 17, 15}, .s = {.out_channels = 24, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 24, .bias = true}};
+    layer l = {.in = {2, 24, 17, 15},
+               .s = {.out_channels = 24, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 24, .bias = true}};
     for (int transposed = 0; transposed < 2; transposed++) {
         l.transposed = transposed;
         fv_model *a = model_with(context, &l), *b = model_with(three, &l);
@@ -348,11 +369,11 @@ static void refuse(const fv_conv_transpose_settings *s, int64_t channels, fv_sta
 START_TEST(errors) {
     fv_conv_transpose_settings s;
     enter();
-#define REFUSED(change, channels, status, part)                                                                                    \
-    do {                                                                                                                           \
-        fv_conv_transpose_settings_default(&s);                                                                                    \
-        change;                                                                                                                    \
-        refuse(&s, channels, status, part);                                                                                        \
+#define REFUSED(change, channels, status, part)                                                                                  \
+    do {                                                                                                                         \
+        fv_conv_transpose_settings_default(&s);                                                                                  \
+        change;                                                                                                                  \
+        refuse(&s, channels, status, part);                                                                                      \
     } while (0)
     REFUSED(s.output_padding[0] = 1, 2, FV_ERR_ARGUMENT, "output padding 1; it must be below its stride 1 or its dilation 1");
     REFUSED((s.stride[1] = 2, s.dilation[1] = 3, s.output_padding[1] = 3), 2, FV_ERR_ARGUMENT, "output padding 3");
@@ -495,7 +516,8 @@ START_TEST(onnx_same_side) {
         static float x[9], y[MOST];
         fv_tensor weight;
         fv_model *m = NULL;
-        ok(load_wire(context, transposed_file(ATTRIBUTES(PAIR("strides", 2, 2), attr_text("auto_pad", cases[i].mode)), 6, 6), &m));
+        ok(load_wire(context, transposed_file(ATTRIBUTES(PAIR("strides", 2, 2), attr_text("auto_pad", cases[i].mode)), 6, 6),
+                     &m));
         ok(fv_model_parameter(m, 0, NULL, &weight, NULL));
         x[0] = 1;
         run_layer(m, &l, x, FV_PLAIN, y);
