@@ -9,7 +9,7 @@
  *
  * Bounds of the later kinds, likewise in the result's last place, f and then f' before it is multiplied by dy:
  *   softplus           2.5     2.5, each with what one rounding of k*x makes of it, and FLT_MIN/k
- *   smooth abs         2^-23 (|x| + 2/k), absolute          1.4, with one rounding of k*x
+ *   smooth abs         3 * 2^-23 |x| + FLT_MIN/k, absolute   1.4, with one rounding of k*x
  *   relu surrogate     exact   2.5, with one rounding of k*x
  *   elu                2, with a or b other than 1 3.5      2.5
  *   erf                1.5     2.5, with one rounding of x^2
@@ -33,7 +33,7 @@ typedef enum fv_unary {
     FV_UNARY_LINEAR, /* a*x + b, two roundings */
     /* k is a: a normal number > 0. */
     FV_UNARY_SOFTPLUS,       /* max(0,x) + log1p(e^{-k|x|})/k */
-    FV_UNARY_SMOOTH_ABS,     /* |x| + (2/k)(log1p(e^{-k|x|}) - ln 2) */
+    FV_UNARY_SMOOTH_ABS,     /* |x| + (2/k)(log1p(e^{-k|x|}) - ln 2), the bracket as ln((1+e^{-k|x|})/2) */
     FV_UNARY_RELU_SURROGATE, /* RELU; its gradient is softplus(k)'s */
     FV_UNARY_ABS,
     FV_UNARY_LEAKY_RELU, /* x > 0 ? x : a*x */
@@ -61,8 +61,7 @@ typedef void (*fv_unary_fn)(const fv_real *x, fv_real *y, size_t n, fv_real a, f
 /* dx = dy * f'(x), written in terms of what the forward pass kept: fv_unary_keeps_input says which.
  * Output: RELU [y > 0]. CLAMP [a < y < b]. SIGMOID y(1-y). TANH 1-y^2. EXP y. LINEAR a (kept may be NULL). HARD_SIGMOID
  * a [0 < y < 1]. Input: SOFTPLUS and RELU_SURROGATE 1/(1+e^{-kx}). SMOOTH_ABS 2/(1+e^{-kx}) - 1 = tanh(kx/2). ABS sgn(x), 0
- * where x is 0 or NaN. LEAKY_RELU x > 0 ? 1 : a. ELU x > 0 ? b : b*a*e^x. HARD_SWISH 0 below -3, 1 above 3, else
- * x/3 + 1/2. SOFTSIGN dx = dy / (1+|x|)^2. The others as the formulas give. Steps without a transcendental round as
+ * where x is 0 or NaN. LEAKY_RELU x > 0 ? 1 : a. ELU x > 0 ? b : b*a*e^x. HARD_SWISH x > -3 ? x < 3 ? x/3 + 1/2 : 1 : 0. SOFTSIGN dx = dy / (1+|x|)^2. The others as the formulas give. Steps without a transcendental round as
  * the scalar definition does. */
 typedef void (*fv_unary_grad_fn)(const fv_real *kept, const fv_real *dy, fv_real *dx, size_t n, fv_real a, fv_real b);
 typedef void (*fv_binary_fn)(const fv_real *x1, const fv_real *x2, fv_real *y, size_t n);

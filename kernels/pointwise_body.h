@@ -79,8 +79,7 @@ static inline vf softplus_step(vf x, vf k, vf b) {
 
 static inline vf smooth_abs_step(vf x, vf k, vf b) {
     (void)b;
-    const vf above = v_sub(v_log1p_unit(v_exp(minus_abs(v_mul(k, x)))), v_set(0.693147180559945309f));
-    return v_fma(above, v_div(v_set(2.0f), k), v_abs(x));
+    return v_fma(v_log_mean(minus_abs(v_mul(k, x))), v_div(v_set(2.0f), k), v_abs(x));
 }
 
 static inline vf abs_step(vf x, vf a, vf b) {
@@ -228,8 +227,8 @@ static inline vf hard_sigmoid_grad_step(vf y, vf dy, vf a, vf b) {
 static inline vf hard_swish_grad_step(vf x, vf dy, vf a, vf b) {
     (void)a, (void)b;
     const vf three = v_set(3.0f), inside = v_add(v_mul(x, v_set((float)(1.0 / 3))), v_set(0.5f));
-    const vf upper = v_select(v_gt(x, three), v_set(1.0f), inside);
-    return v_mul(dy, v_select(v_lt(x, v_set(-3.0f)), v_zero(), upper));
+    const vf upper = v_select(v_lt(x, three), inside, v_set(1.0f));
+    return v_mul(dy, v_where(v_gt(x, v_set(-3.0f)), upper));
 }
 
 static inline vf softsign_grad_step(vf x, vf dy, vf a, vf b) {

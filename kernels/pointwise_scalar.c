@@ -72,8 +72,7 @@ static void softplus_scalar(const fv_real *x, fv_real *y, size_t n, fv_real k, f
 
 static void smooth_abs_scalar(const fv_real *x, fv_real *y, size_t n, fv_real k, fv_real b) {
     (void)b;
-    for (size_t i = 0; i < n; i++)
-        y[i] = fv_abs(x[i]) + (fv_log1p_unit(fv_exp(-fv_abs(k * x[i]))) - (fv_real)0.693147180559945309) * (2 / k);
+    for (size_t i = 0; i < n; i++) y[i] = fv_abs(x[i]) + fv_log_mean(-fv_abs(k * x[i])) * (2 / k);
 }
 
 static void abs_scalar(const fv_real *x, fv_real *y, size_t n, fv_real a, fv_real b) {
@@ -227,8 +226,8 @@ static void hard_sigmoid_grad_scalar(const fv_real *y, const fv_real *dy, fv_rea
 static void hard_swish_grad_scalar(const fv_real *x, const fv_real *dy, fv_real *dx, size_t n, fv_real a, fv_real b) {
     (void)a, (void)b;
     for (size_t i = 0; i < n; i++) {
-        const fv_real slope = x[i] < -3 ? 0 : x[i] > 3 ? 1 : x[i] * (fv_real)(1.0 / 3) + (fv_real)0.5;
-        dx[i] = dy[i] * slope;
+        const fv_real inside = x[i] < 3 ? x[i] * (fv_real)(1.0 / 3) + (fv_real)0.5 : 1;
+        dx[i] = dy[i] * (x[i] > -3 ? inside : 0);
     }
 }
 

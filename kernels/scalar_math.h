@@ -17,6 +17,7 @@ static inline fv_real fv_tanh(fv_real x) { return tanh(x); }
 static inline fv_real fv_sigmoid(fv_real x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 static inline fv_real fv_expm1_below(fv_real x) { return expm1(x); }
 static inline fv_real fv_log1p_unit(fv_real x) { return log1p(x); }
+static inline fv_real fv_log_mean(fv_real x) { return log1p(expm1(x) / 2); }
 static inline fv_real fv_erf(fv_real x) { return erf(x); }
 static inline fv_real fv_sqrt(fv_real x) { return sqrt(x); }
 static inline fv_real fv_abs(fv_real x) { return fabs(x); }
@@ -92,6 +93,12 @@ static inline float fv_log_reduced(float m, float e) {
 /* log(1+x) for 0 <= x <= 1, as accurate as log: m is exact. */
 static inline float fv_log1p_unit(float x) {
     return x < 0.41421356f ? fv_log_reduced(x, 0.0f) : fv_log_reduced((x - 1.0f) * 0.5f, 1.0f);
+}
+
+/* ln((1+e^x)/2) for x <= 0, as accurate near zero as x. */
+static inline float fv_log_mean(float x) {
+    const float q = fv_expm1_below(x), m = 0.5f * q;
+    return m > -0.29289322f ? fv_log_reduced(m, 0.0f) : fv_log_reduced(1.0f + q, -1.0f);
 }
 
 static inline float fv_log(float x) {

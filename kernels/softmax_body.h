@@ -115,13 +115,23 @@ static void squared_error(const float *x, const float *target, float *loss, floa
     }
 }
 
+/* VW rows share a logarithm. */
 static void log_softmax(const float *x, float *y, size_t classes, fv_range rows) {
-    for (size_t r = rows.begin; r < rows.end; r++) {
-        const size_t begin = r * classes, end = begin + classes;
-        const float top = row_largest(x + begin, classes);
-        const vf base = v_set(top), log_sum = v_log(v_set(exponentiate_row(x + begin, NULL, classes, top).sum));
-        for (size_t i = begin; i < end; i += VW)
-            v_store_next(y + i, v_sub(v_sub(v_load_next(x + i, end - i), base), log_sum), end - i);
+    for (size_t r = rows.begin; r < rows.end; r += VW) {
+        const size_t count = fv_min_size(rows.end - r, VW);
+        float sum[VW] = {0}, top[VW] = {0}, log_sum[VW];
+        for (size_t k = 0; k < count; k++) {
+            const float *in = x + (r + k) * classes;
+            top[k] = row_largest(in, classes);
+            sum[k] = exponentiate_row(in, NULL, classes, top[k]).sum;
+        }
+        v_store(log_sum, v_log(v_load(sum)));
+        for (size_t k = 0; k < count; k++) {
+            const size_t begin = (r + k) * classes, end = begin + classes;
+            const vf base = v_set(top[k]), less = v_set(log_sum[k]);
+            for (size_t i = begin; i < end; i += VW)
+                v_store_next(y + i, v_sub(v_sub(v_load_next(x + i, end - i), base), less), end - i);
+        }
     }
 }
 
@@ -140,27 +150,46 @@ static inline vf soft_target(const float *target, size_t left, vf keep, vf low) 
     return v_fma(keep, v_load_next(target, left), low);
 }
 
+typedef struct soft_row {
+    float sum, weight, linear; /* of e^(x - top), of t, of t (x - top) */
+} soft_row;
+
+/* dx (may be NULL) = (softmax * sum t - t) * scale; holds e^(x - top) in between. */
+static inline soft_row soft_row_of(const float *x, const float *target, float *dx, size_t classes, vf keep, vf low, vf scale) {
+    const vf top = v_set(row_largest(x, classes));
+    vf sum = v_zero(), weight = v_zero(), linear = v_zero();
+    for (size_t c = 0; c < classes; c += VW) {
+        const size_t n = fv_min_size(classes - c, VW);
+        const vf shifted = v_sub(v_load_next(x + c, n), top), t = v_keep(soft_target(target + c, n, keep, low), n, v_zero());
+        const vf e = v_keep(v_exp(shifted), n, v_zero());
+        sum = v_add(sum, e);
+        weight = v_add(weight, t);
+        linear = v_add(linear, v_mul(t, shifted));
+        if (dx) v_store_next(dx + c, e, n);
+    }
+    const soft_row row = {v_sum(sum), v_sum(weight), v_sum(linear)};
+    const vf all = v_set(row.sum), share = v_set(row.weight);
+    for (size_t c = 0; dx && c < classes; c += VW) {
+        const size_t n = fv_min_size(classes - c, VW);
+        const vf p = v_div(v_load_next(dx + c, n), all), t = soft_target(target + c, n, keep, low);
+        v_store_next(dx + c, v_mul(v_sub(v_mul(p, share), t), scale), n);
+    }
+    return row;
+}
+
+/* VW rows share a logarithm. */
 static void soft_cross_entropy(const float *x, const float *target, float *loss, float *dx, size_t classes, float smoothing,
                                float scale, fv_range rows) {
     const vf low = v_set(smoothing / (float)classes), keep = v_set(1 - smoothing), factor = v_set(scale);
-    for (size_t r = rows.begin; r < rows.end; r++) {
-        const size_t begin = r * classes, end = begin + classes;
-        const vf top = v_set(row_largest(x + begin, classes));
-        vf sum = v_zero(), weight = v_zero(), linear = v_zero();
-        for (size_t i = begin; i < end; i += VW) {
-            const size_t n = fv_min_size(end - i, VW);
-            const vf shifted = v_sub(v_load_next(x + i, n), top), t = soft_target(target + i, n, keep, low);
-            sum = v_add(sum, v_keep(v_exp(shifted), n, v_zero()));
-            weight = v_add(weight, v_keep(t, n, v_zero()));
-            linear = v_add(linear, v_keep(v_mul(t, shifted), n, v_zero()));
+    for (size_t r = rows.begin; r < rows.end; r += VW) {
+        const size_t count = fv_min_size(rows.end - r, VW);
+        float sum[VW] = {0}, weight[VW] = {0}, linear[VW] = {0};
+        for (size_t k = 0; k < count; k++) {
+            const size_t at = (r + k) * classes;
+            const soft_row row = soft_row_of(x + at, target + at, dx ? dx + at : NULL, classes, keep, low, factor);
+            sum[k] = row.sum, weight[k] = row.weight, linear[k] = row.linear;
         }
-        const vf all = v_set(v_sum(sum)), share = v_set(v_sum(weight));
-        v_store_part(loss + r, v_sub(v_mul(v_log(all), share), v_set(v_sum(linear))), 1);
-        for (size_t i = begin; dx && i < end; i += VW) {
-            const vf p = v_div(v_exp(v_sub(v_load_next(x + i, end - i), top)), all);
-            const vf t = soft_target(target + i, end - i, keep, low);
-            v_store_next(dx + i, v_mul(v_sub(v_mul(p, share), t), factor), end - i);
-        }
+        v_store_next(loss + r, v_sub(v_mul(v_log(v_load(sum)), v_load(weight)), v_load(linear)), count);
     }
 }
 

@@ -73,6 +73,13 @@ static inline vf v_log1p_unit(vf x) {
     return v_log_reduced(v_select(low, x, v_mul(v_sub(x, one), v_set(0.5f))), v_select(low, v_zero(), one));
 }
 
+/* ln((1+e^x)/2) for x <= 0. */
+static inline vf v_log_mean(vf x) {
+    const vf q = v_expm1_below(x), m = v_mul(v_set(0.5f), q), one = v_set(1.0f);
+    const vm near = v_gt(m, v_set(-0.29289322f));
+    return v_log_reduced(v_select(near, m, v_add(one, q)), v_select(near, v_zero(), v_set(-1.0f)));
+}
+
 static inline vf v_log(vf x) {
     const vm subnormal = v_lt(x, v_set(0x1p-126f));
     const vi bits = v_bits(v_select(subnormal, v_mul(x, v_set(0x1p23f)), x));

@@ -60,6 +60,12 @@ static double logistic(double x) { return 1 / (1 + exp(-x)); }
 /* What one rounding of t can move log1p(e^-|t|). */
 static double argument_rounding(double t) { return fabs(t) < 200 ? fabs(t) * half_ulp * exp(-fabs(t)) : 0; }
 
+/* Smooth rectification is 2/k of ln cosh(kx/2), whose two terms cancel near zero. */
+static double log_cosh(double z) {
+    const double t = fabs(z);
+    return t < 0.01 ? t * t / 2 - t * t * t * t / 12 : t + log1p(expm1(-2 * t) / 2);
+}
+
 static fv_approx within(double value, double ulps, double absolute) {
     return (fv_approx){value, (fabs(value) < FLT_MIN ? fmin(ulps, 0.8) : ulps) * ulp_at(value) + absolute};
 }
@@ -79,7 +85,7 @@ static fv_approx expect_unary(fv_unary kind, float x_, float a, float b) {
     case FV_UNARY_SOFTPLUS:
         return within((x < 0 ? 0 : x) + above / k, 2.5, (argument_rounding(k * x) + FLT_MIN) / k);
     case FV_UNARY_SMOOTH_ABS:
-        return (fv_approx){fabs(x) + 2 / k * (above - log(2)), 0x1p-23 * (fabs(x) + 2 / k)};
+        return (fv_approx){2 / k * log_cosh(k * x / 2), 3 * 0x1p-23 * fabs(x) + 2 * FLT_MIN / k};
     case FV_UNARY_ELU:
         return within(b * (x > 0 ? x : a * expm1(x)), a == 1 && b == 1 ? 2 : 3.5, FLT_MIN * (1 + fabs(b)));
     case FV_UNARY_ERF:
@@ -164,7 +170,7 @@ static bool exact_grad(fv_unary kind, float kept, float dy, float a, float b, fl
     case FV_UNARY_HARD_SIGMOID:
         return *dx = kept > 0 && kept < 1 ? product : 0, true;
     case FV_UNARY_HARD_SWISH:
-        return *dx = dy * (kept < -3 ? 0 : kept > 3 ? 1 : third + 0.5f), true;
+        return *dx = dy * (kept > -3 ? kept < 3 ? third + 0.5f : 1 : 0), true;
     case FV_UNARY_SOFTSIGN:
         return *dx = dy / square, true;
     default:

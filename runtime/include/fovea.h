@@ -256,7 +256,7 @@ FV_API fv_value fv_graph_scale(fv_graph *g, fv_value x, float a, float b, const 
 FV_API fv_value fv_graph_softplus(fv_graph *g, fv_value x, float k, const char *name);
 /** Rectification: |x|; its gradient at 0 is 0. */
 FV_API fv_value fv_graph_abs(fv_graph *g, fv_value x, const char *name);
-/** Smooth rectification, 0 at 0: |x| + (2/k)(ln(1+e^{-k|x|}) - ln 2), within 2^-23 (|x| + 2/k); tends to |x| as k grows. k > 0. */
+/** Smooth rectification, 0 at 0: |x| + (2/k)(ln(1+e^{-k|x|}) - ln 2), within 3 * 2^-23 |x|; tends to |x| as k grows. k > 0. */
 FV_API fv_value fv_graph_smooth_abs(fv_graph *g, fv_value x, float k, const char *name);
 /** A surrogate gradient: max(0,x) forwards, and backwards the derivative of softplus(k), 1/(1+e^{-kx}). k > 0. */
 FV_API fv_value fv_graph_relu_surrogate(fv_graph *g, fv_value x, float k, const char *name);

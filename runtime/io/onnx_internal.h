@@ -41,6 +41,7 @@ typedef struct fv_onnx_reader {
     fv_graph *graph;
     int64_t opset;
     struct fv_onnx_names *names;
+    bool folded; /* a layer was made of several nodes, whose other values nobody may need */
 } fv_onnx_reader;
 
 /* A named thing of the file: a constant, or a value of the graph being built. */
@@ -69,6 +70,7 @@ extern const fv_onnx_read_row fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_
 extern const fv_onnx_read_row fv_onnx_read_contrast[], fv_onnx_read_contrast_functions[];
 extern const fv_onnx_read_row fv_onnx_read_conv_functions[]; /* domain "fovea" */
 extern const fv_onnx_read_row fv_onnx_read_conv_functions[], fv_onnx_read_local_functions[]; /* domain "fovea" */
+extern const fv_onnx_read_row fv_onnx_read_activation[], fv_onnx_read_activation_functions[];
 
 /* Input i of a node: NULL when left out. */
 fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);
@@ -78,6 +80,8 @@ fv_status fv_onnx_value(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i
 fv_status fv_onnx_constant(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_tensor **out);
 /* A constant as a parameter of the graph, made at its first use with the given shape. */
 fv_status fv_onnx_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_t rank, const int64_t *shape, fv_value *out);
+/* A constant that is one number a map of x: (C,1,1), (1,C,1,1), (C) for rank 2. */
+bool fv_onnx_is_per_map(const fv_onnx_tensor *t, const fv_shape *x);
 /* v is what the node gives. */
 fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v);
 fv_status fv_onnx_refuse(const FvOnnx__Node *n, const char *what);
@@ -89,5 +93,10 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
 
 /* Adds node n to the graph and defines its outputs. FV_ERR_UNSUPPORTED with a sentence when it cannot. */
 fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n);
+
+/* Nodes that together are one layer become one: GELU, SiLU, mish; x divided by `divisor` likewise, softsign, else FV_NONE. Once the
+ * graph has its outputs, fv_onnx_fold drops what is left over. */
+fv_status fv_onnx_fold(fv_onnx_reader *r);
+fv_value fv_onnx_fold_division(fv_onnx_reader *r, fv_value x, fv_value divisor, const char *name);
 
 #endif

@@ -109,11 +109,12 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
     return FV_OK;
 }
 
-static const fv_onnx_read_row *const families[] = {fv_onnx_read_conv, fv_onnx_read_pointwise, fv_onnx_read_rest, fv_onnx_read_contrast};
+static const fv_onnx_read_row *const families[] = {fv_onnx_read_conv, fv_onnx_read_pointwise, fv_onnx_read_rest,
+                                                   fv_onnx_read_contrast, fv_onnx_read_activation};
 
 /* Domain "fovea", NULL-terminated. */
 static const fv_onnx_read_row *const functions[] = {fv_onnx_read_conv_functions, fv_onnx_read_contrast_functions,
-                                                    fv_onnx_read_local_functions, NULL};
+                                                    fv_onnx_read_local_functions, fv_onnx_read_activation_functions, NULL};
 
 /* Of a family, the row of an operator whose name is the first `length` bytes of op. */
 static const fv_onnx_read_row *find_row(const fv_onnx_read_row *row, const char *op, size_t length) {

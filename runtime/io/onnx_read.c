@@ -169,6 +169,7 @@ static fv_status read_graph(fv_onnx_reader *r) {
     for (size_t i = 0; i < g->n_input; i++) FV_FORWARD(read_input(r, g->input[i]));
     FV_FORWARD(read_nodes(r));
     FV_FORWARD(read_outputs(r));
+    FV_FORWARD(fv_onnx_fold(r));
     return fv_graph_status(r->graph);
 }
 

@@ -28,8 +28,7 @@ static fv_status read_clip(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_done(r, n, fv_graph_clip(r->graph, x, low, high, fv_onnx_node_name(n)));
 }
 
-/* One factor or addend for the whole tensor, or one a map: count 1, or (C,1,1), (1,C,1,1), (C) for rank 2. */
-static bool is_per_map(const fv_onnx_tensor *t, const fv_shape *x) {
+bool fv_onnx_is_per_map(const fv_onnx_tensor *t, const fv_shape *x) {
     const int64_t channels = x->rank > 1 ? x->dim[1] : 0;
     if ((int64_t)t->count != channels) return false;
     const int32_t axis = t->shape.rank - (x->rank - 1); /* where the map axis lies when aligned to the right */
@@ -62,7 +61,7 @@ static fv_status read_with_constant(fv_onnx_reader *r, const FvOnnx__Node *n, fv
         if (op == 'A') return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, 1, k, fv_onnx_node_name(n)));
         return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, first ? -1.0f : 1.0f, first ? k : -k, fv_onnx_node_name(n)));
     }
-    if (op != 'M' || !is_per_map(&entry->tensor, &fv_emit_info(r->graph, x)->shape))
+    if (op != 'M' || !fv_onnx_is_per_map(&entry->tensor, &fv_emit_info(r->graph, x)->shape))
         return fv_onnx_refuse(n, "only one number, a factor a map, or an addend a value of the image is combined as a constant");
     fv_value gain;
     const int64_t channels = (int64_t)entry->tensor.count;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const fv_onnx_write_row *const families[] = {fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest,
-                                                    fv_onnx_write_contrast, fv_onnx_write_local};
+                                                    fv_onnx_write_contrast, fv_onnx_write_local, fv_onnx_write_activations};
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {
     for (size_t k = 0; k < FV_ARRAY_SIZE(families); k++)

@@ -40,6 +40,8 @@ static void write_unary(fv_onnx_writer *w, const fv_node *source) {
         write_clip(w, source, a, b);
     } else if (kind == FV_UNARY_LINEAR) {
         write_scale(w, source, a, b);
+    } else if (!names[kind]) {
+        fv_onnx_write_activation(w, source);
     } else {
         FvOnnx__Node *n = fv_onnx_make_node(w, names[kind], source->name, 1, fv_onnx_value_name(w, source->out[0]));
         if (n) n->input[0] = fv_onnx_value_name(w, source->in[0]);

@@ -27,9 +27,13 @@ typedef struct fv_onnx_write_row {
     const fv_op *op; /* NULL ends a family */
     void (*write)(fv_onnx_writer *w, const fv_node *source);
 } fv_onnx_write_row;
+extern const fv_onnx_write_row fv_onnx_write_activations[];
 extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
 extern const fv_onnx_write_row fv_onnx_write_contrast[];
 extern const fv_onnx_write_row fv_onnx_write_local[];
+
+/* A unary node of a kind that onnx_write_pointwise.c does not know. */
+void fv_onnx_write_activation(fv_onnx_writer *w, const fv_node *source);
 
 void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
 /* A string; format takes a %s and then an %lld. */
