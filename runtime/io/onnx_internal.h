@@ -76,6 +76,7 @@ extern const fv_onnx_read_row fv_onnx_read_norm[], fv_onnx_read_norm_functions[]
 extern const fv_onnx_read_row fv_onnx_read_conv_functions[], fv_onnx_read_local_functions[]; /* domain "fovea" */
 extern const fv_onnx_read_row fv_onnx_read_activation[], fv_onnx_read_activation_functions[];
 extern const fv_onnx_read_row fv_onnx_read_conv_functions[], fv_onnx_read_local_functions[]; /* domain "fovea" */
+extern const fv_onnx_read_row fv_onnx_read_activation[], fv_onnx_read_activation_functions[];
 
 /* Input i of a node: NULL when left out. */
 fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);
