@@ -167,7 +167,7 @@ static fv_status add_variables(grad_case *c) {
     for (size_t i = 0; i < g->input_count; i++)
         FV_FORWARD(add_variable(c, g->values[g->inputs[i]].name, g->inputs[i], inside_of(g, g->inputs[i])));
     for (size_t v = 0; v < g->value_count; v++)
-        if (g->values[v].kind == FV_VALUE_PARAMETER)
+        if (g->values[v].kind == FV_VALUE_PARAMETER && g->values[v].trainable) /* others have no gradient */
             FV_FORWARD(add_variable(c, g->values[v].name, (fv_value)v, (fv_value)v));
     c->want_inputs = c->shown.variable_count == g->input_count || check_chance(&c->draw.random, 0.8);
     c->first_weight = c->shown.variable_count;

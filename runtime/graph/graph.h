@@ -44,6 +44,7 @@ fv_status fv_pass_flatten_linear(fv_graph *g); /* flatten + linear -> linear ove
 fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
 fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */
 fv_status fv_pass_pool_index(fv_graph *g);     /* training: max pooling keeps where its values came from */
+fv_status fv_pass_norm_kept(fv_graph *g);      /* training: normalization keeps its moments */
 /* Of a training step, after its gradients: pool_grad and the gradients of the convolution before it become one each, which leave the
  * zeros out (kernels/conv_pooled.h). */
 fv_status fv_pass_pooled_gradients(fv_graph *g);
@@ -52,6 +53,9 @@ fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, f
 /* ---- Model: a graph that no longer changes ---- */
 
 typedef struct fv_packed_cache fv_packed_cache; /* packed weights shared by sessions, locked inside */
+/* Inference, before fv_graph_prepare, on a graph that shares a model's data: batch normalization goes into the product before it. The
+ * folded numbers are the model's. */
+fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed);
 
 struct fv_model {
     fv_graph *graph;

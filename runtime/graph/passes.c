@@ -73,16 +73,29 @@ static fv_node *open_product(fv_graph *g, fv_value v) {
     return isinf(n->attr.conv.act_low) && isinf(n->attr.conv.act_high) ? n : NULL;
 }
 
+/* As open_product, of a normalization. */
+static fv_node *open_norm(fv_graph *g, fv_value v) {
+    const int32_t producer = g->values[v].producer;
+    fv_node *n = producer < 0 ? NULL : &g->nodes[producer];
+    if (!n || (n->op != &fv_op_batch_norm && n->op != &fv_op_group_norm) || fv_graph_uses(g, v) != 1) return NULL;
+    return isinf(n->attr.norm.act_low) && isinf(n->attr.norm.act_high) ? n : NULL;
+}
+
 static void fuse_clamp(fv_graph *g, size_t i, bool *dead) {
     fv_node *n = &g->nodes[i];
     fv_real low, high;
     if (!clamp_bounds(n, &low, &high)) return;
-    fv_node *product = open_product(g, n->in[0]);
-    if (!product) return;
-    product->attr.conv.act_low = low;
-    product->attr.conv.act_high = high;
+    fv_node *product = open_product(g, n->in[0]), *norm = open_norm(g, n->in[0]);
+    if (!product && !norm) return;
+    if (product) {
+        product->attr.conv.act_low = low;
+        product->attr.conv.act_high = high;
+    } else {
+        norm->attr.norm.act_low = low;
+        norm->attr.norm.act_high = high;
+    }
     g->values[n->out[0]].producer = g->values[n->in[0]].producer;
-    product->out[0] = n->out[0];
+    (product ? product : norm)->out[0] = n->out[0];
     dead[i] = true;
 }
 
@@ -193,5 +206,6 @@ fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, f
     FV_FORWARD(fv_pass_flatten_linear(g));
     FV_FORWARD(fv_pass_fuse(g, training));
     if (training) FV_FORWARD(fv_pass_pool_index(g));
+    if (training) FV_FORWARD(fv_pass_norm_kept(g));
     return fv_pass_layout(g, input_layout, output_layout);
 }

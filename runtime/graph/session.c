@@ -33,6 +33,7 @@ static fv_status prepared(const fv_model *m, const fv_session_settings *s, fv_gr
     FV_FORWARD(check_settings(s));
     FV_FORWARD(fv_graph_copy(m->graph, true, &g));
     fv_status status = fv_graph_set_batch(g, s->batch);
+    if (status == FV_OK) status = fv_pass_fold_batch_norm(g, m->packed);
     if (status == FV_OK) status = fv_graph_prepare(g, false, s->input_layout, s->output_layout);
     if (status == FV_OK)
         *out = g;

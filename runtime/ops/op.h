@@ -99,6 +99,8 @@ extern const fv_op fv_op_pool;      /* x -> y, [index int32 dense (pixels, C): t
 extern const fv_op fv_op_unary;     /* x -> y */
 extern const fv_op fv_op_binary;    /* a, b of one shape -> y */
 extern const fv_op fv_op_gain;      /* x, gain (C) -> y */
+extern const fv_op fv_op_batch_norm; /* x, scale, bias, running mean, running variance (C) -> y, [mean, inverse deviation (C): training] */
+extern const fv_op fv_op_group_norm; /* x, scale, bias (C) -> y, [mean, inverse deviation (N, groups): training] */
 extern const fv_op fv_op_flatten;   /* x (N,C,H,W) -> (N,C*H*W) map by map */
 extern const fv_op fv_op_layout;    /* x -> the same values in the other layout: out[0]'s layout is set by who emits it */
 extern const fv_op fv_op_dropout;   /* x -> y; the identity outside training */
@@ -115,6 +117,7 @@ extern const fv_op fv_op_conv_pooled_grad_weight; /* dy of the pooled map, index
 extern const fv_op fv_op_pool_grad;        /* dy, x (shape only), [index] -> dx */
 extern const fv_op fv_op_unary_grad;       /* y, dy -> dx; also undoes a fused clamp */
 extern const fv_op fv_op_gain_grad;        /* dy, x, gain -> dx, dgain */
+extern const fv_op fv_op_batch_norm_grad, fv_op_group_norm_grad; /* dy, x, scale, bias, mean, inverse -> dx, dscale, dbias */
 extern const fv_op fv_op_flatten_grad;     /* dy, x (shape only) -> dx */
 extern const fv_op fv_op_softmax_grad;     /* y, dy -> dx */
 /* Training. */

@@ -11,7 +11,9 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_linear_grad_weight, &fv_op_pool_grad,      &fv_op_unary_grad,
     &fv_op_gain_grad,        &fv_op_flatten_grad,     &fv_op_softmax_grad,
     &fv_op_grad_norm,        &fv_op_update,           &fv_op_conv_pooled_grad_input,
-    &fv_op_conv_pooled_grad_weight, NULL,
+    &fv_op_conv_pooled_grad_weight,
+    &fv_op_batch_norm,       &fv_op_batch_norm_grad,  &fv_op_group_norm,
+    &fv_op_group_norm_grad,  NULL,
 };
 
 const fv_op *fv_op_find(const char *name) {
