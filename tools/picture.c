@@ -49,21 +49,25 @@ bool picture_grid(const picture_cell *cells, size_t count, const char *path, con
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 bool picture_available(void) { return true; }
 
-/* Writes beside and renames, so that an older picture stays whole when the disk is full. */
+/* Writes beside and renames, so that an older picture stays whole when the disk is full. What is no file is written to as it is. */
 static bool save(cairo_surface_t *surface, const char *path, const char **why) {
     static char sentence[512];
     char beside[4096];
-    const int length = snprintf(beside, sizeof beside, "%s.part%ld", path, (long)getpid());
+    struct stat there;
+    const bool special = stat(path, &there) == 0 && !S_ISREG(there.st_mode);
+    const int length = special ? snprintf(beside, sizeof beside, "%s", path)
+                               : snprintf(beside, sizeof beside, "%s.part%ld", path, (long)getpid());
     cairo_status_t status = cairo_surface_status(surface);
     if (length < 0 || (size_t)length >= sizeof beside) status = CAIRO_STATUS_FILE_NOT_FOUND;
     if (status == CAIRO_STATUS_SUCCESS) status = cairo_surface_write_to_png(surface, beside);
-    if (status == CAIRO_STATUS_SUCCESS && rename(beside, path) != 0) status = CAIRO_STATUS_WRITE_ERROR;
+    if (status == CAIRO_STATUS_SUCCESS && !special && rename(beside, path) != 0) status = CAIRO_STATUS_WRITE_ERROR;
     if (status == CAIRO_STATUS_SUCCESS) return true;
-    unlink(beside);
+    if (!special) unlink(beside);
     snprintf(sentence, sizeof sentence, "cannot write %s: %s", path, cairo_status_to_string(status));
     *why = sentence;
     return false;

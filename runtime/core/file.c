@@ -14,7 +14,7 @@ struct fv_writer {
     const fv_context *context;
     int file;
     fv_status status;
-    char target[PATH_MAX], temporary[PATH_MAX + 16];
+    char target[PATH_MAX], temporary[PATH_MAX + 16]; /* temporary "": written straight into a device or pipe */
 };
 
 /* The file a symbolic link points at is replaced, not the link. */
@@ -31,6 +31,16 @@ static fv_status resolve(const char *path, char target[PATH_MAX]) {
 static fv_status cannot(const char *path, int error) {
     return fv_fail(error == ENOENT || error == ENOTDIR ? FV_ERR_NOT_FOUND : FV_ERR_IO, "cannot write %s: %s", path,
                    strerror(error));
+}
+
+/* What is there and no file (/dev/stdout, a pipe) stays what it is: it is written to, not replaced. */
+static fv_status open_special(const char *path, const struct stat *there, fv_writer *w) {
+    FV_RETURN_IF(S_ISDIR(there->st_mode), FV_ERR_IO, "cannot write %s: %s", path, strerror(EISDIR));
+    FV_RETURN_IF(!S_ISCHR(there->st_mode) && !S_ISFIFO(there->st_mode), FV_ERR_IO, "cannot write %s: it is neither a file nor a pipe", path);
+    w->file = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a pipe that nobody reads must not hang */
+    if (w->file < 0) return cannot(path, errno);
+    (void)fcntl(w->file, F_SETFL, fcntl(w->file, F_GETFL) & ~O_NONBLOCK);
+    return FV_OK;
 }
 
 static fv_status create(fv_writer *w) {
@@ -63,8 +73,9 @@ fv_status fv_writer_open(const fv_context *c, const char *path, fv_writer **out)
     fv_writer *w;
     FV_FORWARD(fv_alloc_zero(c, sizeof *w, "a file writer", (void **)&w));
     w->context = c;
+    struct stat there;
     fv_status status = resolve(path, w->target);
-    if (status == FV_OK) status = create(w);
+    if (status == FV_OK) status = stat(path, &there) == 0 && !S_ISREG(there.st_mode) ? open_special(path, &there, w) : create(w);
     if (status != FV_OK) {
         fv_release(c, w);
         return status;
@@ -101,11 +112,13 @@ fv_status fv_writer_commit(fv_writer *w) {
     fv_status status = w->status;
     if (status == FV_OK && fsync(w->file) != 0 && errno != EINVAL) status = cannot(w->target, errno);
     if (close(w->file) != 0 && status == FV_OK) status = cannot(w->target, errno);
-    if (status == FV_OK && rename(w->temporary, w->target) != 0) status = cannot(w->target, errno);
-    if (status == FV_OK)
-        sync_folder(w->target);
-    else
-        unlink(w->temporary);
+    if (*w->temporary) {
+        if (status == FV_OK && rename(w->temporary, w->target) != 0) status = cannot(w->target, errno);
+        if (status == FV_OK)
+            sync_folder(w->target);
+        else
+            unlink(w->temporary);
+    }
     fv_release(w->context, w);
     return status;
 }
@@ -113,7 +126,7 @@ fv_status fv_writer_commit(fv_writer *w) {
 void fv_writer_abandon(fv_writer *w) {
     if (!w) return;
     close(w->file);
-    unlink(w->temporary);
+    if (*w->temporary) unlink(w->temporary);
     fv_release(w->context, w);
 }
 

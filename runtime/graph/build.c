@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool usable(const fv_graph *g) { return g && g->status == FV_OK; }
+bool fv_build_usable(const fv_graph *g) { return g && g->status == FV_OK; }
 
-static bool valid(fv_graph *g, fv_value v, const char *what) {
+bool fv_build_valid(fv_graph *g, fv_value v, const char *what) {
     if (v >= 0 && (size_t)v < g->value_count) return true;
     fv_graph_fail(g, FV_ERR_ARGUMENT, "%s is not a value of this graph", what);
     return false;
@@ -42,7 +42,7 @@ static bool shape_of(fv_graph *g, const char *name, int32_t rank, const int64_t 
 
 fv_value fv_graph_input(fv_graph *g, const char *name, int32_t rank, const int64_t *shape) {
     fv_shape s;
-    if (!usable(g)) return FV_NONE;
+    if (!fv_build_usable(g)) return FV_NONE;
     if (!name || !*name || name_taken(g, name)) return fv_graph_fail(g, FV_ERR_ARGUMENT, "an input needs a name of its own, got \"%.200s\"", name ? name : "");
     if (!shape_of(g, name, rank, shape, true, &s)) return FV_NONE;
     const fv_value v = fv_graph_new_value(g, FV_VALUE_INPUT, name, FV_REAL_DTYPE, &s);
@@ -56,7 +56,7 @@ fv_value fv_graph_input(fv_graph *g, const char *name, int32_t rank, const int64
 fv_status fv_graph_output(fv_graph *g, fv_value v, const char *name) {
     FV_RETURN_IF(!g, FV_ERR_ARGUMENT, "the graph is NULL");
     FV_FORWARD(fv_graph_status(g));
-    if (!valid(g, v, "an output")) return fv_graph_status(g);
+    if (!fv_build_valid(g, v, "an output")) return fv_graph_status(g);
     if (name && *name && !g->values[v].name) {
         if (name_taken(g, name))
             (void)fv_graph_fail(g, FV_ERR_ARGUMENT, "an output needs a name of its own, got \"%.200s\"", name);
@@ -71,7 +71,7 @@ fv_status fv_graph_output(fv_graph *g, fv_value v, const char *name) {
 fv_value fv_graph_parameter(fv_graph *g, const char *name, int32_t rank, const int64_t *shape, const float *data, fv_init init,
                             bool trainable) {
     fv_shape s;
-    if (!usable(g)) return FV_NONE;
+    if (!fv_build_usable(g)) return FV_NONE;
     if (!name || !*name || name_taken(g, name))
         return fv_graph_fail(g, FV_ERR_ARGUMENT, "a parameter needs a name of its own, got \"%.200s\"", name ? name : "");
     if ((int)init < FV_INIT_HE || init > FV_INIT_ONES) return fv_graph_fail(g, FV_ERR_ARGUMENT, "\"%s\": unknown initialization %d", name, (int)init);
@@ -92,21 +92,16 @@ fv_value fv_graph_parameter(fv_graph *g, const char *name, int32_t rank, const i
     return v;
 }
 
-/* NAME.suffix. */
-static fv_value owned(fv_graph *g, const char *name, const char *suffix, int32_t rank, const int64_t *shape, fv_init init, bool trainable) {
+fv_value fv_build_owned(fv_graph *g, const char *name, const char *suffix, int32_t rank, const int64_t *shape, fv_init init,
+                        bool trainable) {
     char full[512];
     if (snprintf(full, sizeof full, "%s.%s", name, suffix) >= (int)sizeof full)
         return fv_graph_fail(g, FV_ERR_LIMIT, "a layer's name has more than %zu characters", sizeof full);
     return fv_graph_parameter(g, full, rank, shape, NULL, init, trainable);
 }
 
-/* The name given, or one made from the kind and the node's number. */
-typedef struct layer_name {
-    char text[512];
-} layer_name;
-
-static layer_name name_for(const fv_graph *g, const char *name, const char *kind) {
-    layer_name n;
+fv_layer_name fv_build_name(const fv_graph *g, const char *name, const char *kind) {
+    fv_layer_name n;
     if (name && *name)
         snprintf(n.text, sizeof n.text, "%s", name);
     else
@@ -122,8 +117,8 @@ void fv_conv_settings_default(fv_conv_settings *s) {
                             .init = FV_INIT_HE};
 }
 
-static void window_attr(fv_window_attr *w, const int32_t kernel[2], const int32_t stride[2], const int32_t dilation[2],
-                        const int32_t before[2], const int32_t after[2], fv_padding padding) {
+void fv_build_window(fv_window_attr *w, const int32_t kernel[2], const int32_t stride[2], const int32_t dilation[2],
+                     const int32_t before[2], const int32_t after[2], fv_padding padding) {
     *w = (fv_window_attr){.kernel = {1}, .stride = {1}, .dilation = {1}, .padding = padding};
     for (int i = 0; i < 2; i++) {
         w->kernel[i + 1] = kernel[i];
@@ -135,49 +130,49 @@ static void window_attr(fv_window_attr *w, const int32_t kernel[2], const int32_
 }
 
 fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s, const char *name) {
-    if (!usable(g)) return FV_NONE;
+    if (!fv_build_usable(g)) return FV_NONE;
     if (!s) return fv_graph_fail(g, FV_ERR_ARGUMENT, "a convolution needs settings");
-    if (!valid(g, x, "a convolution's input") || !valid(g, weight, "a convolution's weight")) return FV_NONE;
+    if (!fv_build_valid(g, x, "a convolution's input") || !fv_build_valid(g, weight, "a convolution's weight")) return FV_NONE;
     fv_attributes attr = {.conv = {.groups = s->groups, .true_convolution = s->true_convolution, .act_low = -(fv_real)INFINITY,
                                    .act_high = (fv_real)INFINITY}};
-    window_attr(&attr.conv.window, s->kernel, s->stride, s->dilation, s->pad_before, s->pad_after, s->padding);
+    fv_build_window(&attr.conv.window, s->kernel, s->stride, s->dilation, s->pad_before, s->pad_after, s->padding);
     const fv_value in[3] = {x, weight, bias};
-    return fv_graph_node(g, &fv_op_conv, name_for(g, name, "conv").text, in, bias == FV_NONE ? 2 : 3, 1, &attr);
+    return fv_graph_node(g, &fv_op_conv, fv_build_name(g, name, "conv").text, in, bias == FV_NONE ? 2 : 3, 1, &attr);
 }
 
 fv_value fv_graph_conv(fv_graph *g, fv_value x, const fv_conv_settings *s, const char *name) {
-    if (!usable(g)) return FV_NONE;
+    if (!fv_build_usable(g)) return FV_NONE;
     if (!s) return fv_graph_fail(g, FV_ERR_ARGUMENT, "a convolution needs settings");
-    if (!valid(g, x, "a convolution's input")) return FV_NONE;
-    const layer_name n = name_for(g, name, "conv");
+    if (!fv_build_valid(g, x, "a convolution's input")) return FV_NONE;
+    const fv_layer_name n = fv_build_name(g, name, "conv");
     const fv_shape *in = &g->values[x].shape;
     if (in->rank != 4 || s->groups < 1 || in->dim[1] % s->groups || s->out_channels < 1 || s->out_channels % s->groups)
         return fv_graph_fail(g, FV_ERR_SHAPE, "node \"%s\": %d groups, %d output channels and an input of %s do not fit", n.text,
                              s->groups, s->out_channels, fv_shape_print(in).text);
     const int64_t shape[4] = {s->out_channels, in->dim[1] / s->groups, s->kernel[0], s->kernel[1]};
-    const fv_value w = owned(g, n.text, "weight", 4, shape, s->init, true);
-    const fv_value b = s->bias ? owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
+    const fv_value w = fv_build_owned(g, n.text, "weight", 4, shape, s->init, true);
+    const fv_value b = s->bias ? fv_build_owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
     return fv_graph_conv_with(g, x, w, b, s, n.text);
 }
 
 fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name) {
-    if (!usable(g)) return FV_NONE;
-    if (!valid(g, x, "a fully connected layer's input") || !valid(g, weight, "a fully connected layer's weight")) return FV_NONE;
+    if (!fv_build_usable(g)) return FV_NONE;
+    if (!fv_build_valid(g, x, "a fully connected layer's input") || !fv_build_valid(g, weight, "a fully connected layer's weight")) return FV_NONE;
     const fv_attributes attr = {.conv = {.groups = 1, .act_low = -(fv_real)INFINITY, .act_high = (fv_real)INFINITY}};
     const fv_value in[3] = {x, weight, bias};
-    return fv_graph_node(g, &fv_op_linear, name_for(g, name, "linear").text, in, bias == FV_NONE ? 2 : 3, 1, &attr);
+    return fv_graph_node(g, &fv_op_linear, fv_build_name(g, name, "linear").text, in, bias == FV_NONE ? 2 : 3, 1, &attr);
 }
 
 fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bias, fv_init init, const char *name) {
-    if (!usable(g)) return FV_NONE;
-    if (!valid(g, x, "a fully connected layer's input")) return FV_NONE;
-    const layer_name n = name_for(g, name, "linear");
+    if (!fv_build_usable(g)) return FV_NONE;
+    if (!fv_build_valid(g, x, "a fully connected layer's input")) return FV_NONE;
+    const fv_layer_name n = fv_build_name(g, name, "linear");
     const fv_shape *in = &g->values[x].shape;
     int64_t features = in->rank > 1 ? in->dim[1] : 0;
     if (in->rank == 4) features *= in->dim[2] * in->dim[3];
     const int64_t shape[2] = {out_features, features};
-    const fv_value w = owned(g, n.text, "weight", 2, shape, init, true);
-    const fv_value b = bias ? owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
+    const fv_value w = fv_build_owned(g, n.text, "weight", 2, shape, init, true);
+    const fv_value b = bias ? fv_build_owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
     return fv_graph_linear_with(g, x, w, b, n.text);
 }
 
@@ -189,20 +184,20 @@ void fv_pool_settings_default(fv_pool_settings *s) {
 }
 
 fv_value fv_graph_pool(fv_graph *g, fv_value x, const fv_pool_settings *s, const char *name) {
-    if (!usable(g)) return FV_NONE;
+    if (!fv_build_usable(g)) return FV_NONE;
     if (!s || (s->kind != FV_POOL_MAX && s->kind != FV_POOL_AVERAGE)) return fv_graph_fail(g, FV_ERR_ARGUMENT, "pooling needs settings of a known kind");
-    if (!valid(g, x, "a pooling layer's input")) return FV_NONE;
+    if (!fv_build_valid(g, x, "a pooling layer's input")) return FV_NONE;
     fv_attributes attr = {.pool = {.kind = s->kind, .ceil_mode = s->ceil_mode, .count_padding = s->count_padding, .global = s->global}};
-    window_attr(&attr.pool.window, s->window, s->stride, s->dilation, s->pad_before, s->pad_after, s->global ? FV_PAD_EXPLICIT : s->padding);
-    return fv_graph_node(g, &fv_op_pool, name_for(g, name, "pool").text, &x, 1, 1, &attr);
+    fv_build_window(&attr.pool.window, s->window, s->stride, s->dilation, s->pad_before, s->pad_after, s->global ? FV_PAD_EXPLICIT : s->padding);
+    return fv_graph_node(g, &fv_op_pool, fv_build_name(g, name, "pool").text, &x, 1, 1, &attr);
 }
 
 /* ---- pointwise and the rest ---- */
 
 static fv_value unary(fv_graph *g, fv_value x, fv_unary kind, float a, float b, const char *name, const char *word) {
-    if (!usable(g) || !valid(g, x, "a layer's input")) return FV_NONE;
+    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a layer's input")) return FV_NONE;
     const fv_attributes attr = {.pointwise = {kind, a, b}};
-    return fv_graph_node(g, &fv_op_unary, name_for(g, name, word).text, &x, 1, 1, &attr);
+    return fv_graph_node(g, &fv_op_unary, fv_build_name(g, name, word).text, &x, 1, 1, &attr);
 }
 
 fv_value fv_graph_relu(fv_graph *g, fv_value x, const char *name) { return unary(g, x, FV_UNARY_RELU, 0, 0, name, "relu"); }
@@ -217,10 +212,10 @@ fv_value fv_graph_scale(fv_graph *g, fv_value x, float a, float b, const char *n
 }
 
 static fv_value binary(fv_graph *g, fv_value a, fv_value b, fv_binary kind, const char *name, const char *word) {
-    if (!usable(g) || !valid(g, a, "a layer's first input") || !valid(g, b, "a layer's second input")) return FV_NONE;
+    if (!fv_build_usable(g) || !fv_build_valid(g, a, "a layer's first input") || !fv_build_valid(g, b, "a layer's second input")) return FV_NONE;
     const fv_attributes attr = {.pointwise = {kind, 0, 0}};
     const fv_value in[2] = {a, b};
-    return fv_graph_node(g, &fv_op_binary, name_for(g, name, word).text, in, 2, 1, &attr);
+    return fv_graph_node(g, &fv_op_binary, fv_build_name(g, name, word).text, in, 2, 1, &attr);
 }
 
 fv_value fv_graph_add(fv_graph *g, fv_value a, fv_value b, const char *name) { return binary(g, a, b, FV_BINARY_ADD, name, "add"); }
@@ -228,32 +223,32 @@ fv_value fv_graph_subtract(fv_graph *g, fv_value a, fv_value b, const char *name
 fv_value fv_graph_multiply(fv_graph *g, fv_value a, fv_value b, const char *name) { return binary(g, a, b, FV_BINARY_MUL, name, "multiply"); }
 
 fv_value fv_graph_gain_with(fv_graph *g, fv_value x, fv_value gain, const char *name) {
-    if (!usable(g) || !valid(g, x, "a gain's input") || !valid(g, gain, "a gain's factors")) return FV_NONE;
+    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a gain's input") || !fv_build_valid(g, gain, "a gain's factors")) return FV_NONE;
     const fv_value in[2] = {x, gain};
-    return fv_graph_node(g, &fv_op_gain, name_for(g, name, "gain").text, in, 2, 1, NULL);
+    return fv_graph_node(g, &fv_op_gain, fv_build_name(g, name, "gain").text, in, 2, 1, NULL);
 }
 
 fv_value fv_graph_gain(fv_graph *g, fv_value x, bool trainable, const char *name) {
-    if (!usable(g) || !valid(g, x, "a gain's input")) return FV_NONE;
-    const layer_name n = name_for(g, name, "gain");
+    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a gain's input")) return FV_NONE;
+    const fv_layer_name n = fv_build_name(g, name, "gain");
     const int64_t channels = g->values[x].shape.rank > 1 ? g->values[x].shape.dim[1] : 0;
-    const fv_value factors = owned(g, n.text, "gain", 1, &channels, FV_INIT_ONES, trainable);
+    const fv_value factors = fv_build_owned(g, n.text, "gain", 1, &channels, FV_INIT_ONES, trainable);
     return fv_graph_gain_with(g, x, factors, n.text);
 }
 
 fv_value fv_graph_flatten(fv_graph *g, fv_value x, const char *name) {
-    if (!usable(g) || !valid(g, x, "a flatten's input")) return FV_NONE;
-    return fv_graph_node(g, &fv_op_flatten, name_for(g, name, "flatten").text, &x, 1, 1, NULL);
+    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a flatten's input")) return FV_NONE;
+    return fv_graph_node(g, &fv_op_flatten, fv_build_name(g, name, "flatten").text, &x, 1, 1, NULL);
 }
 
 fv_value fv_graph_dropout(fv_graph *g, fv_value x, float ratio, const char *name) {
-    if (!usable(g) || !valid(g, x, "a dropout's input")) return FV_NONE;
+    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a dropout's input")) return FV_NONE;
     fv_attributes attr = {.dropout = {ratio, 0}};
     for (size_t i = 0; i < g->node_count; i++) attr.dropout.stream += g->nodes[i].op == &fv_op_dropout;
-    return fv_graph_node(g, &fv_op_dropout, name_for(g, name, "dropout").text, &x, 1, 1, &attr);
+    return fv_graph_node(g, &fv_op_dropout, fv_build_name(g, name, "dropout").text, &x, 1, 1, &attr);
 }
 
 fv_value fv_graph_softmax(fv_graph *g, fv_value x, const char *name) {
-    if (!usable(g) || !valid(g, x, "a softmax's input")) return FV_NONE;
-    return fv_graph_node(g, &fv_op_softmax, name_for(g, name, "softmax").text, &x, 1, 1, NULL);
+    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a softmax's input")) return FV_NONE;
+    return fv_graph_node(g, &fv_op_softmax, fv_build_name(g, name, "softmax").text, &x, 1, 1, NULL);
 }

@@ -67,11 +67,12 @@ static fv_value keep_error(fv_graph *g, fv_status status) {
 fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, fv_dtype dtype, const fv_shape *shape) {
     if (g->status != FV_OK) return FV_NONE;
     if (g->value_count >= INT32_MAX / 2) return fv_graph_fail(g, FV_ERR_LIMIT, "the graph has too many values");
+    const fv_shape wanted = shape ? *shape : (fv_shape){0}; /* it may be another value's, and those move */
     fv_status status = fv_grow(g->context, (void **)&g->values, &g->value_capacity, g->value_count + 1, sizeof *g->values, "a graph");
     if (status != FV_OK) return keep_error(g, status);
     fv_value_info *v = &g->values[g->value_count];
     *v = (fv_value_info){.kind = kind, .dtype = dtype, .producer = -1};
-    if (shape) v->shape = *shape;
+    v->shape = wanted;
     v->layout = kind != FV_VALUE_PARAMETER && kind != FV_VALUE_STATE && v->shape.rank == 4 ? FV_NHWC : FV_PLAIN;
     if (name && (status = fv_strdup(g->context, name, &v->name)) != FV_OK) return keep_error(g, status);
     return (fv_value)g->value_count++;

@@ -25,6 +25,17 @@ fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_
                        const fv_attributes *attr);
 /* Sets the first error (later ones are ignored) and returns FV_NONE. */
 fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Pieces of the builder's files (build*.c): the graph is there and has no error; v is one of its values, else an error that calls it
+ * `what`; the layer's name, or one made of its kind and its number; a parameter NAME.suffix; the window of settings (arrays are y, x). */
+typedef struct fv_layer_name {
+    char text[512];
+} fv_layer_name;
+bool fv_build_usable(const fv_graph *g);
+bool fv_build_valid(fv_graph *g, fv_value v, const char *what);
+fv_layer_name fv_build_name(const fv_graph *g, const char *name, const char *kind);
+fv_value fv_build_owned(fv_graph *g, const char *name, const char *suffix, int32_t rank, const int64_t *shape, fv_init init, bool trainable);
+void fv_build_window(fv_window_attr *w, const int32_t kernel[2], const int32_t stride[2], const int32_t dilation[2],
+                     const int32_t before[2], const int32_t after[2], fv_padding padding);
 /* Names a value that has no name, or with `again` any value but inputs and parameters (FV_ERR_UNSUPPORTED for those). */
 fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool again);
 /* Fixes the batch (inputs' dim[0] 0 -> batch) and infers every shape again. */

@@ -5,12 +5,14 @@
 #include "graph/graph.h"
 #include "onnx.pb-c.h"
 
-enum { FV_ONNX_IR_VERSION = 8, FV_ONNX_OPSET = 17 };
+enum { FV_ONNX_IR_VERSION = 8, FV_ONNX_OPSET = 17, FV_ONNX_DOMAIN_VERSION = 1 };
+#define FV_ONNX_DOMAIN "fovea" /* of the model-local functions (onnx_function.h) */
 enum { FV_ONNX_FLOAT = 1, FV_ONNX_INT32 = 6, FV_ONNX_INT64 = 7, FV_ONNX_DOUBLE = 11 };
 enum {
     FV_ONNX_ATTR_FLOAT = 1,
     FV_ONNX_ATTR_INT = 2,
     FV_ONNX_ATTR_STRING = 3,
+    FV_ONNX_ATTR_TENSOR = 4,
     FV_ONNX_ATTR_FLOATS = 6,
     FV_ONNX_ATTR_INTS = 7
 };

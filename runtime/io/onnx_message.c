@@ -56,6 +56,11 @@ void fv_onnx_make_int(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int6
     if (a) a->has_i = true, a->i = value;
 }
 
+void fv_onnx_make_float(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, float value) {
+    FvOnnx__Attribute *a = fv_onnx_make_attribute(w, n, name, FV_ONNX_ATTR_FLOAT);
+    if (a) a->has_f = true, a->f = value;
+}
+
 void fv_onnx_make_ints(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, size_t count, const int32_t *values) {
     FvOnnx__Attribute *a = fv_onnx_make_attribute(w, n, name, FV_ONNX_ATTR_INTS);
     int64_t *copy = fv_onnx_take(w, count * sizeof *copy);
@@ -85,15 +90,11 @@ FvOnnx__Node *fv_onnx_make_node(fv_onnx_writer *w, const char *op, char *name, s
     return n;
 }
 
-/* data stays the caller's until the file is written. */
-void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data,
-                   size_t bytes) {
+FvOnnx__Tensor *fv_onnx_new_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data,
+                                   size_t bytes) {
     FvOnnx__Tensor *t = fv_onnx_take(w, sizeof *t);
     int64_t *dims = fv_onnx_take(w, (size_t)(rank ? rank : 1) * sizeof *dims);
-    if (!t || !dims) return;
-    w->status = fv_grow(w->context, (void **)&w->tensors, &w->tensor_capacity, w->tensor_count + 1, sizeof *w->tensors,
-                        "the model file");
-    if (w->status != FV_OK) return;
+    if (!t || !dims) return NULL;
     fv_onnx__tensor__init(t);
     if (rank) memcpy(dims, shape, (size_t)rank * sizeof *dims);
     t->n_dims = (size_t)rank;
@@ -103,7 +104,17 @@ void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int6
     t->name = name;
     t->has_raw_data = true;
     t->raw_data = (ProtobufCBinaryData){bytes, (uint8_t *)(uintptr_t)data};
-    w->tensors[w->tensor_count++] = t;
+    return t;
+}
+
+/* data stays the caller's until the file is written. */
+void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data,
+                   size_t bytes) {
+    FvOnnx__Tensor *t = fv_onnx_new_tensor(w, name, rank, shape, type, data, bytes);
+    if (!t) return;
+    w->status = fv_grow(w->context, (void **)&w->tensors, &w->tensor_capacity, w->tensor_count + 1, sizeof *w->tensors,
+                        "the model file");
+    if (w->status == FV_OK) w->tensors[w->tensor_count++] = t;
 }
 
 /* A scalar constant, named after the value it helps to make. */
@@ -182,4 +193,5 @@ void fv_onnx_release(fv_onnx_writer *w) {
     }
     fv_release(w->context, w->nodes);
     fv_release(w->context, w->tensors);
+    fv_release(w->context, w->functions);
 }

@@ -111,12 +111,25 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
 
 static const fv_onnx_read_row *const families[] = {fv_onnx_read_conv, fv_onnx_read_pointwise, fv_onnx_read_rest};
 
+/* Domain "fovea", NULL-terminated. */
+static const fv_onnx_read_row *const functions[] = {NULL};
+
+/* Of a family, the row of an operator whose name is the first `length` bytes of op. */
+static const fv_onnx_read_row *find_row(const fv_onnx_read_row *row, const char *op, size_t length) {
+    for (; row->op; row++)
+        if (strncmp(row->op, op, length) == 0 && row->op[length] == 0) return row;
+    return NULL;
+}
+
 fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    const fv_onnx_read_row *row = NULL;
     FV_RETURN_IF(!n->op_type, FV_ERR_FORMAT, "a node has no operator");
     const bool standard = !n->domain || !*n->domain || strcmp(n->domain, "ai.onnx") == 0;
-    for (size_t k = 0; standard && k < FV_ARRAY_SIZE(families); k++)
-        for (const fv_onnx_read_row *row = families[k]; row->op; row++)
-            if (strcmp(row->op, n->op_type) == 0) return row->read(r, n);
+    if (standard)
+        for (size_t k = 0; !row && k < FV_ARRAY_SIZE(families); k++) row = find_row(families[k], n->op_type, strlen(n->op_type));
+    else if (strcmp(n->domain, FV_ONNX_DOMAIN) == 0) /* "name.2": another definition of the same layer */
+        for (size_t k = 0; !row && functions[k]; k++) row = find_row(functions[k], n->op_type, strcspn(n->op_type, "."));
+    if (row) return row->read(r, n);
     return fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": operator %.60s%s%.60s is not supported",
                    n->name ? n->name : "", n->op_type, standard ? "" : " of domain ", standard ? "" : n->domain);
 }

@@ -148,6 +148,8 @@ static fv_status read_versions(fv_onnx_reader *r) {
                  "the model has ONNX IR version %lld; 3 to 13 are read", (long long)r->model->ir_version);
     for (size_t i = 0; i < r->model->n_opset_import; i++) {
         const FvOnnx__OperatorSetId *o = r->model->opset_import[i];
+        FV_RETURN_IF(o->domain && strcmp(o->domain, FV_ONNX_DOMAIN) == 0 && o->version != FV_ONNX_DOMAIN_VERSION, FV_ERR_UNSUPPORTED,
+                     "the model uses version %lld of fovea's functions; %d is read", (long long)o->version, FV_ONNX_DOMAIN_VERSION);
         if (o->domain && *o->domain && strcmp(o->domain, "ai.onnx") != 0) continue;
         FV_RETURN_IF(r->opset, FV_ERR_FORMAT, "the model imports the standard operator set twice");
         r->opset = o->version;

@@ -23,6 +23,7 @@ typedef enum message_kind {
     DIMENSION,
     OPSET,
     ENTRY,
+    FUNCTION,
     SCALAR,
     TEXT,
     BYTES,
@@ -51,6 +52,9 @@ static const field_row fields[] = {
     {TENSOR, 13, ENTRY},     {TENSOR, 14, SCALAR},    {ENTRY, 1, TEXT},        {ENTRY, 2, TEXT},
     {VALUE_INFO, 1, TEXT},   {VALUE_INFO, 2, TYPE},   {TYPE, 1, TENSOR_TYPE},  {TENSOR_TYPE, 1, SCALAR},
     {TENSOR_TYPE, 2, SHAPE}, {SHAPE, 1, DIMENSION},   {DIMENSION, 1, SCALAR},  {DIMENSION, 2, TEXT},
+    {MODEL, 25, FUNCTION},   {FUNCTION, 1, TEXT},     {FUNCTION, 4, TEXT},     {FUNCTION, 5, TEXT},
+    {FUNCTION, 6, TEXT},     {FUNCTION, 7, NODE},     {FUNCTION, 9, OPSET},    {FUNCTION, 10, TEXT},
+    {ATTRIBUTE, 21, TEXT},
 };
 
 /* Bytes of a UTF-8 character by its first byte; 0: none begins so. */

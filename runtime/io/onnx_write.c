@@ -1,7 +1,7 @@
 /* ONNX out: the model's graph as it was built, opset 17, streamed through a file written beside and renamed. Everything
  * the messages point to lives in one bump arena, freed at the end. */
 #include "core/file.h"
-#include "io/onnx_writer.h"
+#include "io/onnx_function.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,12 +103,20 @@ static fv_status check_names(fv_onnx_writer *w, const FvOnnx__Graph *g) {
     return FV_OK;
 }
 
-static fv_status write_graph(fv_onnx_writer *w, const char *path) {
+static FvOnnx__OperatorSetId opset_of(const char *domain, int64_t version) {
+    FvOnnx__OperatorSetId opset = FV_ONNX__OPERATOR_SET_ID__INIT;
+    opset.domain = (char *)domain;
+    opset.has_version = true;
+    opset.version = version;
+    return opset;
+}
+
+fv_status fv_onnx_write_made(fv_onnx_writer *w, const char *path) {
     const fv_graph *g = w->graph;
     FvOnnx__Model model = FV_ONNX__MODEL__INIT;
     FvOnnx__Graph graph = FV_ONNX__GRAPH__INIT;
-    FvOnnx__OperatorSetId opset = FV_ONNX__OPERATOR_SET_ID__INIT, *opsets = &opset;
-    for (size_t i = 0; i < g->node_count; i++) FV_FORWARD(write_node(w, &g->nodes[i]));
+    FvOnnx__OperatorSetId sets[2] = {opset_of("", FV_ONNX_OPSET), opset_of(FV_ONNX_DOMAIN, FV_ONNX_DOMAIN_VERSION)};
+    FvOnnx__OperatorSetId *opsets[2] = {&sets[0], &sets[1]};
     graph.name = (char *)"fovea";
     graph.n_node = w->node_count;
     graph.node = w->nodes;
@@ -118,19 +126,24 @@ static fv_status write_graph(fv_onnx_writer *w, const char *path) {
     graph.input = value_infos(w, g->inputs, g->input_count);
     graph.n_output = g->output_count;
     graph.output = value_infos(w, g->outputs, g->output_count);
+    model.functions = fv_onnx_take(w, (w->function_count + 1) * sizeof *model.functions);
     FV_FORWARD(w->status);
     FV_FORWARD(check_names(w, &graph));
-    opset.domain = (char *)"";
-    opset.has_version = true;
-    opset.version = FV_ONNX_OPSET;
+    for (size_t i = 0; i < w->function_count; i++) model.functions[i] = &w->functions[i]->message;
+    model.n_functions = w->function_count;
     model.has_ir_version = true;
     model.ir_version = FV_ONNX_IR_VERSION;
     model.producer_name = (char *)"fovea";
     model.producer_version = (char *)FV_VERSION;
     model.graph = &graph;
-    model.n_opset_import = 1;
-    model.opset_import = &opsets;
+    model.n_opset_import = w->function_count ? 2 : 1;
+    model.opset_import = opsets;
     return write_file(w, &model, path);
+}
+
+static fv_status write_graph(fv_onnx_writer *w, const char *path) {
+    for (size_t i = 0; i < w->graph->node_count; i++) FV_FORWARD(write_node(w, &w->graph->nodes[i]));
+    return fv_onnx_write_made(w, path);
 }
 
 fv_status fv_model_save(const fv_model *m, const char *path) {

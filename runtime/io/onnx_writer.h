@@ -9,13 +9,16 @@ typedef struct fv_onnx_block {
     struct fv_onnx_block *next;
 } fv_onnx_block;
 
+typedef struct fv_onnx_definition fv_onnx_definition;
+
 typedef struct fv_onnx_writer {
     const fv_context *context;
     const fv_graph *graph;
     fv_onnx_block *blocks;
     FvOnnx__Node **nodes;
     FvOnnx__Tensor **tensors;
-    size_t node_count, node_capacity, tensor_count, tensor_capacity;
+    fv_onnx_definition **functions; /* onnx_function.h */
+    size_t node_count, node_capacity, tensor_count, tensor_capacity, function_count, function_capacity;
     fv_status status; /* first failure */
 } fv_onnx_writer;
 
@@ -36,14 +39,20 @@ FvOnnx__Node *fv_onnx_make_node(fv_onnx_writer *w, const char *op, char *name, s
 FvOnnx__Attribute *fv_onnx_make_attribute(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int32_t type);
 void fv_onnx_make_int(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int64_t value);
 void fv_onnx_make_ints(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, size_t count, const int32_t *values);
+void fv_onnx_make_float(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, float value);
 /* kernel_shape, strides, dilations and pads or auto_pad; kernel is z, y, x. */
 void fv_onnx_make_window(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, const int32_t *kernel);
 /* data stays the caller's until the file is written. */
 void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data, size_t bytes);
+/* A tensor's message that is no initializer yet. */
+FvOnnx__Tensor *fv_onnx_new_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data,
+                                   size_t bytes);
 /* A scalar constant, named after the value it helps to make. */
 char *fv_onnx_make_scalar(fv_onnx_writer *w, const char *made, const char *suffix, float value);
 /* Parameter v as input i of node n, in the shape ONNX wants. */
 void fv_onnx_make_parameter(fv_onnx_writer *w, FvOnnx__Node *n, size_t i, fv_value v, int32_t rank, const int64_t *shape, bool rotate);
+/* The file of all that was made, with the graph's inputs and outputs. */
+fv_status fv_onnx_write_made(fv_onnx_writer *w, const char *path);
 void fv_onnx_release(fv_onnx_writer *w);
 
 #endif

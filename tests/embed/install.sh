@@ -55,7 +55,7 @@ add_executable(embedded main.c)
 target_link_libraries(embedded PRIVATE fovea::fovea)
 EOF
 {
-    "$cmake" -S "$work/project" -B "$work/project/build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix"
+    "$cmake" -G Ninja -S "$work/project" -B "$work/project/build" -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix"
     "$cmake" --build "$work/project/build"
 } >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
 "$work/project/build/embedded" "$work/m.onnx" | grep -qx "fovea $version" || fail "the program found by CMake fails"

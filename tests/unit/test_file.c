@@ -167,6 +167,34 @@ START_TEST(places_that_cannot_be_written) {
 }
 END_TEST
 
+/* A pipe gets the bytes and stays a pipe; a device stays a device and tells that it is full. */
+START_TEST(pipes_and_devices_are_written_not_replaced) {
+    fv_writer *w = NULL;
+    struct stat there;
+    char got[8] = "";
+    enter();
+    ck_assert_int_eq(mkfifo(target, 0600), 0);
+    ck_assert_int_eq(fv_writer_open(context, target, &w), FV_ERR_IO); /* nobody reads */
+    const int reader = open(target, O_RDONLY | O_NONBLOCK);
+    ck_assert_int_ge(reader, 0);
+    ck_assert_int_eq(fv_writer_open(context, target, &w), FV_OK);
+    ck_assert_int_eq(fv_writer_write(w, "piped", 5), FV_OK);
+    ck_assert_int_eq(fv_writer_commit(w), FV_OK);
+    ck_assert_int_eq(read(reader, got, sizeof got), 5);
+    ck_assert_str_eq(got, "piped");
+    close(reader);
+    ck_assert_int_eq(stat(target, &there), 0);
+    ck_assert(S_ISFIFO(there.st_mode));
+    ck_assert_int_eq(files_there(), 1);
+    ck_assert_int_eq(fv_writer_open(context, "/dev/full", &w), FV_OK);
+    ck_assert_int_eq(fv_writer_write(w, "lost", 4), FV_ERR_IO);
+    fv_writer_abandon(w);
+    ck_assert_int_eq(stat("/dev/full", &there), 0);
+    ck_assert(S_ISCHR(there.st_mode));
+    leave();
+}
+END_TEST
+
 START_TEST(only_regular_files_are_mapped) {
     fv_mapping m;
     char path[160];
@@ -196,6 +224,6 @@ int main(void) {
     const TTest *const tests[] = {a_target_is_replaced_whole,        abandoned_files_leave_nothing,
                                   fresh_files_obey_the_umask,        links_are_followed,
                                   a_failed_write_keeps_the_old_file, places_that_cannot_be_written,
-                                  only_regular_files_are_mapped,     NULL};
+                                  pipes_and_devices_are_written_not_replaced, only_regular_files_are_mapped, NULL};
     return run_tests("file", tests, 60);
 }
