@@ -35,6 +35,7 @@ typedef struct fv_grad_row {
 } fv_grad_row;
 /* The rows of a family, in its own file, end with a NULL name. */
 extern const fv_grad_row fv_grad_rows_layers[];
+extern const fv_grad_row fv_grad_rows_norm[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);

@@ -208,6 +208,34 @@ FV_API fv_value fv_graph_scale(fv_graph *g, fv_value x, float a, float b, const 
 /** One factor a map (axis 1), NAME.gain (C), starts at 1. */
 FV_API fv_value fv_graph_gain(fv_graph *g, fv_value x, bool trainable, const char *name);
 FV_API fv_value fv_graph_gain_with(fv_graph *g, fv_value x, fv_value gain, const char *name);
+/** SPEC section 7. */
+typedef struct fv_norm_settings {
+    float epsilon;                  /**< added to variances; default 1e-5 */
+    float momentum;                 /**< what a training step takes of its batch: running = (1 - momentum)*running + momentum*batch, as
+                                         PyTorch counts it; ONNX's momentum is 1 minus this. Default 0.1 */
+    bool unbiased_running_variance; /**< the running variance takes the batch's sum of squares over n - 1, as PyTorch (a batch of one
+                                         value over 1); default: over n, as ONNX */
+} fv_norm_settings;
+
+FV_API void fv_norm_settings_default(fv_norm_settings *s);
+/** Batch normalization of (N,C,H,W) over N, H and W, or of (N,F) over N: y = scale*(x - mean)/sqrt(variance + epsilon) + bias a channel.
+ *  Training takes the batch's own mean and (biased) variance and moves the running ones; everything else takes the running ones, folded
+ *  into a convolution or fully connected layer before it where that has no other reader. Makes the parameters NAME.scale (C) of ones,
+ *  NAME.bias (C) of zeros, and NAME.running_mean and NAME.running_variance (C), which are saved with the model but not trainable.
+ *  s NULL: the defaults. */
+FV_API fv_value fv_graph_batch_norm(fv_graph *g, fv_value x, const fv_norm_settings *s, const char *name);
+/** The same with given parameters, each (C); the running ones become not trainable. */
+FV_API fv_value fv_graph_batch_norm_with(fv_graph *g, fv_value x, fv_value scale, fv_value bias, fv_value running_mean,
+                                         fv_value running_variance, const fv_norm_settings *s, const char *name);
+/** Group normalization of (N,C,H,W) or (N,F): of every image, each of `groups` runs of C/groups channels has its own mean and (biased)
+ *  variance over channels and pixels; then scale and bias a channel. Makes NAME.scale (C) of ones and NAME.bias (C) of zeros. */
+FV_API fv_value fv_graph_group_norm(fv_graph *g, fv_value x, int32_t groups, float epsilon, const char *name);
+FV_API fv_value fv_graph_group_norm_with(fv_graph *g, fv_value x, fv_value scale, fv_value bias, int32_t groups, float epsilon,
+                                         const char *name);
+/** Layer normalization: all channels and pixels of an image together (one group); scale and bias a channel (of (N,F): a feature). */
+FV_API fv_value fv_graph_layer_norm(fv_graph *g, fv_value x, float epsilon, const char *name);
+/** Instance normalization of maps: each map of each image by itself (C groups). */
+FV_API fv_value fv_graph_instance_norm(fv_graph *g, fv_value x, float epsilon, const char *name);
 /** Same shapes. */
 FV_API fv_value fv_graph_add(fv_graph *g, fv_value a, fv_value b, const char *name);
 FV_API fv_value fv_graph_subtract(fv_graph *g, fv_value a, fv_value b, const char *name);

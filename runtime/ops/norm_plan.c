@@ -1,7 +1,8 @@
 #include "ops/norm_plan.h"
 
-#include "kernels/scalar_math.h"
 #include "ops/pieces.h"
+
+#include <math.h>
 
 enum { PANEL = 64 }; /* channels of a piece where channels do not meet */
 
@@ -141,7 +142,7 @@ static void run_finish(void *arg, size_t piece, void *scratch) {
     for (size_t g = first / s->width; g < (first + count) / s->width; g++) {
         fv_real both[2] = {mean[g], m2[g]};
         if (s->width > 1) s->kernels->norm.combine(mean + g * s->width, m2 + g * s->width, s->s.pixels, s->width, both);
-        const fv_real inverse = 1 / fv_sqrt(both[1] / (fv_real)values + s->epsilon);
+        const fv_real inverse = 1 / (fv_real)sqrt((double)(both[1] / (fv_real)values + s->epsilon));
         set_map(s, image, g, both[0], inverse);
         if (s->mean) ((fv_real *)s->mean->data)[image * s->s.groups + g] = both[0];
         if (s->inverse) ((fv_real *)s->inverse->data)[image * s->s.groups + g] = inverse;

@@ -2,10 +2,10 @@
  * Training takes the batch's own moments (the variance biased) and moves the running ones, parameters that are not trained:
  * running = (1 - momentum) * running + momentum * batch. Inference is a map a channel of the running moments, made once. The clamp is
  * fused both ways. batch_norm_grad: dy, x, scale, bias, mean, inverse -> dx, dscale, dbias. */
-#include "kernels/scalar_math.h"
 #include "ops/norm_plan.h"
 #include "ops/pieces.h"
 
+#include <math.h>
 #include <string.h>
 
 static fv_norm_shape shape_of(const fv_shape *x) {
@@ -42,7 +42,7 @@ static void run_affine(void *arg, size_t piece, void *scratch) {
     const fv_real *scale = s->scale->data, *bias = s->bias->data, *mean = s->mean->data, *variance = s->variance->data;
     fv_real *gain = s->coefficients->data, *shift = gain + s->channels;
     for (size_t c = 0; c < s->channels; c++) {
-        gain[c] = scale[c] / fv_sqrt(variance[c] + s->epsilon);
+        gain[c] = scale[c] / (fv_real)sqrt((double)(variance[c] + s->epsilon));
         shift[c] = bias[c] - mean[c] * gain[c];
     }
 }
