@@ -1,11 +1,7 @@
 /* The built-in networks, each a few builder calls. */
-#include "graph/graph.h"
+#include "graph/zoo.h"
 
 #include <string.h>
-
-typedef struct zoo_shape {
-    int32_t channels, height, width, classes;
-} zoo_shape;
 
 static fv_value conv_relu(fv_graph *g, fv_value x, int32_t maps, int32_t kernel, int32_t pad, const char *name) {
     fv_conv_settings s;
@@ -62,6 +58,8 @@ static const struct {
     {"lenet5", "LeNet-5 with ReLU and max-pooling, 61,706 parameters at 1x28x28", lenet5, {1, 28, 28, 10}},
     {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one layer", lecture, {1, 28, 28, 10}},
     {"cnn", "four 3x3 convolutions of 32 and 64 maps, dropout", cnn, {1, 28, 28, 10}},
+    {"resnet18-cifar", "ResNet-18 for 32x32: 3x3 stem, four stages of two blocks, batch normalization", fv_zoo_resnet18_cifar, {3, 32, 32, 10}},
+    {"mobilenet-cifar", "MobileNetV2 for 32x32: inverted residuals, batch normalization, clip 0..6", fv_zoo_mobilenet_cifar, {3, 32, 32, 10}},
 };
 
 void fv_zoo_settings_default(fv_zoo_settings *s) {
@@ -98,5 +96,5 @@ fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s
     if (s) wanted = *s;
     for (size_t i = 0; i < FV_ARRAY_SIZE(zoo); i++)
         if (strcmp(zoo[i].name, name) == 0) return build(c, i, &wanted, out);
-    return fv_fail(FV_ERR_NOT_FOUND, "there is no network \"%.100s\"; there are lenet5, lecture, cnn", name);
+    return fv_fail(FV_ERR_NOT_FOUND, "there is no network \"%.100s\"; there are lenet5, lecture, cnn, resnet18-cifar, mobilenet-cifar", name);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const fv_onnx_write_row *const families[] = {fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest};
+static const fv_onnx_write_row *const families[] = {fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest, fv_onnx_write_norm};
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {
     for (size_t k = 0; k < FV_ARRAY_SIZE(families); k++)

@@ -28,6 +28,7 @@ typedef struct fv_onnx_write_row {
     void (*write)(fv_onnx_writer *w, const fv_node *source);
 } fv_onnx_write_row;
 extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
+extern const fv_onnx_write_row fv_onnx_write_norm[];
 
 void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
 /* A string; format takes a %s and then an %lld. */

@@ -8,17 +8,18 @@
 #include <string.h>
 #include <time.h>
 
-enum { side = 28, classes = 10 };
+enum { classes = 10 };
 
 /* Class k is a bright bar at a place of its own, in noise from a linear congruence. */
-static void draw(float *images, int32_t *labels, int64_t batch, uint32_t *state) {
+static void draw(const fv_tensor *shape, float *images, int32_t *labels, int64_t batch, uint32_t *state) {
+    const int64_t channels = shape->shape[1], height = shape->shape[2], width = shape->shape[3];
     for (int64_t i = 0; i < batch; i++) {
         labels[i] = (int32_t)((*state = *state * 1664525u + 1013904223u) >> 16) % classes;
-        for (int y = 0; y < side; y++)
-            for (int x = 0; x < side; x++) {
+        for (int64_t y = 0; y < channels * height; y++)
+            for (int64_t x = 0; x < width; x++) {
                 const float noise = (float)((*state = *state * 1664525u + 1013904223u) >> 8) * 0x1p-24f;
-                const int on = labels[i] < 5 ? y / 5 == labels[i] : x / 5 == labels[i] - 5;
-                images[(i * side + y) * side + x] = 0.3f * noise + (on ? 0.7f : 0.0f);
+                const bool on = labels[i] < 5 ? y % height * 28 / height / 5 == labels[i] : x * 28 / width / 5 == labels[i] - 5;
+                images[(i * channels * height + y) * width + x] = 0.3f * noise + (on ? 0.7f : 0.0f);
             }
     }
 }
@@ -67,16 +68,16 @@ static int parse(int argc, char **argv, options *o) {
     return 0;
 }
 
-static fv_status train(fv_trainer *t, const options *o, float *images, int32_t *labels) {
+static fv_status train(fv_trainer *t, const options *o, const fv_tensor *shape, float *images, int32_t *labels) {
     uint32_t state = 1;
     fv_step first = {0}, last = {0};
     double best = 1e9, sum = 0;
     for (int64_t i = 0; i < o->steps; i++) {
         struct timespec a, b;
         const int64_t n = i % 5 == 4 ? o->batch - o->batch / 3 : o->batch; /* partial batches too */
-        const fv_tensor x = {FV_F32, FV_PLAIN, 4, {o->time ? o->batch : n, 1, side, side}, images};
+        const fv_tensor x = {FV_F32, FV_PLAIN, 4, {o->time ? o->batch : n, shape->shape[1], shape->shape[2], shape->shape[3]}, images};
         const fv_tensor y = {FV_I32, FV_PLAIN, 1, {o->time ? o->batch : n}, labels};
-        draw(images, labels, o->batch, &state);
+        draw(shape, images, labels, o->batch, &state);
         clock_gettime(CLOCK_MONOTONIC, &a);
         const fv_status status = fv_trainer_step(t, &x, &y, i == 0 ? &first : &last);
         clock_gettime(CLOCK_MONOTONIC, &b);
@@ -102,12 +103,21 @@ int main(int argc, char **argv) {
     fv_trainer_settings settings;
     fv_trainer_settings_default(&settings);
     settings.batch = o.batch;
-    float *images = malloc((size_t)o.batch * side * side * sizeof *images);
+    fv_tensor shape;
+    size_t count = 0;
+    float *images = NULL;
     int32_t *labels = malloc((size_t)o.batch * sizeof *labels);
-    fv_status status = images && labels ? fv_context_create(&o.context, &context) : FV_ERR_MEMORY;
+    fv_status status = labels ? fv_context_create(&o.context, &context) : FV_ERR_MEMORY;
     if (status == FV_OK) status = fv_model_zoo(context, o.model, NULL, &model);
+    if (status == FV_OK) status = fv_model_input(model, 0, NULL, &shape);
+    if (status == FV_OK) {
+        shape.shape[0] = o.batch;
+        status = fv_tensor_count(&shape, &count);
+        images = malloc(count * sizeof *images);
+        if (!images) status = FV_ERR_MEMORY;
+    }
     if (status == FV_OK) status = fv_trainer_create(model, &settings, &trainer);
-    if (status == FV_OK) status = train(trainer, &o, images, labels);
+    if (status == FV_OK) status = train(trainer, &o, &shape, images, labels);
     if (status == FV_OK) status = fv_trainer_model(trainer, &trained);
     if (status == FV_OK)
         printf("%016llx\n", (unsigned long long)hash_of(trained));

@@ -1,0 +1,15 @@
+/* Networks of the zoo that have a file of their own. */
+#ifndef FV_GRAPH_ZOO_H
+#define FV_GRAPH_ZOO_H
+
+#include "graph/graph.h"
+
+typedef struct zoo_shape {
+    int32_t channels, height, width, classes;
+} zoo_shape;
+
+/* He et al. 2016 at 32x32 (a 3x3 stem, no pooling); Sandler et al. 2018 with the strides of 32x32. zoo_residual.c */
+fv_value fv_zoo_resnet18_cifar(fv_graph *g, const zoo_shape *s);
+fv_value fv_zoo_mobilenet_cifar(fv_graph *g, const zoo_shape *s);
+
+#endif
