@@ -200,7 +200,7 @@ static inline fv_status load_wire(fv_context *c, wire w, fv_model **out) {
 
 /* ---- running ---- */
 
-enum { run_most = 4096 };
+enum { run_most = 8192 };
 
 /* Runs a model of one input on a fixed draw; y [run_most] gets its outputs one after the other. Returns how many
  * numbers came out. */
