@@ -1,4 +1,4 @@
-/* Normalization over a vector wrapper; included by (isa)/norm_(isa).c. Sums over pixels go down in registers, up to four vectors
+/* Normalization over a vector wrapper; included by (isa)/norm_(isa).c. Sums over pixels go down in registers, some vectors
  * of channels at a time; element-wise passes go along the rows. */
 
 /* n = VW except in the last vector of a row. */
@@ -10,17 +10,33 @@ static inline void store_some(float *p, vf a, size_t n) {
         v_store_part(p, a, n);
 }
 
-/* vectors * VW channels, or one vector of `part` channels. */
+/* vectors * VW channels, or one vector of `part` channels. Four pixels at a time are added up before they join the sums, whatever
+ * `vectors` is: a chain of additions a pixel would bound narrow maps. */
 FV_ALWAYS_INLINE void moments_columns(const float *x, ptrdiff_t pitch, size_t pixels, float *mean, float *m2, size_t vectors, size_t part) {
     const vf n = v_set((float)pixels);
     vf near[4], s1[4], s2[4];
     for (size_t k = 0; k < vectors; k++) near[k] = s1[k] = s2[k] = v_zero();
     const float *row = x;
-    for (size_t p = 0; p < pixels; p++, row += pitch)
+    size_t p = 0;
+    for (; p + 4 <= pixels; p += 4, row += 4 * pitch)
+        for (size_t k = 0; k < vectors; k++) {
+            const float *at = row + k * VW;
+            const vf two = v_add(load_some(at, part), load_some(at + pitch, part));
+            near[k] = v_add(near[k], v_add(two, v_add(load_some(at + 2 * pitch, part), load_some(at + 3 * pitch, part))));
+        }
+    for (; p < pixels; p++, row += pitch)
         for (size_t k = 0; k < vectors; k++) near[k] = v_add(near[k], load_some(row + k * VW, part));
     for (size_t k = 0; k < vectors; k++) near[k] = v_div(near[k], n);
     row = x;
-    for (size_t p = 0; p < pixels; p++, row += pitch)
+    for (p = 0; p + 4 <= pixels; p += 4, row += 4 * pitch)
+        for (size_t k = 0; k < vectors; k++) {
+            const float *at = row + k * VW;
+            const vf d0 = v_sub(load_some(at, part), near[k]), d1 = v_sub(load_some(at + pitch, part), near[k]);
+            const vf d2 = v_sub(load_some(at + 2 * pitch, part), near[k]), d3 = v_sub(load_some(at + 3 * pitch, part), near[k]);
+            s1[k] = v_add(s1[k], v_add(v_add(d0, d1), v_add(d2, d3)));
+            s2[k] = v_add(s2[k], v_add(v_fma(d1, d1, v_mul(d0, d0)), v_fma(d3, d3, v_mul(d2, d2))));
+        }
+    for (; p < pixels; p++, row += pitch)
         for (size_t k = 0; k < vectors; k++) {
             const vf d = v_sub(load_some(row + k * VW, part), near[k]);
             s1[k] = v_add(s1[k], d);
@@ -36,6 +52,7 @@ FV_ALWAYS_INLINE void moments_columns(const float *x, ptrdiff_t pitch, size_t pi
 static void moments(const float *x, ptrdiff_t pitch, size_t pixels, size_t channels, float *mean, float *m2) {
     size_t c = 0;
     for (; c + 4 * VW <= channels; c += 4 * VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 4, VW);
+    for (; c + 2 * VW <= channels; c += 2 * VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 2, VW);
     for (; c + VW <= channels; c += VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 1, VW);
     if (c < channels) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 1, channels - c);
 }
