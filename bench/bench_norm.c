@@ -10,14 +10,18 @@ typedef enum norm_kind { MOMENTS, APPLY, GRAD_SUMS, GRAD_INPUT, NORM_KINDS } nor
 static const struct {
     const char *name;
     double maps; /* read and written */
-} kinds[NORM_KINDS] = {[MOMENTS] = {"norm.moments", 1}, [APPLY] = {"norm.apply", 2}, [GRAD_SUMS] = {"norm.grad_sums", 2}, [GRAD_INPUT] = {"norm.grad_input", 3}};
+} kinds[NORM_KINDS] = {[MOMENTS] = {"norm.moments", 1},
+                       [APPLY] = {"norm.apply", 2},
+                       [GRAD_SUMS] = {"norm.grad_sums", 2},
+                       [GRAD_INPUT] = {"norm.grad_input", 3}};
 
 /* ResNet-18 at 32x32 and batch 16, the narrow first maps of MobileNet, and one chunk as a piece of work has it. */
 typedef struct norm_spec {
     int32_t channels, pixels, chunk;
 } norm_spec;
 
-static const norm_spec specs[] = {{64, 16384, 256}, {128, 4096, 128}, {256, 1024, 64}, {512, 256, 32}, {16, 16384, 1024}, {64, 256, 256}};
+static const norm_spec specs[] = {{64, 16384, 256}, {128, 4096, 128},  {256, 1024, 64},
+                                  {512, 256, 32},   {16, 16384, 1024}, {64, 256, 256}};
 
 typedef struct norm_state {
     fv_kernels k;
@@ -69,14 +73,19 @@ static void run_norm(void *state) {
         if (s->kind == APPLY) k->apply(&s->map, s->x + at, pitch, s->y + at, pitch, c, chunk);
         if (s->kind == GRAD_SUMS) k->grad_sums(&s->map, s->dy + at, pitch, s->x + at, pitch, c, chunk, out, out + c);
         if (s->kind == GRAD_INPUT)
-            k->grad_input(&s->map, s->coefficients + 3 * c, s->coefficients + 4 * c, s->dy + at, pitch, s->x + at, pitch, s->y + at, pitch, c, chunk);
+            k->grad_input(&s->map, s->coefficients + 3 * c, s->coefficients + 4 * c, s->dy + at, pitch, s->x + at, pitch,
+                          s->y + at, pitch, c, chunk);
     }
 }
 
 void fv_bench_norm(fv_bench_add_fn add, void *user) {
     for (int32_t kind = 0; kind < NORM_KINDS; kind++)
         for (size_t i = 0; i < FV_ARRAY_SIZE(specs); i++) {
-            fv_bench_case c = {.kind = kind, .spec = &specs[i], .make = make_norm, .run = run_norm, .drop = drop_norm,
+            fv_bench_case c = {.kind = kind,
+                               .spec = &specs[i],
+                               .make = make_norm,
+                               .run = run_norm,
+                               .drop = drop_norm,
                                .bytes = 4.0 * kinds[kind].maps * specs[i].channels * specs[i].pixels};
             snprintf(c.name, sizeof c.name, "%s/C%d_%d", kinds[kind].name, specs[i].channels, specs[i].pixels);
             add(user, &c);

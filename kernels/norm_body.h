@@ -12,7 +12,8 @@ static inline void store_some(float *p, vf a, size_t n) {
 
 /* vectors * VW channels, or one vector of `part` channels. Four pixels at a time are added up before they join the sums, whatever
  * `vectors` is: a chain of additions a pixel would bound narrow maps. */
-FV_ALWAYS_INLINE void moments_columns(const float *x, ptrdiff_t pitch, size_t pixels, float *mean, float *m2, size_t vectors, size_t part) {
+FV_ALWAYS_INLINE void moments_columns(const float *x, ptrdiff_t pitch, size_t pixels, float *mean, float *m2, size_t vectors,
+                                      size_t part) {
     const vf n = v_set((float)pixels);
     vf near[4], s1[4], s2[4];
     for (size_t k = 0; k < vectors; k++) near[k] = s1[k] = s2[k] = v_zero();
@@ -57,8 +58,8 @@ static void moments(const float *x, ptrdiff_t pitch, size_t pixels, size_t chann
     if (c < channels) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 1, channels - c);
 }
 
-static void merge(const float *mean, const float *m2, ptrdiff_t part_pitch, size_t parts, size_t count, size_t last, size_t channels,
-                  float *out_mean, float *out_m2) {
+static void merge(const float *mean, const float *m2, ptrdiff_t part_pitch, size_t parts, size_t count, size_t last,
+                  size_t channels, float *out_mean, float *out_m2) {
     for (size_t c = 0; c < channels; c += VW) {
         const size_t rest = fv_min_size(channels - c, VW);
         vf m = load_some(mean + c, rest), s = load_some(m2 + c, rest);
@@ -94,7 +95,8 @@ static inline vf map_step(const fv_norm_map *m, vf x, size_t c, size_t n) {
     return v_add(v_mul(x, load_some(m->gain + c, n)), load_some(m->shift + c, n));
 }
 
-static void apply(const fv_norm_map *m, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch, size_t channels, size_t pixels) {
+static void apply(const fv_norm_map *m, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch, size_t channels,
+                  size_t pixels) {
     const vf low = v_set(m->low), high = v_set(m->high);
     for (size_t p = 0; p < pixels; p++, x += x_pitch, y += y_pitch) {
         size_t c = 0;
@@ -113,8 +115,9 @@ FV_ALWAYS_INLINE vf passed(const fv_norm_map *m, bool clamps, vf dy, vf x, size_
 }
 
 /* dy and x point at channel c. */
-FV_ALWAYS_INLINE void sums_columns(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch,
-                                   size_t pixels, size_t c, float *sum, float *dot, size_t vectors, size_t part) {
+FV_ALWAYS_INLINE void sums_columns(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
+                                   ptrdiff_t x_pitch, size_t pixels, size_t c, float *sum, float *dot, size_t vectors,
+                                   size_t part) {
     vf s[4], d[4];
     for (size_t k = 0; k < vectors; k++) s[k] = d[k] = v_zero();
     for (size_t p = 0; p < pixels; p++, dy += dy_pitch, x += x_pitch)
@@ -131,24 +134,25 @@ FV_ALWAYS_INLINE void sums_columns(const fv_norm_map *m, bool clamps, const floa
     }
 }
 
-FV_ALWAYS_INLINE void sums_with(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch,
-                                size_t channels, size_t pixels, float *sum, float *dot) {
+FV_ALWAYS_INLINE void sums_with(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
+                                ptrdiff_t x_pitch, size_t channels, size_t pixels, float *sum, float *dot) {
     size_t c = 0;
-    for (; c + 4 * VW <= channels; c += 4 * VW) sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 4, VW);
+    for (; c + 4 * VW <= channels; c += 4 * VW)
+        sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 4, VW);
     for (; c + VW <= channels; c += VW) sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 1, VW);
     if (c < channels) sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 1, channels - c);
 }
 
-static void grad_sums(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, size_t channels,
-                      size_t pixels, float *sum, float *dot) {
+static void grad_sums(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch,
+                      size_t channels, size_t pixels, float *sum, float *dot) {
     if (fv_norm_clamps(m))
         sums_with(m, true, dy, dy_pitch, x, x_pitch, channels, pixels, sum, dot);
     else
         sums_with(m, false, dy, dy_pitch, x, x_pitch, channels, pixels, sum, dot);
 }
 
-FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy, const float *x,
-                                 float *dx, size_t c, size_t n) {
+FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy,
+                                 const float *x, float *dx, size_t c, size_t n) {
     const vf value = load_some(x + c, n);
     const vf g = passed(m, clamps, load_some(dy + c, n), value, c, n);
     const vf line = v_add(v_mul(v_sub(value, load_some(m->mean + c, n)), load_some(slope + c, n)), load_some(offset + c, n));
@@ -156,8 +160,8 @@ FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float 
 }
 
 FV_ALWAYS_INLINE void input_with(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy,
-                                 ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t channels,
-                                 size_t pixels) {
+                                 ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch,
+                                 size_t channels, size_t pixels) {
     for (size_t p = 0; p < pixels; p++, dy += dy_pitch, x += x_pitch, dx += dx_pitch) {
         size_t c = 0;
         for (; c + VW <= channels; c += VW) input_step(m, clamps, slope, offset, dy, x, dx, c, VW);
@@ -165,8 +169,8 @@ FV_ALWAYS_INLINE void input_with(const fv_norm_map *m, bool clamps, const float 
     }
 }
 
-static void grad_input(const fv_norm_map *m, const float *slope, const float *offset, const float *dy, ptrdiff_t dy_pitch, const float *x,
-                       ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
+static void grad_input(const fv_norm_map *m, const float *slope, const float *offset, const float *dy, ptrdiff_t dy_pitch,
+                       const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
     if (fv_norm_clamps(m))
         input_with(m, true, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, pixels);
     else

@@ -44,8 +44,8 @@ static void combine_scalar(const fv_real *mean, const fv_real *m2, size_t count,
     out[1] = squares;
 }
 
-static void apply_scalar(const fv_norm_map *m, const fv_real *x, ptrdiff_t x_pitch, fv_real *y, ptrdiff_t y_pitch, size_t channels,
-                         size_t pixels) {
+static void apply_scalar(const fv_norm_map *m, const fv_real *x, ptrdiff_t x_pitch, fv_real *y, ptrdiff_t y_pitch,
+                         size_t channels, size_t pixels) {
     for (size_t p = 0; p < pixels; p++, x += x_pitch, y += y_pitch)
         for (size_t c = 0; c < channels; c++) {
             const fv_real z = x[c] * m->gain[c] + m->shift[c], low = z < m->low ? m->low : z;
@@ -72,8 +72,9 @@ static void grad_sums_scalar(const fv_norm_map *m, const fv_real *dy, ptrdiff_t 
         }
 }
 
-static void grad_input_scalar(const fv_norm_map *m, const fv_real *slope, const fv_real *offset, const fv_real *dy, ptrdiff_t dy_pitch,
-                              const fv_real *x, ptrdiff_t x_pitch, fv_real *dx, ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
+static void grad_input_scalar(const fv_norm_map *m, const fv_real *slope, const fv_real *offset, const fv_real *dy,
+                              ptrdiff_t dy_pitch, const fv_real *x, ptrdiff_t x_pitch, fv_real *dx, ptrdiff_t dx_pitch,
+                              size_t channels, size_t pixels) {
     const bool clamps = fv_norm_clamps(m);
     for (size_t p = 0; p < pixels; p++, dy += dy_pitch, x += x_pitch, dx += dx_pitch)
         for (size_t c = 0; c < channels; c++) {

@@ -1,5 +1,5 @@
-/* Normalization: moments against two exact passes in double, joins and maps against their formulas, the clamp's mask decided by the
- * rounded z of the contract. */
+/* Normalization: moments against two exact passes in double, joins and maps against their formulas, the clamp's mask decided by
+ * the rounded z of the contract. */
 #include "kernels/check/engine.h"
 
 typedef struct matrix {
@@ -26,10 +26,12 @@ static void expect_moments(const float *x, ptrdiff_t pitch, size_t n, double eps
         magnitude += fabs((double)x[(ptrdiff_t)p * pitch]);
     }
     const double count = (double)n, middle = sum / count, first = (count + 4) * eps * magnitude / count + FLT_MIN;
-    for (size_t p = 0; p < n; p++) squares += ((double)x[(ptrdiff_t)p * pitch] - middle) * ((double)x[(ptrdiff_t)p * pitch] - middle);
+    for (size_t p = 0; p < n; p++)
+        squares += ((double)x[(ptrdiff_t)p * pitch] - middle) * ((double)x[(ptrdiff_t)p * pitch] - middle);
     const double spread = squares + count * first * first;
     *mean = (fv_approx){middle, 2 * eps * fabs(middle) + (count + 4) * eps * sqrt(spread / count) + 4 * FLT_MIN};
-    *m2 = (fv_approx){squares, (count + 8) * eps * spread + 2 * first * (count + 4) * eps * sqrt(count * spread) + (count + 4) * FLT_MIN};
+    *m2 = (fv_approx){squares,
+                      (count + 8) * eps * spread + 2 * first * (count + 4) * eps * sqrt(count * spread) + (count + 4) * FLT_MIN};
     if (!isfinite(magnitude)) mean->value = m2->value = NAN;
 }
 
@@ -137,8 +139,8 @@ void fv_check_combine_moments(fv_case *c) {
 /* ---- the map and its gradient ---- */
 
 static fv_norm_map draw_map(fv_case *c, size_t channels) {
-    fv_norm_map m = {fv_check_input(c, "mean", channels), fv_check_input(c, "gain", channels), fv_check_input(c, "shift", channels),
-                     -INFINITY, INFINITY};
+    fv_norm_map m = {fv_check_input(c, "mean", channels), fv_check_input(c, "gain", channels),
+                     fv_check_input(c, "shift", channels), -INFINITY, INFINITY};
     if (check_chance(&c->random, 0.6)) m.low = check_chance(&c->random, 0.5) ? 0 : -2;
     if (check_chance(&c->random, 0.3)) m.high = check_chance(&c->random, 0.5) ? 6 : 3;
     return m;
@@ -156,8 +158,8 @@ void fv_check_norm_apply(fv_case *c) {
     const ptrdiff_t y_pitch = same ? m.pitch : (ptrdiff_t)m.channels + check_between(&c->random, 0, 4);
     const size_t y_size = (m.pixels - 1) * (size_t)y_pitch + m.channels;
     const float *x = fv_check_input(c, "x", size_of(&m));
-    fv_check_shape(c, "pixels %zu channels %zu pitches %zd, %zd clamp %g, %g%s", m.pixels, m.channels, m.pitch, y_pitch, (double)map.low,
-                   (double)map.high, same ? " in place" : "");
+    fv_check_shape(c, "pixels %zu channels %zu pitches %zd, %zd clamp %g, %g%s", m.pixels, m.channels, m.pitch, y_pitch,
+                   (double)map.low, (double)map.high, same ? " in place" : "");
     c->same_as_scalar = true;
     fv_check_freeze(c);
     fv_approx *expected = fv_check_expected(c, y_size);
@@ -178,8 +180,8 @@ void fv_check_norm_apply(fv_case *c) {
     const fv_check_cut cut = fv_check_cut_range(c, (fv_range){0, m.pixels});
     for (size_t i = 0; i < cut.parts; i++) {
         const fv_range p = cut.part[i];
-        c->candidate->norm.apply(&map, (same ? y[2] : x) + (ptrdiff_t)p.begin * m.pitch, m.pitch, y[2] + (ptrdiff_t)p.begin * y_pitch,
-                                 y_pitch, m.channels, p.end - p.begin);
+        c->candidate->norm.apply(&map, (same ? y[2] : x) + (ptrdiff_t)p.begin * m.pitch, m.pitch,
+                                 y[2] + (ptrdiff_t)p.begin * y_pitch, y_pitch, m.channels, p.end - p.begin);
     }
     fv_check_same_values(c, "y in parts", y[2], y[0], y_size);
 }
@@ -196,8 +198,8 @@ void fv_check_norm_grad_sums(fv_case *c) {
     const ptrdiff_t dy_pitch = (ptrdiff_t)m.channels + check_between(&c->random, 0, 4);
     const float *x = fv_check_input(c, "x", size_of(&m));
     const float *dy = fv_check_input(c, "dy", (m.pixels - 1) * (size_t)dy_pitch + m.channels);
-    fv_check_shape(c, "pixels %zu channels %zu pitches %zd, %zd clamp %g, %g", m.pixels, m.channels, dy_pitch, m.pitch, (double)map.low,
-                   (double)map.high);
+    fv_check_shape(c, "pixels %zu channels %zu pitches %zd, %zd clamp %g, %g", m.pixels, m.channels, dy_pitch, m.pitch,
+                   (double)map.low, (double)map.high);
     fv_check_freeze(c);
     fv_approx *sum = fv_check_expected(c, m.channels), *dot = fv_check_expected(c, m.channels);
     for (size_t i = 0; i < m.channels; i++) {
@@ -205,7 +207,8 @@ void fv_check_norm_grad_sums(fv_case *c) {
         for (size_t p = 0; p < m.pixels; p++) {
             const float value = x[p * (size_t)m.pitch + i], g = passed(&map, dy[p * (size_t)dy_pitch + i], value, i);
             approx_sum_add(&s, approx((double)g));
-            approx_sum_add(&d, approx_mul(approx((double)g), approx_sub(approx((double)value), approx((double)map.mean[i]), c->eps), c->eps));
+            approx_sum_add(&d, approx_mul(approx((double)g),
+                                          approx_sub(approx((double)value), approx((double)map.mean[i]), c->eps), c->eps));
         }
         sum[i] = approx_sum(&s, c->eps);
         dot[i] = approx_sum(&d, c->eps);
@@ -237,8 +240,8 @@ void fv_check_norm_grad_input(fv_case *c) {
     const size_t dx_size = (m.pixels - 1) * (size_t)dx_pitch + m.channels;
     const float *x = fv_check_input(c, "x", size_of(&m));
     const float *dy = fv_check_input(c, "dy", (m.pixels - 1) * (size_t)dy_pitch + m.channels);
-    fv_check_shape(c, "pixels %zu channels %zu pitches %zd, %zd, %zd clamp %g, %g%s", m.pixels, m.channels, dy_pitch, m.pitch, dx_pitch,
-                   (double)map.low, (double)map.high, same ? " in place" : "");
+    fv_check_shape(c, "pixels %zu channels %zu pitches %zd, %zd, %zd clamp %g, %g%s", m.pixels, m.channels, dy_pitch, m.pitch,
+                   dx_pitch, (double)map.low, (double)map.high, same ? " in place" : "");
     c->same_as_scalar = true;
     fv_check_freeze(c);
     fv_approx *expected = fv_check_expected(c, dx_size);
@@ -253,15 +256,17 @@ void fv_check_norm_grad_input(fv_case *c) {
         }
     float *dx[3];
     for (int k = 0; k < 3; k++) dx[k] = same ? fv_check_copy(c, "dx", dy, dx_size) : fv_check_output(c, "dx", dx_size);
-    c->candidate->norm.grad_input(&map, slope, offset, same ? dx[0] : dy, dy_pitch, x, m.pitch, dx[0], dx_pitch, m.channels, m.pixels);
-    c->reference->norm.grad_input(&map, slope, offset, same ? dx[1] : dy, dy_pitch, x, m.pitch, dx[1], dx_pitch, m.channels, m.pixels);
+    c->candidate->norm.grad_input(&map, slope, offset, same ? dx[0] : dy, dy_pitch, x, m.pitch, dx[0], dx_pitch, m.channels,
+                                  m.pixels);
+    c->reference->norm.grad_input(&map, slope, offset, same ? dx[1] : dy, dy_pitch, x, m.pitch, dx[1], dx_pitch, m.channels,
+                                  m.pixels);
     fv_check_compare(c, "dx", dx[0], dx[1], expected, dx_size);
     const fv_check_cut cut = fv_check_cut_range(c, (fv_range){0, m.pixels});
     for (size_t i = 0; i < cut.parts; i++) {
         const fv_range p = cut.part[i];
         const ptrdiff_t at = (ptrdiff_t)p.begin;
-        c->candidate->norm.grad_input(&map, slope, offset, (same ? dx[2] : dy) + at * dy_pitch, dy_pitch, x + at * m.pitch, m.pitch,
-                                      dx[2] + at * dx_pitch, dx_pitch, m.channels, p.end - p.begin);
+        c->candidate->norm.grad_input(&map, slope, offset, (same ? dx[2] : dy) + at * dy_pitch, dy_pitch, x + at * m.pitch,
+                                      m.pitch, dx[2] + at * dx_pitch, dx_pitch, m.channels, p.end - p.begin);
     }
     fv_check_same_values(c, "dx in parts", dx[2], dx[0], dx_size);
 }

@@ -41,7 +41,8 @@ ROW(conv_batch_norm) {
 
 ROW(group_norm) {
     const int32_t groups = between(d, 1, 4), width = between(d, 1, 9);
-    fv_grad_output(d, after(d, fv_graph_group_norm(fv_grad_graph(d), norm_input(d, groups * width), groups, chance(d, 0.5) ? 1e-5f : 0.1f, "norm")));
+    fv_grad_output(d, after(d, fv_graph_group_norm(fv_grad_graph(d), norm_input(d, groups * width), groups,
+                                                   chance(d, 0.5) ? 1e-5f : 0.1f, "norm")));
 }
 
 ROW(layer_norm) {
@@ -54,10 +55,6 @@ ROW(instance_norm) {
 }
 
 const fv_grad_row fv_grad_rows_norm[] = {
-    {"batch_norm", build_batch_norm},
-    {"batch_norm.conv", build_conv_batch_norm},
-    {"norm.group", build_group_norm},
-    {"norm.layer", build_layer_norm},
-    {"norm.instance", build_instance_norm},
-    {NULL, NULL},
+    {"batch_norm", build_batch_norm}, {"batch_norm.conv", build_conv_batch_norm}, {"norm.group", build_group_norm},
+    {"norm.layer", build_layer_norm}, {"norm.instance", build_instance_norm},     {NULL, NULL},
 };

@@ -8,8 +8,12 @@ void fv_norm_settings_default(fv_norm_settings *s) {
 }
 
 static fv_attributes attributes_of(const fv_norm_settings *s, int32_t groups) {
-    return (fv_attributes){.norm = {.epsilon = (fv_real)s->epsilon, .momentum = (fv_real)s->momentum, .act_low = -(fv_real)INFINITY,
-                                    .act_high = (fv_real)INFINITY, .groups = groups, .unbiased = s->unbiased_running_variance}};
+    return (fv_attributes){.norm = {.epsilon = (fv_real)s->epsilon,
+                                    .momentum = (fv_real)s->momentum,
+                                    .act_low = -(fv_real)INFINITY,
+                                    .act_high = (fv_real)INFINITY,
+                                    .groups = groups,
+                                    .unbiased = s->unbiased_running_variance}};
 }
 
 static fv_norm_settings or_default(const fv_norm_settings *s) {
@@ -27,10 +31,11 @@ static bool make_affine(fv_graph *g, fv_value x, const char *name, fv_value out[
     return out[1] != FV_NONE;
 }
 
-fv_value fv_graph_batch_norm_with(fv_graph *g, fv_value x, fv_value scale, fv_value bias, fv_value running_mean, fv_value running_variance,
-                                  const fv_norm_settings *s, const char *name) {
-    static const char *const what[5] = {"a batch normalization's input", "a batch normalization's scale", "a batch normalization's bias",
-                                        "a batch normalization's running mean", "a batch normalization's running variance"};
+fv_value fv_graph_batch_norm_with(fv_graph *g, fv_value x, fv_value scale, fv_value bias, fv_value running_mean,
+                                  fv_value running_variance, const fv_norm_settings *s, const char *name) {
+    static const char *const what[5] = {"a batch normalization's input", "a batch normalization's scale",
+                                        "a batch normalization's bias", "a batch normalization's running mean",
+                                        "a batch normalization's running variance"};
     const fv_value in[5] = {x, scale, bias, running_mean, running_variance};
     const fv_norm_settings settings = or_default(s);
     if (!fv_build_usable(g)) return FV_NONE;
@@ -49,12 +54,14 @@ fv_value fv_graph_batch_norm(fv_graph *g, fv_value x, const fv_norm_settings *s,
     if (!make_affine(g, x, n.text, affine)) return FV_NONE;
     const int64_t *channels = g->values[affine[0]].shape.dim;
     const fv_value mean = fv_build_owned(g, n.text, "running_mean", 1, channels, FV_INIT_ZEROS, false);
-    const fv_value variance = fv_build_owned(g, n.text, "running_variance", 1, g->values[affine[0]].shape.dim, FV_INIT_ONES, false);
+    const fv_value variance =
+        fv_build_owned(g, n.text, "running_variance", 1, g->values[affine[0]].shape.dim, FV_INIT_ONES, false);
     if (variance == FV_NONE) return FV_NONE;
     return fv_graph_batch_norm_with(g, x, affine[0], affine[1], mean, variance, s, n.text);
 }
 
-fv_value fv_graph_group_norm_with(fv_graph *g, fv_value x, fv_value scale, fv_value bias, int32_t groups, float epsilon, const char *name) {
+fv_value fv_graph_group_norm_with(fv_graph *g, fv_value x, fv_value scale, fv_value bias, int32_t groups, float epsilon,
+                                  const char *name) {
     const fv_value in[3] = {x, scale, bias};
     fv_norm_settings s;
     if (!fv_build_usable(g)) return FV_NONE;
@@ -71,7 +78,8 @@ fv_value fv_graph_group_norm(fv_graph *g, fv_value x, int32_t groups, float epsi
     fv_value affine[2];
     if (!fv_build_usable(g)) return FV_NONE;
     const fv_layer_name n = fv_build_name(g, name, "group_norm");
-    return make_affine(g, x, n.text, affine) ? fv_graph_group_norm_with(g, x, affine[0], affine[1], groups, epsilon, n.text) : FV_NONE;
+    return make_affine(g, x, n.text, affine) ? fv_graph_group_norm_with(g, x, affine[0], affine[1], groups, epsilon, n.text)
+                                             : FV_NONE;
 }
 
 fv_value fv_graph_layer_norm(fv_graph *g, fv_value x, float epsilon, const char *name) {

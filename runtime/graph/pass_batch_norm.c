@@ -1,7 +1,7 @@
-/* Batch normalization in graphs. For training: what its gradient needs is kept. For inference: behind a convolution or fully connected
- * layer that nothing else reads, its map goes into the weights and the bias,
- *   w' = w * scale / sqrt(variance + epsilon), b' = bias + (b - mean) * scale / sqrt(variance + epsilon),
- * computed in double and rounded once. So a weight is off by half a unit in the last place, as the product's own terms are. */
+/* Batch normalization in graphs. For training: what its gradient needs is kept. For inference: behind a convolution or fully
+ * connected layer that nothing else reads, its map goes into the weights and the bias, w' = w * scale / sqrt(variance + epsilon),
+ * b' = bias + (b - mean) * scale / sqrt(variance + epsilon), computed in double and rounded once. So a weight is off by half a
+ * unit in the last place, as the product's own terms are. */
 #include "graph/model.h"
 #include "ops/window.h"
 
@@ -61,7 +61,8 @@ static void fill(const fv_graph *g, const fold *f, fv_real *folded) {
     for (size_t o = 0; o < f->rows; o++) {
         const double gain = (double)parameter[1][o] / sqrt((double)parameter[4][o] + (double)f->norm->attr.norm.epsilon);
         for (size_t k = 0; k < f->row; k++) folded[o * f->row + k] = (fv_real)((double)w[o * f->row + k] * gain);
-        folded[f->rows * f->row + o] = (fv_real)((double)parameter[2][o] + ((b ? (double)b[o] : 0) - (double)parameter[3][o]) * gain);
+        folded[f->rows * f->row + o] =
+            (fv_real)((double)parameter[2][o] + ((b ? (double)b[o] : 0) - (double)parameter[3][o]) * gain);
     }
 }
 
@@ -82,7 +83,8 @@ static fv_status folded_values(fv_graph *g, const fold *f, fv_packed_cache *pack
     for (int k = 0; k < 4; k++) key.data[k] = g->values[f->norm->in[1 + k]].data;
     key.data[4] = bias == FV_NONE ? NULL : g->values[bias].data;
     key.epsilon = (double)f->norm->attr.norm.epsilon;
-    FV_RETURN_IF(!fv_mul_size(f->row + 1, f->rows * sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\" is too large", f->product->name);
+    FV_RETURN_IF(!fv_mul_size(f->row + 1, f->rows * sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\" is too large",
+                 f->product->name);
     FV_FORWARD(fv_packed_get(packed, g->values[f->product->in[1]].data, &key, sizeof key, bytes, &entry));
     if (!entry->ready) fill(g, f, entry->data);
     *out = entry->data;

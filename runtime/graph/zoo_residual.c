@@ -65,7 +65,8 @@ fv_value fv_zoo_resnet18_cifar(fv_graph *g, const zoo_shape *s) {
 }
 
 /* 1x1 up by `expand`, depthwise 3x3, 1x1 down without activation; the input added where nothing changes shape. */
-static fv_value inverted_residual(fv_graph *g, fv_value x, int32_t in, int32_t out, int32_t expand, int32_t stride, const char *name) {
+static fv_value inverted_residual(fv_graph *g, fv_value x, int32_t in, int32_t out, int32_t expand, int32_t stride,
+                                  const char *name) {
     char full[48];
     const layer up = {in * expand, 1, 1, 1}, depthwise = {in * expand, 3, stride, in * expand}, down = {out, 1, 1, 1};
     fv_value y = x;
@@ -91,7 +92,8 @@ fv_value fv_zoo_mobilenet_cifar(fv_graph *g, const zoo_shape *s) {
         for (int32_t block = 0; block < stages[stage].blocks; block++) {
             char name[32];
             snprintf(name, sizeof name, "stage%zu.%d", stage + 1, block + 1);
-            x = inverted_residual(g, x, in, stages[stage].maps, stages[stage].expand, block == 0 ? stages[stage].stride : 1, name);
+            x = inverted_residual(g, x, in, stages[stage].maps, stages[stage].expand, block == 0 ? stages[stage].stride : 1,
+                                  name);
             in = stages[stage].maps;
         }
     return classifier(g, fv_graph_clip(g, conv_norm(g, x, &head, "head"), 0, 6, NULL), s);

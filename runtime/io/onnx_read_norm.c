@@ -10,10 +10,11 @@ static fv_status channel_values(const fv_onnx_reader *r, const FvOnnx__Node *n, 
                                 const fv_onnx_name **out) {
     FV_FORWARD(fv_onnx_input(r, n, i, out));
     FV_RETURN_IF(!*out, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) lacks its %s", n->name ? n->name : "", n->op_type, what);
-    FV_RETURN_IF(!(*out)->constant, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s): the %s must be a constant", n->name ? n->name : "",
-                 n->op_type, what);
-    FV_RETURN_IF((int64_t)(*out)->tensor.count != channels, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): the %s has %zu values for %lld channels",
-                 n->name ? n->name : "", n->op_type, what, (*out)->tensor.count, (long long)channels);
+    FV_RETURN_IF(!(*out)->constant, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s): the %s must be a constant",
+                 n->name ? n->name : "", n->op_type, what);
+    FV_RETURN_IF((int64_t)(*out)->tensor.count != channels, FV_ERR_SHAPE,
+                 "node \"%.100s\" (%.60s): the %s has %zu values for %lld channels", n->name ? n->name : "", n->op_type, what,
+                 (*out)->tensor.count, (long long)channels);
     return FV_OK;
 }
 
@@ -48,12 +49,13 @@ static size_t uses_of(const fv_onnx_reader *r, const char *name) {
 }
 
 /* Training writes running moments: a constant that other inputs read as well (exporters merge equal ones) is copied. */
-static fv_status running(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_name *entry, const char *suffix, int64_t channels,
-                         fv_value *out) {
+static fv_status running(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_name *entry, const char *suffix,
+                         int64_t channels, fv_value *out) {
     if (uses_of(r, entry->name) == 1) return fv_onnx_parameter(r, entry, 1, &channels, out);
     char name[512];
     float *values;
-    FV_RETURN_IF(snprintf(name, sizeof name, "%s.%s", fv_onnx_node_name(n) ? fv_onnx_node_name(n) : "", suffix) >= (int)sizeof name,
+    FV_RETURN_IF(snprintf(name, sizeof name, "%s.%s", fv_onnx_node_name(n) ? fv_onnx_node_name(n) : "", suffix) >=
+                     (int)sizeof name,
                  FV_ERR_LIMIT, "node \"%.100s\" (%.60s): its name is too long", n->name ? n->name : "", n->op_type);
     FV_FORWARD(fv_alloc_array(r->context, entry->tensor.count + 1, sizeof *values, entry->name, (void **)&values));
     for (size_t i = 0; i < entry->tensor.count; i++) values[i] = fv_onnx_tensor_float(&entry->tensor, i);
@@ -63,12 +65,12 @@ static fv_status running(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx
 }
 
 static fv_status check_variance(const FvOnnx__Node *n, const fv_onnx_tensor *t, float epsilon) {
-    FV_RETURN_IF(!(epsilon >= 0) || isinf(epsilon), FV_ERR_ARGUMENT, "node \"%.100s\" (%.60s): epsilon is %g", n->name ? n->name : "",
-                 n->op_type, (double)epsilon);
+    FV_RETURN_IF(!(epsilon >= 0) || isinf(epsilon), FV_ERR_ARGUMENT, "node \"%.100s\" (%.60s): epsilon is %g",
+                 n->name ? n->name : "", n->op_type, (double)epsilon);
     for (size_t i = 0; i < t->count; i++)
         FV_RETURN_IF(fv_onnx_tensor_float(t, i) + epsilon <= 0, FV_ERR_FORMAT,
-                     "node \"%.100s\" (%.60s): the variance of channel %zu is %g, with epsilon %g not above 0", n->name ? n->name : "",
-                     n->op_type, i, (double)fv_onnx_tensor_float(t, i), (double)epsilon);
+                     "node \"%.100s\" (%.60s): the variance of channel %zu is %g, with epsilon %g not above 0",
+                     n->name ? n->name : "", n->op_type, i, (double)fv_onnx_tensor_float(t, i), (double)epsilon);
     return FV_OK;
 }
 
@@ -77,17 +79,20 @@ static fv_status batch_norm(fv_onnx_reader *r, const FvOnnx__Node *n, bool unbia
     fv_value x, given[2], moments[2];
     int64_t channels;
     FV_FORWARD(normalized(r, n, &x, &channels));
-    if (fv_onnx_attribute_int(n, "training_mode", 0)) return fv_onnx_refuse(n, "training_mode 1 is not read; fovea trains the inference form");
+    if (fv_onnx_attribute_int(n, "training_mode", 0))
+        return fv_onnx_refuse(n, "training_mode 1 is not read; fovea trains the inference form");
     if (fv_onnx_attribute_int(n, "spatial", 1) != 1) return fv_onnx_refuse(n, "spatial 0 is not read");
     const fv_norm_settings s = {.epsilon = fv_onnx_attribute_float(n, "epsilon", 1e-5f),
-                                .momentum = 1 - fv_onnx_attribute_float(n, "momentum", 0.9f), .unbiased_running_variance = unbiased};
+                                .momentum = 1 - fv_onnx_attribute_float(n, "momentum", 0.9f),
+                                .unbiased_running_variance = unbiased};
     FV_FORWARD(affine(r, n, channels, given));
     FV_FORWARD(channel_values(r, n, 3, "mean", channels, &mean));
     FV_FORWARD(channel_values(r, n, 4, "variance", channels, &variance));
     FV_FORWARD(check_variance(n, &variance->tensor, s.epsilon));
     FV_FORWARD(running(r, n, mean, "running_mean", channels, &moments[0]));
     FV_FORWARD(running(r, n, variance, "running_variance", channels, &moments[1]));
-    return fv_onnx_done(r, n, fv_graph_batch_norm_with(r->graph, x, given[0], given[1], moments[0], moments[1], &s, fv_onnx_node_name(n)));
+    return fv_onnx_done(
+        r, n, fv_graph_batch_norm_with(r->graph, x, given[0], given[1], moments[0], moments[1], &s, fv_onnx_node_name(n)));
 }
 
 static fv_status read_batch_norm(fv_onnx_reader *r, const FvOnnx__Node *n) { return batch_norm(r, n, false); }
@@ -96,10 +101,11 @@ static fv_status read_unbiased_batch_norm(fv_onnx_reader *r, const FvOnnx__Node 
 /* ---- groups ---- */
 
 static fv_status group_norm(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_value given[2], int64_t groups) {
-    FV_RETURN_IF(groups < 1 || groups > INT32_MAX, FV_ERR_ARGUMENT, "node \"%.100s\" (%.60s): %lld groups", n->name ? n->name : "",
-                 n->op_type, (long long)groups);
-    return fv_onnx_done(r, n, fv_graph_group_norm_with(r->graph, x, given[0], given[1], (int32_t)groups,
-                                                       fv_onnx_attribute_float(n, "epsilon", 1e-5f), fv_onnx_node_name(n)));
+    FV_RETURN_IF(groups < 1 || groups > INT32_MAX, FV_ERR_ARGUMENT, "node \"%.100s\" (%.60s): %lld groups",
+                 n->name ? n->name : "", n->op_type, (long long)groups);
+    return fv_onnx_done(r, n,
+                        fv_graph_group_norm_with(r->graph, x, given[0], given[1], (int32_t)groups,
+                                                 fv_onnx_attribute_float(n, "epsilon", 1e-5f), fv_onnx_node_name(n)));
 }
 
 static fv_status read_instance_norm(fv_onnx_reader *r, const FvOnnx__Node *n) {
@@ -116,7 +122,8 @@ static fv_status read_group_norm(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x, given[2];
     int64_t channels;
     FV_FORWARD(normalized(r, n, &x, &channels));
-    if (strcmp(n->op_type, "GroupNormalization") == 0 && r->opset < 21) return fv_onnx_refuse(n, "it is read from operator set 21 on");
+    if (strcmp(n->op_type, "GroupNormalization") == 0 && r->opset < 21)
+        return fv_onnx_refuse(n, "it is read from operator set 21 on");
     FV_FORWARD(affine(r, n, channels, given));
     return group_norm(r, n, x, given, fv_onnx_attribute_int(n, "num_groups", 0));
 }
@@ -132,7 +139,8 @@ static fv_status read_layer_norm(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const int64_t axis = fv_onnx_attribute_int(n, "axis", -1);
     if ((axis < 0 ? axis + rank : axis) != 1) return fv_onnx_refuse(n, "only axis 1, everything but the batch, is read");
     FV_FORWARD(fv_onnx_input(r, n, 1, &scale));
-    if (rank == 4 && scale && scale->constant && (scale->tensor.shape.rank != 3 || scale->tensor.shape.dim[0] != (int64_t)scale->tensor.count))
+    if (rank == 4 && scale && scale->constant &&
+        (scale->tensor.shape.rank != 3 || scale->tensor.shape.dim[0] != (int64_t)scale->tensor.count))
         return fv_onnx_refuse(n, "only a scale (C,1,1), one a map, is read");
     FV_FORWARD(fv_onnx_input(r, n, 2, &bias));
     if (bias) {

@@ -1,4 +1,5 @@
-/* Normalization. ONNX's running variance is the biased one, and GroupNormalization came after operator set 17: the others are functions. */
+/* Normalization. ONNX's running variance is the biased one, and GroupNormalization came after operator set 17: the others are
+ * functions. */
 #include "io/onnx_function.h"
 
 static void inputs_of(fv_onnx_writer *w, FvOnnx__Node *n, const fv_node *source) {
@@ -50,8 +51,9 @@ static void write_group_norm(fv_onnx_writer *w, const fv_node *source) {
     const int32_t groups = source->attr.norm.groups;
     const bool maps = x->rank == 4, instance = maps && groups == x->dim[1], layer = !maps && groups == 1;
     char *out = fv_onnx_value_name(w, source->out[0]);
-    FvOnnx__Node *n = instance || layer ? fv_onnx_make_node(w, instance ? "InstanceNormalization" : "LayerNormalization", source->name, 3, out)
-                                        : fv_onnx_make_call(w, "group_normalization", source->name, 3, out);
+    FvOnnx__Node *n = instance || layer
+                          ? fv_onnx_make_node(w, instance ? "InstanceNormalization" : "LayerNormalization", source->name, 3, out)
+                          : fv_onnx_make_call(w, "group_normalization", source->name, 3, out);
     if (!n) return;
     inputs_of(w, n, source);
     if (layer) fv_onnx_make_int(w, n, "axis", 1);

@@ -10,14 +10,14 @@ typedef struct norm {
     const fv_kernels *kernels;
     const fv_buffer *x, *scale, *bias, *y, *mean, *inverse, *running_mean, *running_variance;
     const fv_buffer *dy, *dscale, *dbias;
-    const fv_buffer *parts; /* [images][chunks][2][C]: moments, or sums of the gradient */
+    const fv_buffer *parts;        /* [images][chunks][2][C]: moments, or sums of the gradient */
     const fv_buffer *coefficients; /* [images][2][C] gain, shift; backwards [5]: slope, offset, mean after them */
     fv_norm_shape s;
-    size_t width;            /* channels of a group */
-    size_t chunk, chunks;    /* pixels of a chunk, chunks of an image */
-    size_t units;            /* (image, chunk) pairs of a piece */
-    size_t panel, panels;    /* channels of a panel, panels of an image */
-    size_t sets;             /* [C] arrays an image in coefficients */
+    size_t width;         /* channels of a group */
+    size_t chunk, chunks; /* pixels of a chunk, chunks of an image */
+    size_t units;         /* (image, chunk) pairs of a piece */
+    size_t panel, panels; /* channels of a panel, panels of an image */
+    size_t sets;          /* [C] arrays an image in coefficients */
     fv_real epsilon, momentum, low, high;
     bool unbiased;
 } norm;
@@ -26,12 +26,13 @@ typedef struct norm {
 
 fv_status fv_norm_check(const fv_node *n, const fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape;
-    FV_RETURN_IF(x->rank != 2 && x->rank != 4, FV_ERR_SHAPE, "node \"%s\": normalization takes (N,F) or (N,C,H,W), not %s", n->name,
-                 fv_shape_print(x).text);
+    FV_RETURN_IF(x->rank != 2 && x->rank != 4, FV_ERR_SHAPE, "node \"%s\": normalization takes (N,F) or (N,C,H,W), not %s",
+                 n->name, fv_shape_print(x).text);
     for (int32_t i = 1; i < n->in_count; i++) {
         const fv_shape *v = &values[n->in[i]].shape;
-        FV_RETURN_IF(v->rank != 1 || v->dim[0] != x->dim[1], FV_ERR_SHAPE, "node \"%s\": input %d has shape %s, but x %s has %lld channels",
-                     n->name, i, fv_shape_print(v).text, fv_shape_print(x).text, (long long)x->dim[1]);
+        FV_RETURN_IF(v->rank != 1 || v->dim[0] != x->dim[1], FV_ERR_SHAPE,
+                     "node \"%s\": input %d has shape %s, but x %s has %lld channels", n->name, i, fv_shape_print(v).text,
+                     fv_shape_print(x).text, (long long)x->dim[1]);
     }
     FV_RETURN_IF(!(n->attr.norm.epsilon >= 0 && n->attr.norm.epsilon <= FV_REAL_MAX), FV_ERR_ARGUMENT,
                  "node \"%s\": epsilon is a number of 0 or more, not %g", n->name, (double)n->attr.norm.epsilon);
@@ -59,8 +60,13 @@ fv_status fv_norm_backward(fv_backward *b, const fv_op *op) {
 static fv_status make(fv_plan_op *p, const fv_norm_shape *shape, size_t sets, norm **out) {
     norm *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (norm){.kernels = p->kernels, .s = *shape, .sets = sets, .epsilon = p->node->attr.norm.epsilon,
-                .momentum = p->node->attr.norm.momentum, .low = p->node->attr.norm.act_low, .high = p->node->attr.norm.act_high,
+    *s = (norm){.kernels = p->kernels,
+                .s = *shape,
+                .sets = sets,
+                .epsilon = p->node->attr.norm.epsilon,
+                .momentum = p->node->attr.norm.momentum,
+                .low = p->node->attr.norm.act_low,
+                .high = p->node->attr.norm.act_high,
                 .unbiased = p->node->attr.norm.unbiased};
     s->width = shape->channels / shape->groups;
     s->chunk = fv_min_size(fv_rows_per_piece(shape->channels), fv_max_size(shape->pixels, 1));
@@ -94,8 +100,8 @@ static fv_real *coefficient_of(const norm *s, size_t image, size_t set) {
     return (fv_real *)s->coefficients->data + (image * s->sets + set) * s->s.channels;
 }
 static fv_norm_map map_of(const norm *s, size_t image) {
-    return (fv_norm_map){s->sets > 2 ? coefficient_of(s, image, 4) : NULL, coefficient_of(s, image, 0), coefficient_of(s, image, 1),
-                         s->low, s->high};
+    return (fv_norm_map){s->sets > 2 ? coefficient_of(s, image, 4) : NULL, coefficient_of(s, image, 0),
+                         coefficient_of(s, image, 1), s->low, s->high};
 }
 
 /* ---- forward ---- */
@@ -107,8 +113,8 @@ static void run_moments(void *arg, size_t piece, void *scratch) {
     for (size_t u = r.begin; u < r.end; u++) {
         const unit at = unit_of(s, u);
         fv_real *part = part_of(s, u);
-        s->kernels->norm.moments((const fv_real *)s->x->data + at.row * s->s.channels, (ptrdiff_t)s->s.channels, at.rows, s->s.channels,
-                                 part, part + s->s.channels);
+        s->kernels->norm.moments((const fv_real *)s->x->data + at.row * s->s.channels, (ptrdiff_t)s->s.channels, at.rows,
+                                 s->s.channels, part, part + s->s.channels);
     }
 }
 
@@ -137,8 +143,8 @@ static void run_finish(void *arg, size_t piece, void *scratch) {
     const size_t image = piece / s->panels, first = piece % s->panels * s->panel, channels = s->s.channels;
     const size_t count = fv_min_size(s->panel, channels - first), values = s->s.pixels * s->width;
     fv_real *mean = part_of(s, image * s->chunks), *m2 = mean + channels;
-    s->kernels->norm.merge(mean + first, m2 + first, (ptrdiff_t)(2 * channels), s->chunks, s->chunk, s->s.pixels - (s->chunks - 1) * s->chunk,
-                           count, mean + first, m2 + first);
+    s->kernels->norm.merge(mean + first, m2 + first, (ptrdiff_t)(2 * channels), s->chunks, s->chunk,
+                           s->s.pixels - (s->chunks - 1) * s->chunk, count, mean + first, m2 + first);
     for (size_t g = first / s->width; g < (first + count) / s->width; g++) {
         fv_real both[2] = {mean[g], m2[g]};
         if (s->width > 1) s->kernels->norm.combine(mean + g * s->width, m2 + g * s->width, s->s.pixels, s->width, both);
@@ -158,16 +164,16 @@ static void run_apply(void *arg, size_t piece, void *scratch) {
         const unit at = unit_of(s, u);
         const fv_norm_map map = map_of(s, at.image);
         const size_t offset = at.row * s->s.channels;
-        s->kernels->norm.apply(&map, (const fv_real *)s->x->data + offset, (ptrdiff_t)s->s.channels, (fv_real *)s->y->data + offset,
-                               (ptrdiff_t)s->s.channels, s->s.channels, at.rows);
+        s->kernels->norm.apply(&map, (const fv_real *)s->x->data + offset, (ptrdiff_t)s->s.channels,
+                               (fv_real *)s->y->data + offset, (ptrdiff_t)s->s.channels, s->s.channels, at.rows);
     }
 }
 
 static fv_status take(fv_plan_op *p, size_t a, size_t b, const fv_buffer **out) {
     fv_buffer *buffer;
     size_t bytes;
-    FV_RETURN_IF(!fv_mul_size(a, b, &bytes) || !fv_mul_size(bytes, sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\" is too large",
-                 p->node->name);
+    FV_RETURN_IF(!fv_mul_size(a, b, &bytes) || !fv_mul_size(bytes, sizeof(fv_real), &bytes), FV_ERR_LIMIT,
+                 "node \"%s\" is too large", p->node->name);
     FV_FORWARD(fv_plan_workspace(p, bytes, &buffer));
     *out = buffer;
     return FV_OK;
@@ -208,8 +214,8 @@ fv_status fv_norm_apply_plan(fv_plan_op *p, size_t rows, size_t channels, const 
 }
 
 /* ---- backward ----
- * With xhat = (x - mean) * inverse over the m values of a group, g = dy through the clamp, S1 = sum scale*g, S2 = sum scale*g*xhat:
- * dx = inverse * (scale*g - S1/m - xhat*S2/m) = g*gain + (x - mean)*slope + offset. */
+ * With xhat = (x - mean) * inverse over the m values of a group, g = dy through the clamp, S1 = sum scale*g, S2 = sum
+ * scale*g*xhat: dx = inverse * (scale*g - S1/m - xhat*S2/m) = g*gain + (x - mean)*slope + offset. */
 
 static void run_maps(void *arg, size_t piece, void *scratch) {
     (void)scratch;

@@ -1,5 +1,5 @@
-/* Batch, instance, layer and group normalization are one computation: every image's channels in groups, the moments of each group over
- * its channels and pixels. Batch normalization is one image of all the pixels, with as many groups as channels. */
+/* Batch, instance, layer and group normalization are one computation: every image's channels in groups, the moments of each group
+ * over its channels and pixels. Batch normalization is one image of all the pixels, with as many groups as channels. */
 #ifndef FV_OPS_NORM_PLAN_H
 #define FV_OPS_NORM_PLAN_H
 
@@ -9,7 +9,8 @@ typedef struct fv_norm_shape {
     size_t images, pixels /* of an image */, channels, groups;
 } fv_norm_shape;
 
-/* in: x, scale (C), bias (C), [running mean, running variance (C): written]; out: y, [mean, inverse deviation (images * groups)]. */
+/* in: x, scale (C), bias (C), [running mean, running variance (C): written]; out: y, [mean, inverse deviation (images * groups)].
+ */
 fv_status fv_norm_plan(fv_plan_op *p, const fv_norm_shape *shape);
 /* in: dy, x, scale, bias, mean, inverse; out: dx, dscale, dbias. */
 fv_status fv_norm_grad_plan(fv_plan_op *p, const fv_norm_shape *shape);

@@ -1,7 +1,7 @@
-/* batch_norm: x, scale, bias, running mean, running variance (C) -> y, [mean, inverse deviation (C): kept in training]. SPEC section 7.
- * Training takes the batch's own moments (the variance biased) and moves the running ones, parameters that are not trained:
- * running = (1 - momentum) * running + momentum * batch. Inference is a map a channel of the running moments, made once. The clamp is
- * fused both ways. batch_norm_grad: dy, x, scale, bias, mean, inverse -> dx, dscale, dbias. */
+/* batch_norm: x, scale, bias, running mean, running variance (C) -> y, [mean, inverse deviation (C): kept in training]. SPEC
+ * section 7. Training takes the batch's own moments (the variance biased) and moves the running ones, parameters that are not
+ * trained: running = (1 - momentum) * running + momentum * batch. Inference is a map a channel of the running moments, made once.
+ * The clamp is fused both ways. batch_norm_grad: dy, x, scale, bias, mean, inverse -> dx, dscale, dbias. */
 #include "ops/norm_plan.h"
 #include "ops/pieces.h"
 
@@ -16,7 +16,8 @@ static fv_norm_shape shape_of(const fv_shape *x) {
 static fv_status batch_norm_infer(fv_node *n, fv_value_info *values) {
     FV_FORWARD(fv_norm_check(n, values));
     FV_RETURN_IF(!(n->attr.norm.momentum >= 0 && n->attr.norm.momentum <= 1), FV_ERR_ARGUMENT,
-                 "node \"%s\": the momentum of batch normalization lies in 0 to 1, not %g", n->name, (double)n->attr.norm.momentum);
+                 "node \"%s\": the momentum of batch normalization lies in 0 to 1, not %g", n->name,
+                 (double)n->attr.norm.momentum);
     for (int i = 1; i < 5; i++)
         FV_RETURN_IF(values[n->in[i]].kind != FV_VALUE_PARAMETER, FV_ERR_ARGUMENT,
                      "node \"%s\": scale, bias, running mean and variance must be parameters", n->name);
@@ -64,9 +65,15 @@ static fv_status plan_inference(fv_plan_op *p, const fv_norm_shape *shape) {
     for (int i = 0; i < 3; i++) key.data[i] = p->values[n->in[2 + i]].data;
     key.epsilon = (double)n->attr.norm.epsilon;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (affine){fv_plan_buffer(p, n->in[1]), fv_plan_buffer(p, n->in[2]), fv_plan_buffer(p, n->in[3]), fv_plan_buffer(p, n->in[4]),
-                  NULL, shape->channels, n->attr.norm.epsilon};
-    FV_FORWARD(fv_plan_packed(p, n->in[1], &key, sizeof key, 2 * shape->channels * sizeof(fv_real), &s->coefficients, &fresh, &in_run));
+    *s = (affine){fv_plan_buffer(p, n->in[1]),
+                  fv_plan_buffer(p, n->in[2]),
+                  fv_plan_buffer(p, n->in[3]),
+                  fv_plan_buffer(p, n->in[4]),
+                  NULL,
+                  shape->channels,
+                  n->attr.norm.epsilon};
+    FV_FORWARD(
+        fv_plan_packed(p, n->in[1], &key, sizeof key, 2 * shape->channels * sizeof(fv_real), &s->coefficients, &fresh, &in_run));
     p->algorithm = "map a channel";
     if (fresh) FV_FORWARD(fv_plan_phase(p, !in_run, run_affine, s, 1));
     return fv_norm_apply_plan(p, shape->pixels, shape->channels, s->coefficients);

@@ -1,6 +1,7 @@
-/* group_norm: x, scale (C), bias (C) -> y, [mean, inverse deviation (N, groups): kept in training]. Of every image, the channels of a
- * group and their pixels have mean 0 and variance 1 (biased) before scale and bias: one group is layer normalization, as many groups as
- * channels instance normalization. The clamp is fused both ways. group_norm_grad: dy, x, scale, bias, mean, inverse -> dx, dscale, dbias. */
+/* group_norm: x, scale (C), bias (C) -> y, [mean, inverse deviation (N, groups): kept in training]. Of every image, the channels
+ * of a group and their pixels have mean 0 and variance 1 (biased) before scale and bias: one group is layer normalization, as
+ * many groups as channels instance normalization. The clamp is fused both ways. group_norm_grad: dy, x, scale, bias, mean,
+ * inverse -> dx, dscale, dbias. */
 #include "ops/norm_plan.h"
 #include "ops/pieces.h"
 
@@ -13,8 +14,9 @@ static fv_status group_norm_infer(fv_node *n, fv_value_info *values) {
     FV_FORWARD(fv_norm_check(n, values));
     const fv_shape *x = &values[n->in[0]].shape;
     const int32_t groups = n->attr.norm.groups;
-    FV_RETURN_IF(groups < 1 || x->dim[1] % groups, FV_ERR_ARGUMENT, "node \"%s\": %d groups do not divide the %lld channels of %s", n->name,
-                 groups, (long long)x->dim[1], fv_shape_print(x).text);
+    FV_RETURN_IF(groups < 1 || x->dim[1] % groups, FV_ERR_ARGUMENT,
+                 "node \"%s\": %d groups do not divide the %lld channels of %s", n->name, groups, (long long)x->dim[1],
+                 fv_shape_print(x).text);
     const fv_shape kept = {2, {x->dim[0], groups}};
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     for (int i = 1; i < 3; i++)

@@ -106,8 +106,8 @@ static inline void close_to(const float *got, const float *want, size_t n, doubl
     double most = 1e-3;
     for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)want[i]));
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)got[i] - (double)want[i]) <= tolerance * most, "%s[%zu]: %.9g instead of %.9g", what, i, (double)got[i],
-                      (double)want[i]);
+        ck_assert_msg(fabs((double)got[i] - (double)want[i]) <= tolerance * most, "%s[%zu]: %.9g instead of %.9g", what, i,
+                      (double)got[i], (double)want[i]);
 }
 
 /* ---- layers ---- */
@@ -129,8 +129,8 @@ static inline fv_value group_layer(fv_graph *g, fv_value x, fv_value scale, fv_v
 }
 
 /* The definition: of images [n0, n1) the channels [c0, c1). */
-static inline void normalize(const float *x, int64_t c, int64_t pixels, int64_t n0, int64_t n1, int64_t c0, int64_t c1, const float *scale,
-                             const float *bias, float *y) {
+static inline void normalize(const float *x, int64_t c, int64_t pixels, int64_t n0, int64_t n1, int64_t c0, int64_t c1,
+                             const float *scale, const float *bias, float *y) {
     double sum = 0, squares = 0;
     const double values = (double)((n1 - n0) * (c1 - c0) * pixels);
     for (int64_t n = n0; n < n1; n++)

@@ -404,10 +404,12 @@ START_TEST(the_zoo_has_its_sizes) {
         size_t parameters;
     } sizes[] = {{"lenet5", 61706},
                  {"lecture", 3 * 25 + 3 + 9 * 75 + 9 + 10 * 144 + 10},
-                 {"cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129}};
+                 {"cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129},
+                 {"resnet18-cifar", 11173962 + 2 * 4800},   /* He et al.: of them 2 x 4800 running moments */
+                 {"mobilenet-cifar", 2236682 + 2 * 17056}}; /* Sandler et al. */
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
     fv_model *m = NULL;
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t total = 0, count;
         fv_tensor t;
         ok(fv_model_zoo(c, sizes[i].name, NULL, &m));

@@ -46,7 +46,8 @@ START_TEST(values_are_those_of_pytorch) {
         golden g = open_golden(c);
         fv_norm_settings s;
         const int64_t maps[4] = {3, 5, 2, 3}, groups[4] = {2, 6, 2, 3}, rows[2] = {3, 7};
-        const float *x[3] = {part(&g, 90), part(&g, 90), part(&g, 90)}, *scale = part(&g, 5), *bias = part(&g, 5), *w = part(&g, 90);
+        const float *x[3] = {part(&g, 90), part(&g, 90), part(&g, 90)}, *scale = part(&g, 5), *bias = part(&g, 5),
+                    *w = part(&g, 90);
         fv_norm_settings_default(&s);
         s.unbiased_running_variance = true;
         layer_enter(&r, c, batch_layer, &s, 4, maps, scale, bias);
@@ -61,7 +62,8 @@ START_TEST(values_are_those_of_pytorch) {
         const float *evaluated = part(&g, 90);
         for (int i = 0; i < 90; i++) { /* one map a channel */
             const int k = i / 6 % 5;
-            const double y = ((double)x[0][i] - (double)mean[k]) / sqrt((double)variance[k] + 1e-5) * (double)scale[k] + (double)bias[k];
+            const double y =
+                ((double)x[0][i] - (double)mean[k]) / sqrt((double)variance[k] + 1e-5) * (double)scale[k] + (double)bias[k];
             ck_assert_msg(fabs(y - (double)evaluated[i]) < 1e-5, "%g instead of %g", y, (double)evaluated[i]);
         }
         const float *gx = part(&g, 72);
@@ -94,7 +96,8 @@ END_TEST
 START_TEST(values_are_those_of_the_definition) {
     static layer_run r;
     static float x[norm_most], w[norm_most], y[norm_most], want[norm_most], scale[512], bias[512];
-    static const int64_t shapes[][4] = {{3, 5, 4, 7}, {2, 130, 3, 3}, {4, 16, 20, 25}, {1, 3, 60, 60}, {2, 64, 15, 16}, {5, 10, 1, 1}, {1, 70, 20, 20}};
+    static const int64_t shapes[][4] = {{3, 5, 4, 7},    {2, 130, 3, 3}, {4, 16, 20, 25}, {1, 3, 60, 60},
+                                        {2, 64, 15, 16}, {5, 10, 1, 1},  {1, 70, 20, 20}};
     fv_context *c = context_of(FV_BACKEND_PTHREADS, 2);
     fv_norm_settings s;
     fv_norm_settings_default(&s);
@@ -264,14 +267,17 @@ static fv_model *folding_model(fv_context *c, bool keep) {
     for (int i = 0; i < 16; i++) values[3][i] = 0.05f + values[3][i] * values[3][i];
     fv_value x = fv_graph_input(g, "x", 4, shape), between[3], skip = FV_NONE;
     for (int layer = 0; layer < 3; layer++) {
-        static const char *const names[3][5] = {{"conv1", "s1", "b1", "m1", "v1"}, {"conv2", "s2", "b2", "m2", "v2"}, {"fc", "s3", "b3", "m3", "v3"}};
+        static const char *const names[3][5] = {
+            {"conv1", "s1", "b1", "m1", "v1"}, {"conv2", "s2", "b2", "m2", "v2"}, {"fc", "s3", "b3", "m3", "v3"}};
         fv_value p[4];
         const int64_t channels = layer == 2 ? 13 : 6;
         conv.bias = layer == 0;
         conv.groups = layer == 0 ? 3 : 1;
-        x = layer == 2 ? fv_graph_linear(g, x, 13, true, FV_INIT_HE, names[layer][0]) : fv_graph_conv(g, x, &conv, names[layer][0]);
+        x = layer == 2 ? fv_graph_linear(g, x, 13, true, FV_INIT_HE, names[layer][0])
+                       : fv_graph_conv(g, x, &conv, names[layer][0]);
         between[layer] = x;
-        for (int k = 0; k < 4; k++) p[k] = fv_graph_parameter(g, names[layer][1 + k], 1, &channels, values[k], FV_INIT_ZEROS, k < 2);
+        for (int k = 0; k < 4; k++)
+            p[k] = fv_graph_parameter(g, names[layer][1 + k], 1, &channels, values[k], FV_INIT_ZEROS, k < 2);
         x = fv_graph_batch_norm_with(g, x, p[0], p[1], p[2], p[3], NULL, layer == 2 ? "norm3" : layer ? "norm2" : "norm1");
         if (layer == 1) x = fv_graph_add(g, x, skip, NULL);
         x = fv_graph_relu(g, x, NULL);
@@ -303,7 +309,8 @@ START_TEST(folded_is_unfolded) {
     fv_context *c = context_of(FV_BACKEND_PTHREADS, 2);
     fv_model *a = folding_model(c, false), *b = folding_model(c, true);
     ck_assert_uint_eq(nodes_of(a, "batch_norm", NULL), 0);
-    ck_assert_uint_eq(nodes_of(a, "conv", "conv1+norm1") + nodes_of(a, "conv", "conv2+norm2") + nodes_of(a, "linear", "fc+norm3"), 3);
+    ck_assert_uint_eq(nodes_of(a, "conv", "conv1+norm1") + nodes_of(a, "conv", "conv2+norm2") + nodes_of(a, "linear", "fc+norm3"),
+                      3);
     ck_assert_uint_eq(nodes_of(a, "unary", NULL) + nodes_of(a, "binary", NULL), 0); /* the clamps and the add went in too */
     ck_assert_uint_eq(nodes_of(b, "batch_norm", NULL), 3);
     ck_assert_uint_eq(nodes_of(b, "batch_norm", "norm1"), 1);
@@ -360,15 +367,25 @@ END_TEST
 
 typedef fv_value (*wrong_fn)(fv_graph *g, fv_value maps, fv_value rows);
 
-static fv_value wrong_input(fv_graph *g, fv_value maps, fv_value rows) { return (void)maps, (void)rows, fv_graph_batch_norm(g, 99, NULL, "n"); }
-static fv_value wrong_epsilon(fv_graph *g, fv_value maps, fv_value rows) { return (void)rows, fv_graph_layer_norm(g, maps, -1, "n"); }
+static fv_value wrong_input(fv_graph *g, fv_value maps, fv_value rows) {
+    return (void)maps, (void)rows, fv_graph_batch_norm(g, 99, NULL, "n");
+}
+static fv_value wrong_epsilon(fv_graph *g, fv_value maps, fv_value rows) {
+    return (void)rows, fv_graph_layer_norm(g, maps, -1, "n");
+}
 static fv_value wrong_momentum(fv_graph *g, fv_value maps, fv_value rows) {
     const fv_norm_settings s = {.epsilon = 1e-5f, .momentum = 1.5f};
     return (void)maps, fv_graph_batch_norm(g, rows, &s, "n");
 }
-static fv_value wrong_groups(fv_graph *g, fv_value maps, fv_value rows) { return (void)rows, fv_graph_group_norm(g, maps, 4, 1e-5f, "n"); }
-static fv_value no_groups(fv_graph *g, fv_value maps, fv_value rows) { return (void)rows, fv_graph_group_norm(g, maps, 0, 1e-5f, "n"); }
-static fv_value instance_of_rows(fv_graph *g, fv_value maps, fv_value rows) { return (void)maps, fv_graph_instance_norm(g, rows, 1e-5f, "n"); }
+static fv_value wrong_groups(fv_graph *g, fv_value maps, fv_value rows) {
+    return (void)rows, fv_graph_group_norm(g, maps, 4, 1e-5f, "n");
+}
+static fv_value no_groups(fv_graph *g, fv_value maps, fv_value rows) {
+    return (void)rows, fv_graph_group_norm(g, maps, 0, 1e-5f, "n");
+}
+static fv_value instance_of_rows(fv_graph *g, fv_value maps, fv_value rows) {
+    return (void)maps, fv_graph_instance_norm(g, rows, 1e-5f, "n");
+}
 static fv_value wrong_scale(fv_graph *g, fv_value maps, fv_value rows) {
     const int64_t five = 5;
     const fv_value p = fv_graph_parameter(g, "p", 1, &five, NULL, FV_INIT_ONES, true);
@@ -390,10 +407,14 @@ START_TEST(wrong_arguments) {
         wrong_fn build;
         fv_status status;
         const char *part;
-    } cases[] = {{wrong_input, FV_ERR_ARGUMENT, "is not a value of this graph"}, {wrong_epsilon, FV_ERR_ARGUMENT, "\"n\": epsilon"},
-                 {wrong_momentum, FV_ERR_ARGUMENT, "\"n\": the momentum"}, {wrong_groups, FV_ERR_ARGUMENT, "4 groups do not divide the 6"},
-                 {no_groups, FV_ERR_ARGUMENT, "0 groups"}, {instance_of_rows, FV_ERR_SHAPE, "takes maps"},
-                 {wrong_scale, FV_ERR_SHAPE, "input 1 has shape (5)"}, {computed_moments, FV_ERR_ARGUMENT, "must be parameters"},
+    } cases[] = {{wrong_input, FV_ERR_ARGUMENT, "is not a value of this graph"},
+                 {wrong_epsilon, FV_ERR_ARGUMENT, "\"n\": epsilon"},
+                 {wrong_momentum, FV_ERR_ARGUMENT, "\"n\": the momentum"},
+                 {wrong_groups, FV_ERR_ARGUMENT, "4 groups do not divide the 6"},
+                 {no_groups, FV_ERR_ARGUMENT, "0 groups"},
+                 {instance_of_rows, FV_ERR_SHAPE, "takes maps"},
+                 {wrong_scale, FV_ERR_SHAPE, "input 1 has shape (5)"},
+                 {computed_moments, FV_ERR_ARGUMENT, "must be parameters"},
                  {one_moment, FV_ERR_ARGUMENT, "both running mean and variance"}};
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -1,0 +1,185 @@
+/* Normalization in ONNX files of others: forms that are read, and what is refused with which sentence. */
+#include "onnx_files.h"
+
+#include <math.h>
+
+static wire values(const char *name, size_t n, const float *data) {
+    const int64_t dims = (int64_t)n;
+    wire t = tensor_head(name, 1, 1, &dims);
+    w_bytes(&t, 9, data, n * sizeof *data);
+    return t;
+}
+
+static const float two[2] = {1.5f, -0.5f}, some[2] = {0.25f, 1}, mean[2] = {0.5f, -0.25f}, variance[2] = {0.3f, 2},
+                   bad[2] = {0.3f, -1}, three[3] = {1, 2, 3};
+
+/* x (N,2,4,3) or (N,2) -> n -> y, with every constant of this file. */
+static wire around(wire n, int64_t opset, bool maps) {
+    wire g = {0}, m = {0};
+    w_message(&g, G_INITIALIZER, values("scale", 2, two));
+    w_message(&g, G_INITIALIZER, values("bias", 2, some));
+    w_message(&g, G_INITIALIZER, values("mean", 2, mean));
+    w_message(&g, G_INITIALIZER, values("variance", 2, variance));
+    w_message(&g, G_INITIALIZER, values("bad", 2, bad));
+    w_message(&g, G_INITIALIZER, values("three", 3, three));
+    wire shaped = tensor_head("maps", 1, 3, (int64_t[]){2, 1, 1});
+    w_bytes(&shaped, 9, two, sizeof two);
+    w_message(&g, G_INITIALIZER, shaped);
+    w_message(&g, G_INITIALIZER, tensor_of("all", DIMS(2, 4, 3)));
+    w_message(&g, G_NODE, n);
+    if (maps) {
+        w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 2, 4, 3)));
+        w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 2, 4, 3)));
+    } else {
+        w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 2)));
+        w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 2)));
+    }
+    w_int(&m, 1, 8);
+    w_message(&m, 7, g);
+    w_message(&m, 8, opset_of(NULL, opset));
+    return m;
+}
+
+static wire batch_node(const char *inputs, const char *outputs) { return node_of("BatchNormalization", "bn", inputs, outputs); }
+static const char *const all_inputs = "x scale bias mean variance";
+
+static wire with_attribute(wire n, wire a) {
+    node_attr(&n, a);
+    return n;
+}
+
+START_TEST(batch_normalization_is_the_running_map) {
+    float x[24], y[24], again[24];
+    enter();
+    accepted(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", 0.01f)), 15, true), y, 24);
+    draw_all(x, 24, 21);
+    for (int i = 0; i < 24; i++) {
+        const int c = i / 12;
+        const double want =
+            ((double)x[i] - (double)mean[c]) / sqrt((double)variance[c] + 0.01) * (double)two[c] + (double)some[c];
+        ck_assert_msg(fabs((double)y[i] - want) < 1e-6, "%g instead of %g", (double)y[i], want);
+    }
+    /* older forms: spatial, outputs left out by empty names */
+    wire n = with_attribute(batch_node(all_inputs, "y - - - -"), attr_float("epsilon", 0.01f));
+    accepted(around(with_attribute(n, attr_int("spatial", 1)), 7, true), again, 24);
+    ck_assert_int_eq(memcmp(y, again, sizeof y), 0);
+    accepted(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", 0.01f)), 9, true), again, 24);
+    ck_assert_int_eq(memcmp(y, again, sizeof y), 0);
+    leave();
+}
+END_TEST
+
+/* One constant as bias and running mean: training must not write the one into the other. */
+START_TEST(merged_constants_come_apart) {
+    fv_model *m = NULL;
+    enter();
+    ok(load_wire(context, around(batch_node("x scale mean mean variance", "y"), 15, true), &m));
+    ck_assert_uint_eq(fv_model_parameter_count(m), 4);
+    size_t fixed = 0;
+    for (size_t i = 0; i < 4; i++) {
+        bool trainable;
+        const char *name;
+        ok(fv_model_parameter(m, i, &name, NULL, &trainable));
+        fixed += !trainable;
+        if (strcmp(name, "mean") == 0) ck_assert(trainable);
+        if (strcmp(name, "bn.running_mean") == 0) ck_assert(!trainable);
+    }
+    ck_assert_uint_eq(fixed, 2);
+    fv_model_free(m);
+    leave();
+}
+END_TEST
+
+START_TEST(broken_batch_normalization) {
+    enter();
+    refused(around(batch_node("x scale bias mean bad", "y"), 15, true), FV_ERR_FORMAT,
+            "\"bn\" (BatchNormalization): the variance of channel 1 is -1");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", -1)), 15, true), FV_ERR_ARGUMENT,
+            "epsilon is -1");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", NAN)), 15, true), FV_ERR_ARGUMENT,
+            "epsilon is");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("momentum", 2)), 15, true), FV_ERR_ARGUMENT,
+            "the momentum");
+    refused(around(batch_node("x three bias mean variance", "y"), 15, true), FV_ERR_SHAPE,
+            "the scale has 3 values for 2 channels");
+    refused(around(batch_node("x scale bias mean three", "y"), 15, true), FV_ERR_SHAPE, "the variance has 3 values");
+    refused(around(batch_node("x scale bias mean", "y"), 15, true), FV_ERR_FORMAT, "lacks its variance");
+    refused(around(batch_node("x scale bias x variance", "y"), 15, true), FV_ERR_UNSUPPORTED, "the mean must be a constant");
+    refused(around(batch_node(all_inputs, "y m v"), 15, true), FV_ERR_UNSUPPORTED, "second output \"m\"");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_int("training_mode", 1)), 15, true), FV_ERR_UNSUPPORTED,
+            "training_mode 1");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_int("spatial", 0)), 7, true), FV_ERR_UNSUPPORTED,
+            "spatial 0");
+    leave();
+}
+END_TEST
+
+/* Every image's groups of `width` channels of 12 pixels, 2 channels. */
+static void grouped(const float *y, int width, double epsilon) {
+    float x[24];
+    draw_all(x, 24, 21);
+    for (int first = 0; first < 24; first += 12 * width) {
+        double sum = 0, squares = 0;
+        for (int i = 0; i < 12 * width; i++) sum += (double)x[first + i];
+        for (int i = 0; i < 12 * width; i++) squares += pow((double)x[first + i] - sum / (12 * width), 2);
+        for (int i = 0; i < 12 * width; i++) {
+            const int c = (first + i) / 12;
+            const double z = ((double)x[first + i] - sum / (12 * width)) / sqrt(squares / (12 * width) + epsilon);
+            const double want = z * (double)two[c] + (double)some[c];
+            ck_assert_msg(fabs((double)y[first + i] - want) < 3e-6, "%g instead of %g", (double)y[first + i], want);
+        }
+    }
+}
+
+START_TEST(groups_of_others_are_read) {
+    float y[24], z[2];
+    enter();
+    accepted(
+        around(with_attribute(node_of("InstanceNormalization", "in", "x scale bias", "y"), attr_float("epsilon", 0.1f)), 6, true),
+        y, 24);
+    grouped(y, 1, 0.1);
+    accepted(
+        around(with_attribute(node_of("GroupNormalization", "gn", "x scale bias", "y"), attr_int("num_groups", 2)), 21, true), y,
+        24);
+    grouped(y, 1, 1e-5);
+    accepted(
+        around(with_attribute(node_of("GroupNormalization", "gn", "x scale bias", "y"), attr_int("num_groups", 1)), 21, true), y,
+        24);
+    grouped(y, 2, 1e-5);
+    accepted(around(with_attribute(node_of("LayerNormalization", "ln", "x maps bias", "y"), attr_int("axis", -3)), 17, true), y,
+             24);
+    grouped(y, 2, 1e-5);
+    accepted(around(node_of("LayerNormalization", "ln", "x scale", "y"), 17, false), z, 2); /* axis -1, no bias */
+    ck_assert_float_eq_tol(fabsf(z[0]), 1.5f, 1e-2f);
+    ck_assert_float_eq_tol(fabsf(z[1]), 0.5f, 1e-2f);
+    leave();
+}
+END_TEST
+
+START_TEST(broken_groups) {
+    enter();
+    refused(around(node_of("GroupNormalization", "gn", "x scale bias", "y"), 21, true), FV_ERR_ARGUMENT, "0 groups");
+    refused(around(with_attribute(node_of("GroupNormalization", "gn", "x scale bias", "y"), attr_int("num_groups", 3)), 21, true),
+            FV_ERR_ARGUMENT, "3 groups do not divide");
+    refused(around(with_attribute(node_of("GroupNormalization", "gn", "x scale bias", "y"), attr_int("num_groups", 2)), 18, true),
+            FV_ERR_UNSUPPORTED, "from operator set 21 on");
+    refused(around(node_of("InstanceNormalization", "in", "x scale three", "y"), 6, true), FV_ERR_SHAPE, "the bias has 3 values");
+    refused(around(node_of("InstanceNormalization", "in", "x scale bias", "y"), 6, false), FV_ERR_UNSUPPORTED, "only maps");
+    refused(around(node_of("LayerNormalization", "ln", "x scale bias", "y"), 17, true), FV_ERR_UNSUPPORTED, "only axis 1");
+    refused(around(with_attribute(node_of("LayerNormalization", "ln", "x all", "y"), attr_int("axis", 1)), 17, true),
+            FV_ERR_UNSUPPORTED, "(C,1,1)");
+    refused(around(node_of("LayerNormalization", "ln", "x scale bias", "y m"), 17, false), FV_ERR_UNSUPPORTED,
+            "second output \"m\"");
+    leave();
+}
+END_TEST
+
+int main(void) {
+    const TTest *const tests[] = {batch_normalization_is_the_running_map,
+                                  merged_constants_come_apart,
+                                  broken_batch_normalization,
+                                  groups_of_others_are_read,
+                                  broken_groups,
+                                  NULL};
+    return run_tests("onnx_norm", tests, 60);
+}
