@@ -13,7 +13,8 @@ static fv_attributes attributes_of(const fv_norm_settings *s, int32_t groups) {
                                     .act_low = -(fv_real)INFINITY,
                                     .act_high = (fv_real)INFINITY,
                                     .groups = groups,
-                                    .unbiased = s->unbiased_running_variance}};
+                                    .unbiased = s->unbiased_running_variance,
+                                    .batch_moments = s->batch_moments}};
 }
 
 static fv_norm_settings or_default(const fv_norm_settings *s) {

@@ -38,7 +38,7 @@ static bool is_constant(const fv_graph *g, fv_value v) { return g->values[v].kin
 static bool match(fv_graph *g, size_t i, fold *f) {
     const fv_node *n = &g->nodes[i];
     const int32_t producer = n->op == &fv_op_batch_norm ? g->values[n->in[0]].producer : -1;
-    if (producer < 0 || fv_graph_uses(g, n->in[0]) != 1) return false;
+    if (producer < 0 || n->attr.norm.batch_moments || fv_graph_uses(g, n->in[0]) != 1) return false;
     fv_node *product = &g->nodes[producer];
     if ((product->op != &fv_op_conv && product->op != &fv_op_linear) || product->attr.conv.residual) return false;
     if (!isinf(product->attr.conv.act_low) || !isinf(product->attr.conv.act_high)) return false;

@@ -215,6 +215,7 @@ typedef struct fv_norm_settings {
                                          PyTorch counts it; ONNX's momentum is 1 minus this. Default 0.1 */
     bool unbiased_running_variance; /**< the running variance takes the batch's sum of squares over n - 1, as PyTorch (a batch of one
                                          value over 1); default: over n, as ONNX */
+    bool batch_moments;             /**< sessions too take the batch's own moments: ONNX's training_mode 1. Default false */
 } fv_norm_settings;
 
 FV_API void fv_norm_settings_default(fv_norm_settings *s);

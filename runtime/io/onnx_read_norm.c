@@ -64,6 +64,19 @@ static fv_status running(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx
     return fv_graph_status(r->graph);
 }
 
+/* Outputs besides the first, which training files have: nothing may read them. */
+static fv_status moments_unread(const fv_onnx_reader *r, const FvOnnx__Node *n) {
+    const FvOnnx__Graph *g = r->model->graph;
+    for (size_t i = 1; i < n->n_output; i++) {
+        bool read = uses_of(r, n->output[i]) > 0;
+        for (size_t k = 0; k < g->n_output; k++) read = read || (g->output[k]->name && strcmp(g->output[k]->name, n->output[i]) == 0);
+        FV_RETURN_IF(*n->output[i] && read, FV_ERR_UNSUPPORTED,
+                     "node \"%.100s\" (%.60s): its moments \"%.100s\" are read, which fovea keeps to itself", n->name ? n->name : "",
+                     n->op_type, n->output[i]);
+    }
+    return FV_OK;
+}
+
 static fv_status check_variance(const FvOnnx__Node *n, const fv_onnx_tensor *t, float epsilon) {
     FV_RETURN_IF(!(epsilon >= 0) || isinf(epsilon), FV_ERR_ARGUMENT, "node \"%.100s\" (%.60s): epsilon is %g",
                  n->name ? n->name : "", n->op_type, (double)epsilon);
@@ -79,20 +92,22 @@ static fv_status batch_norm(fv_onnx_reader *r, const FvOnnx__Node *n, bool unbia
     fv_value x, given[2], moments[2];
     int64_t channels;
     FV_FORWARD(normalized(r, n, &x, &channels));
-    if (fv_onnx_attribute_int(n, "training_mode", 0))
-        return fv_onnx_refuse(n, "training_mode 1 is not read; fovea trains the inference form");
+    FV_FORWARD(moments_unread(r, n));
     if (fv_onnx_attribute_int(n, "spatial", 1) != 1) return fv_onnx_refuse(n, "spatial 0 is not read");
     const fv_norm_settings s = {.epsilon = fv_onnx_attribute_float(n, "epsilon", 1e-5f),
                                 .momentum = 1 - fv_onnx_attribute_float(n, "momentum", 0.9f),
-                                .unbiased_running_variance = unbiased};
+                                .unbiased_running_variance = unbiased,
+                                .batch_moments = fv_onnx_attribute_int(n, "training_mode", 0) != 0};
     FV_FORWARD(affine(r, n, channels, given));
     FV_FORWARD(channel_values(r, n, 3, "mean", channels, &mean));
     FV_FORWARD(channel_values(r, n, 4, "variance", channels, &variance));
     FV_FORWARD(check_variance(n, &variance->tensor, s.epsilon));
     FV_FORWARD(running(r, n, mean, "running_mean", channels, &moments[0]));
     FV_FORWARD(running(r, n, variance, "running_variance", channels, &moments[1]));
+    FvOnnx__Node first = *n;
+    first.n_output = fv_min_size(n->n_output, 1);
     return fv_onnx_done(
-        r, n, fv_graph_batch_norm_with(r->graph, x, given[0], given[1], moments[0], moments[1], &s, fv_onnx_node_name(n)));
+        r, &first, fv_graph_batch_norm_with(r->graph, x, given[0], given[1], moments[0], moments[1], &s, fv_onnx_node_name(n)));
 }
 
 static fv_status read_batch_norm(fv_onnx_reader *r, const FvOnnx__Node *n) { return batch_norm(r, n, false); }

@@ -9,6 +9,17 @@ static void inputs_of(fv_onnx_writer *w, FvOnnx__Node *n, const fv_node *source)
     fv_onnx_make_float(w, n, "epsilon", (float)source->attr.norm.epsilon);
 }
 
+/* The outputs that training_mode has. */
+static void add_moments(fv_onnx_writer *w, FvOnnx__Node *n) {
+    char **outputs = fv_onnx_take(w, 3 * sizeof *outputs);
+    if (!outputs) return;
+    outputs[0] = n->output[0];
+    outputs[1] = fv_onnx_text(w, "%s.running_mean", n->output[0], 0);
+    outputs[2] = fv_onnx_text(w, "%s.running_variance", n->output[0], 0);
+    n->output = outputs;
+    n->n_output = 3;
+}
+
 static void write_batch_norm(fv_onnx_writer *w, const fv_node *source) {
     const bool unbiased = source->attr.norm.unbiased;
     char *out = fv_onnx_value_name(w, source->out[0]);
@@ -17,11 +28,15 @@ static void write_batch_norm(fv_onnx_writer *w, const fv_node *source) {
     if (!n) return;
     inputs_of(w, n, source);
     fv_onnx_make_float(w, n, "momentum", 1 - (float)source->attr.norm.momentum);
+    if (source->attr.norm.batch_moments) fv_onnx_make_int(w, n, "training_mode", 1);
+    if (source->attr.norm.batch_moments && !unbiased) add_moments(w, n);
     FvOnnx__Function *f = unbiased ? fv_onnx_define_function(w, n, "x scale bias mean variance", "y", false) : NULL;
     if (!f) return;
-    FvOnnx__Node *body = fv_onnx_body(w, f, "BatchNormalization", "x scale bias mean variance", "y");
+    FvOnnx__Node *body = fv_onnx_body(w, f, "BatchNormalization", "x scale bias mean variance",
+                                      source->attr.norm.batch_moments ? "y moved_mean moved_variance" : "y");
     fv_onnx_make_reference(w, body, "epsilon", FV_ONNX_ATTR_FLOAT, "epsilon");
     fv_onnx_make_reference(w, body, "momentum", FV_ONNX_ATTR_FLOAT, "momentum");
+    if (source->attr.norm.batch_moments) fv_onnx_make_reference(w, body, "training_mode", FV_ONNX_ATTR_INT, "training_mode");
 }
 
 /* Each group as one map of an image: instance normalization without scale, then scale and bias a channel. */

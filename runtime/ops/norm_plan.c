@@ -186,7 +186,7 @@ fv_status fv_norm_plan(fv_plan_op *p, const fv_norm_shape *shape) {
     s->x = fv_plan_buffer(p, n->in[0]);
     s->scale = fv_plan_buffer(p, n->in[1]);
     s->bias = fv_plan_buffer(p, n->in[2]);
-    if (n->in_count > 4) {
+    if (n->in_count > 4 && p->training) {
         s->running_mean = fv_plan_buffer(p, n->in[3]);
         s->running_variance = fv_plan_buffer(p, n->in[4]);
     }

@@ -9,7 +9,7 @@ typedef struct fv_norm_shape {
     size_t images, pixels /* of an image */, channels, groups;
 } fv_norm_shape;
 
-/* in: x, scale (C), bias (C), [running mean, running variance (C): written]; out: y, [mean, inverse deviation (images * groups)].
+/* in: x, scale (C), bias (C), [running mean, running variance (C): written in training]; out: y, [mean, inverse deviation (images * groups)].
  */
 fv_status fv_norm_plan(fv_plan_op *p, const fv_norm_shape *shape);
 /* in: dy, x, scale, bias, mean, inverse; out: dx, dscale, dbias. */

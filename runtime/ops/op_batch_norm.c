@@ -81,7 +81,7 @@ static fv_status plan_inference(fv_plan_op *p, const fv_norm_shape *shape) {
 
 static fv_status batch_norm_plan(fv_plan_op *p) {
     const fv_norm_shape shape = shape_of(&p->values[p->node->in[0]].shape);
-    return p->training ? fv_norm_plan(p, &shape) : plan_inference(p, &shape);
+    return p->training || p->node->attr.norm.batch_moments ? fv_norm_plan(p, &shape) : plan_inference(p, &shape);
 }
 
 static fv_status batch_norm_backward(fv_backward *b) { return fv_norm_backward(b, &fv_op_batch_norm_grad); }

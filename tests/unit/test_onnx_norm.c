@@ -90,30 +90,6 @@ START_TEST(merged_constants_come_apart) {
 }
 END_TEST
 
-START_TEST(broken_batch_normalization) {
-    enter();
-    refused(around(batch_node("x scale bias mean bad", "y"), 15, true), FV_ERR_FORMAT,
-            "\"bn\" (BatchNormalization): the variance of channel 1 is -1");
-    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", -1)), 15, true), FV_ERR_ARGUMENT,
-            "epsilon is -1");
-    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", NAN)), 15, true), FV_ERR_ARGUMENT,
-            "epsilon is");
-    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("momentum", 2)), 15, true), FV_ERR_ARGUMENT,
-            "the momentum");
-    refused(around(batch_node("x three bias mean variance", "y"), 15, true), FV_ERR_SHAPE,
-            "the scale has 3 values for 2 channels");
-    refused(around(batch_node("x scale bias mean three", "y"), 15, true), FV_ERR_SHAPE, "the variance has 3 values");
-    refused(around(batch_node("x scale bias mean", "y"), 15, true), FV_ERR_FORMAT, "lacks its variance");
-    refused(around(batch_node("x scale bias x variance", "y"), 15, true), FV_ERR_UNSUPPORTED, "the mean must be a constant");
-    refused(around(batch_node(all_inputs, "y m v"), 15, true), FV_ERR_UNSUPPORTED, "second output \"m\"");
-    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_int("training_mode", 1)), 15, true), FV_ERR_UNSUPPORTED,
-            "training_mode 1");
-    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_int("spatial", 0)), 7, true), FV_ERR_UNSUPPORTED,
-            "spatial 0");
-    leave();
-}
-END_TEST
-
 /* Every image's groups of `width` channels of 12 pixels, 2 channels. */
 static void grouped(const float *y, int width, double epsilon) {
     float x[24];
@@ -130,6 +106,51 @@ static void grouped(const float *y, int width, double epsilon) {
         }
     }
 }
+
+/* training_mode: the batch's own moments, in sessions too; the moved ones may be outputs that nothing reads. */
+START_TEST(training_mode) {
+    float y[24], again[24];
+    enter();
+    wire n = with_attribute(batch_node(all_inputs, "y m v"), attr_int("training_mode", 1));
+    accepted(around(n, 15, true), y, 24);
+    grouped(y, 1, 1e-5); /* of one image, the batch's moments are those of each map */
+    fv_model *m = NULL, *back = NULL;
+    n = with_attribute(batch_node(all_inputs, "y m v"), attr_int("training_mode", 1));
+    ok(load_wire(context, around(n, 15, true), &m));
+    ok(fv_model_save(m, wire_path));
+    ok(fv_model_load(context, wire_path, &back));
+    static float room[run_most];
+    ck_assert_uint_eq(run_model(back, 1, room), 24);
+    memcpy(again, room, sizeof again);
+    ck_assert_int_eq(memcmp(y, again, sizeof y), 0);
+    fv_model_free(m);
+    fv_model_free(back);
+    n = with_attribute(batch_node(all_inputs, "m y v"), attr_int("training_mode", 1));
+    refused(around(n, 15, true), FV_ERR_UNSUPPORTED, "its moments \"y\" are read");
+    leave();
+}
+END_TEST
+
+START_TEST(broken_batch_normalization) {
+    enter();
+    refused(around(batch_node("x scale bias mean bad", "y"), 15, true), FV_ERR_FORMAT,
+            "\"bn\" (BatchNormalization): the variance of channel 1 is -1");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", -1)), 15, true), FV_ERR_ARGUMENT,
+            "epsilon is -1");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", NAN)), 15, true), FV_ERR_ARGUMENT,
+            "epsilon is");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("momentum", 2)), 15, true), FV_ERR_ARGUMENT,
+            "the momentum");
+    refused(around(batch_node("x three bias mean variance", "y"), 15, true), FV_ERR_SHAPE,
+            "the scale has 3 values for 2 channels");
+    refused(around(batch_node("x scale bias mean three", "y"), 15, true), FV_ERR_SHAPE, "the variance has 3 values");
+    refused(around(batch_node("x scale bias mean", "y"), 15, true), FV_ERR_FORMAT, "lacks its variance");
+    refused(around(batch_node("x scale bias x variance", "y"), 15, true), FV_ERR_UNSUPPORTED, "the mean must be a constant");
+    refused(around(with_attribute(batch_node(all_inputs, "y"), attr_int("spatial", 0)), 7, true), FV_ERR_UNSUPPORTED,
+            "spatial 0");
+    leave();
+}
+END_TEST
 
 START_TEST(groups_of_others_are_read) {
     float y[24], z[2];
@@ -177,7 +198,7 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {batch_normalization_is_the_running_map,
                                   merged_constants_come_apart,
-                                  broken_batch_normalization,
+                                  training_mode, broken_batch_normalization,
                                   groups_of_others_are_read,
                                   broken_groups,
                                   NULL};
