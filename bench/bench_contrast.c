@@ -1,5 +1,5 @@
-/* Contrast normalization. bytes: maps of C channels read and written once; flops of a blur: its multiply-adds, which bound it for a
- * window of nine. */
+/* Contrast normalization. bytes: maps of C channels read and written once; flops of a blur: its multiply-adds, which
+ * bound it for a window of nine. */
 #include "bench.h"
 
 #include <math.h>
@@ -13,20 +13,47 @@ typedef struct map_spec {
 static const map_spec maps[] = {{64, 56, 9}, {32, 28, 9}, {16, 112, 5}, {1, 224, 9}};
 
 typedef enum contrast_kind {
-    BLUR, SUBTRACT, SIGMA, MAP_SUM, MAP_SQUARES, MAP_DOT, SHIFT, SCALE, SCALE_ADD, DIVIDE, DIVIDE_ADD, BELOW_DOT, SIGMA_GRAD,
-    POWER_3_4, POWER_3_5, LOCAL, LOCAL_GRAD, CONTRAST_KINDS
+    BLUR,
+    SUBTRACT,
+    SIGMA,
+    MAP_SUM,
+    MAP_SQUARES,
+    MAP_DOT,
+    SHIFT,
+    SCALE,
+    SCALE_ADD,
+    DIVIDE,
+    DIVIDE_ADD,
+    BELOW_DOT,
+    SIGMA_GRAD,
+    POWER_3_4,
+    POWER_3_5,
+    LOCAL,
+    LOCAL_GRAD,
+    CONTRAST_KINDS
 } contrast_kind;
 
 static const struct {
     const char *name;
     double maps; /* moved a call */
 } kinds[CONTRAST_KINDS] = {
-    [BLUR] = {"contrast.blur", 2}, [SUBTRACT] = {"contrast.blur_subtract", 2}, [SIGMA] = {"contrast.blur_sigma", 2},
-    [MAP_SUM] = {"contrast.sum", 1}, [MAP_SQUARES] = {"contrast.squares", 1}, [MAP_DOT] = {"contrast.dot", 2},
-    [SHIFT] = {"contrast.shift", 2}, [SCALE] = {"contrast.scale", 2}, [SCALE_ADD] = {"contrast.scale_add", 3},
-    [DIVIDE] = {"contrast.divide", 3}, [DIVIDE_ADD] = {"contrast.divide_add", 5}, [BELOW_DOT] = {"contrast.below_dot", 3},
-    [SIGMA_GRAD] = {"contrast.sigma_grad", 4}, [POWER_3_4] = {"contrast.power_0.75", 2}, [POWER_3_5] = {"contrast.power_0.6", 2},
-    [LOCAL] = {"contrast.local_5", 2}, [LOCAL_GRAD] = {"contrast.local_grad_5", 3},
+    [BLUR] = {"contrast.blur", 2},
+    [SUBTRACT] = {"contrast.blur_subtract", 2},
+    [SIGMA] = {"contrast.blur_sigma", 2},
+    [MAP_SUM] = {"contrast.sum", 1},
+    [MAP_SQUARES] = {"contrast.squares", 1},
+    [MAP_DOT] = {"contrast.dot", 2},
+    [SHIFT] = {"contrast.shift", 2},
+    [SCALE] = {"contrast.scale", 2},
+    [SCALE_ADD] = {"contrast.scale_add", 3},
+    [DIVIDE] = {"contrast.divide", 3},
+    [DIVIDE_ADD] = {"contrast.divide_add", 5},
+    [BELOW_DOT] = {"contrast.below_dot", 3},
+    [SIGMA_GRAD] = {"contrast.sigma_grad", 4},
+    [POWER_3_4] = {"contrast.power_0.75", 2},
+    [POWER_3_5] = {"contrast.power_0.6", 2},
+    [LOCAL] = {"contrast.local_5", 2},
+    [LOCAL_GRAD] = {"contrast.local_grad_5", 3},
 };
 
 typedef struct contrast_state {
@@ -71,9 +98,13 @@ static void *make_contrast(const fv_bench_case *b, const fv_kernels *k) {
     s->sigma = fv_bench_values(values);
     s->row = fv_bench_values(s->pixels + s->channels);
     s->weight = fv_bench_values((size_t)(m->window + m->size));
-    s->d = (fv_contrast_desc){.channels = m->channels, .in = {m->size, m->size}, .taps = {m->window, m->window},
-                              .before = {m->window / 2, m->window / 2}, .weight = {s->weight, s->weight},
-                              .norm = {s->weight + m->window, s->weight + m->window}, .ring = m->size};
+    s->d = (fv_contrast_desc){.channels = m->channels,
+                              .in = {m->size, m->size},
+                              .taps = {m->window, m->window},
+                              .before = {m->window / 2, m->window / 2},
+                              .weight = {s->weight, s->weight},
+                              .norm = {s->weight + m->window, s->weight + m->window},
+                              .ring = m->size};
     const fv_brightness local = brightness_of(s, 0.75f);
     const size_t scratch = fv_max_size(fv_blur_scratch(&s->d), fv_local_scratch(&local));
     s->scratch = aligned_alloc(FV_ALIGNMENT, fv_round_up(scratch, FV_ALIGNMENT));
@@ -95,23 +126,54 @@ static void run_contrast(void *state) {
     const fv_sigma sigma = {s->sigma, s->row, false, c, p};
     const fv_brightness bright = brightness_of(s, s->kind == POWER_3_5 ? 0.6f : 0.75f);
     switch (s->kind) {
-    case BLUR: k->blur[FV_BLUR_PLAIN](&s->d, s->x, s->y, rows, s->scratch); break;
-    case SUBTRACT: k->blur[FV_BLUR_SUBTRACT](&s->d, s->x, s->y, rows, s->scratch); break;
-    case SIGMA: k->blur[FV_BLUR_SIGMA](&s->d, s->x, s->y, rows, s->scratch); break;
-    case MAP_SUM: k->sum[FV_MAP_SUM](s->x, NULL, s->row, c, p, 1); break;
-    case MAP_SQUARES: k->sum[FV_MAP_SQUARES](s->x, NULL, s->row, c, p, 1); break;
-    case MAP_DOT: k->sum[FV_MAP_DOT](s->x, s->z, s->row, c, p, 1); break;
-    case SHIFT: k->shift(s->x, s->row, s->y, c, p); break;
-    case SCALE: k->scale(s->x, s->row, NULL, NULL, s->y, c, p); break;
-    case SCALE_ADD: k->scale(s->x, s->row, s->z, s->row, s->y, c, p); break;
-    case DIVIDE: k->divide(&sigma, s->x, s->y); break;
-    case DIVIDE_ADD: k->divide_add(&sigma, s->x, s->z, s->x, s->y); break;
-    case BELOW_DOT: k->below_dot(&sigma, s->x, s->z, s->y); break;
-    case SIGMA_GRAD: k->sigma_grad(&sigma, s->x, s->z, s->row, 1, s->y); break;
+    case BLUR:
+        k->blur[FV_BLUR_PLAIN](&s->d, s->x, s->y, rows, s->scratch);
+        break;
+    case SUBTRACT:
+        k->blur[FV_BLUR_SUBTRACT](&s->d, s->x, s->y, rows, s->scratch);
+        break;
+    case SIGMA:
+        k->blur[FV_BLUR_SIGMA](&s->d, s->x, s->y, rows, s->scratch);
+        break;
+    case MAP_SUM:
+        k->sum[FV_MAP_SUM](s->x, NULL, s->row, c, p, 1);
+        break;
+    case MAP_SQUARES:
+        k->sum[FV_MAP_SQUARES](s->x, NULL, s->row, c, p, 1);
+        break;
+    case MAP_DOT:
+        k->sum[FV_MAP_DOT](s->x, s->z, s->row, c, p, 1);
+        break;
+    case SHIFT:
+        k->shift(s->x, s->row, s->y, c, p);
+        break;
+    case SCALE:
+        k->scale(s->x, s->row, NULL, NULL, s->y, c, p);
+        break;
+    case SCALE_ADD:
+        k->scale(s->x, s->row, s->z, s->row, s->y, c, p);
+        break;
+    case DIVIDE:
+        k->divide(&sigma, s->x, s->y);
+        break;
+    case DIVIDE_ADD:
+        k->divide_add(&sigma, s->x, s->z, s->x, s->y);
+        break;
+    case BELOW_DOT:
+        k->below_dot(&sigma, s->x, s->z, s->y);
+        break;
+    case SIGMA_GRAD:
+        k->sigma_grad(&sigma, s->x, s->z, s->row, 1, s->y);
+        break;
     case POWER_3_4:
-    case POWER_3_5: k->power(&bright, s->sigma, s->y, c * p); break;
-    case LOCAL: k->local(&bright, s->x, s->y, pixels, s->scratch); break;
-    default: k->local_grad(&bright, s->x, s->z, s->y, pixels, s->scratch);
+    case POWER_3_5:
+        k->power(&bright, s->sigma, s->y, c * p);
+        break;
+    case LOCAL:
+        k->local(&bright, s->x, s->y, pixels, s->scratch);
+        break;
+    default:
+        k->local_grad(&bright, s->x, s->z, s->y, pixels, s->scratch);
     }
 }
 
@@ -120,9 +182,15 @@ void fv_bench_contrast(fv_bench_add_fn add, void *user) {
         for (size_t i = 0; i < FV_ARRAY_SIZE(maps); i++) {
             const map_spec *m = &maps[i];
             const double values = (double)m->channels * m->size * m->size;
-            fv_bench_case c = {.kind = kind, .spec = m, .make = make_contrast, .run = run_contrast, .drop = drop_contrast,
-                               .bytes = 4 * values * kinds[kind].maps, .flops = kind <= SIGMA ? 4.0 * m->window * values : 0};
-            snprintf(c.name, sizeof c.name, "%s/C%d_%dx%d_w%d", kinds[kind].name, m->channels, m->size, m->size, m->window);
+            fv_bench_case c = {.kind = kind,
+                               .spec = m,
+                               .make = make_contrast,
+                               .run = run_contrast,
+                               .drop = drop_contrast,
+                               .bytes = 4 * values * kinds[kind].maps,
+                               .flops = kind <= SIGMA ? 4.0 * m->window * values : 0};
+            snprintf(c.name, sizeof c.name, "%s/C%d_%dx%d_w%d", kinds[kind].name, m->channels, m->size, m->size,
+                     m->window);
             add(user, &c);
         }
 }

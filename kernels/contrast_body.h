@@ -1,5 +1,5 @@
-/* Contrast normalization over a vector wrapper; included by (isa)/contrast_(isa).c after vec_(isa).h. Rows are runs, so a blur has one
- * tail a row whatever the channels. */
+/* Contrast normalization over a vector wrapper; included by (isa)/contrast_(isa).c after vec_(isa).h. Rows are runs, so
+ * a blur has one tail a row whatever the channels. */
 #include "kernels/vec_math.h"
 
 #include <string.h>
@@ -53,8 +53,8 @@ static inline void plan_taps(blur_plan *p, const float *x, int32_t r, bool pair)
     }
 }
 
-FV_ALWAYS_INLINE void add_tap(const blur_plan *p, size_t t, size_t i, vf s[BLUR_VECTORS], const size_t vectors, size_t n,
-                              const bool upper, const bool lower, const bool squares) {
+FV_ALWAYS_INLINE void add_tap(const blur_plan *p, size_t t, size_t i, vf s[BLUR_VECTORS], const size_t vectors,
+                              size_t n, const bool upper, const bool lower, const bool squares) {
     const float *x = p->row[t] + i;
     const vf w = v_set(upper ? p->weight[0][t] : 0), w_lower = v_set(lower ? p->weight[1][t] : 0);
     for (size_t k = 0; k < vectors; k++) {
@@ -65,7 +65,8 @@ FV_ALWAYS_INLINE void add_tap(const blur_plan *p, size_t t, size_t i, vf s[BLUR_
 }
 
 /* So many vectors of the run from i on, n values of the last. */
-FV_ALWAYS_INLINE void down(const blur_plan *p, size_t i, const size_t vectors, size_t n, const bool pair, const bool squares) {
+FV_ALWAYS_INLINE void down(const blur_plan *p, size_t i, const size_t vectors, size_t n, const bool pair,
+                           const bool squares) {
     vf s[BLUR_VECTORS];
     for (size_t k = 0; k < BLUR_VECTORS; k++) s[k] = v_zero();
     size_t t = 0, end = p->taps;
@@ -88,8 +89,8 @@ FV_ALWAYS_INLINE void down_row(const blur_plan *p, const bool pair, const bool s
     for (; i < p->width; i += VW) down(p, i, 1, p->width - i, pair, squares);
 }
 
-FV_ALWAYS_INLINE void along(const blur_plan *p, const float *padded, const float *x, float *y, size_t i, const size_t vectors, size_t n,
-                            const fv_blur kind) {
+FV_ALWAYS_INLINE void along(const blur_plan *p, const float *padded, const float *x, float *y, size_t i,
+                            const size_t vectors, size_t n, const fv_blur kind) {
     vf s[BLUR_VECTORS];
     for (size_t k = 0; k < vectors; k++) s[k] = v_zero();
     const float *from = padded + i;
@@ -112,7 +113,8 @@ FV_ALWAYS_INLINE void along_row(const blur_plan *p, const float *padded, const f
     for (; i < p->width; i += VW) along(p, padded, x, y, i, 1, p->width - i, kind);
 }
 
-FV_ALWAYS_INLINE void blur(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch, const fv_blur kind) {
+FV_ALWAYS_INLINE void blur(const fv_contrast_desc *d, const float *x, float *y, fv_range rows, void *scratch,
+                           const fv_blur kind) {
     blur_plan p = plan_blur(d, scratch);
     for (size_t r = rows.begin; r < rows.end;) {
         const bool pair = r + 1 < rows.end;
@@ -121,7 +123,8 @@ FV_ALWAYS_INLINE void blur(const fv_contrast_desc *d, const float *x, float *y, 
             down_row(&p, true, kind == FV_BLUR_SIGMA);
         else
             down_row(&p, false, kind == FV_BLUR_SIGMA);
-        for (int k = 0; k <= pair; k++, r++, y += p.width) along_row(&p, p.padded[k], x + r % (size_t)d->ring * p.width, y, kind);
+        for (int k = 0; k <= pair; k++, r++, y += p.width)
+            along_row(&p, p.padded[k], x + r % (size_t)d->ring * p.width, y, kind);
     }
 }
 
@@ -140,8 +143,8 @@ static void blur_sigma(const fv_contrast_desc *d, const float *x, float *y, fv_r
 
 /* ---- over the maps of a pixel ---- */
 
-FV_ALWAYS_INLINE void sum_over_maps(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale,
-                                    const fv_map_sum kind) {
+FV_ALWAYS_INLINE void sum_over_maps(const float *x1, const float *x2, float *y, size_t channels, size_t pixels,
+                                    float scale, const fv_map_sum kind) {
     for (size_t i = 0; i < pixels && channels == 1; i += VW) { /* nothing to add up */
         const vf v = v_load_next(x1 + i, pixels - i);
         const vf w = kind == FV_MAP_DOT ? v_load_next(x2 + i, pixels - i) : kind == FV_MAP_SQUARES ? v : v_set(1);
@@ -177,11 +180,13 @@ static void shift(const float *x, const float *a, float *y, size_t channels, siz
         v_store_next(y + i, v_sub(v_load_next(x + i, pixels - i), v_load_next(a + i, pixels - i)), pixels - i);
     for (size_t p = 0; p < pixels && channels > 1; p++, x += channels, y += channels) {
         const vf by = v_set(a[p]);
-        for (size_t c = 0; c < channels; c += VW) v_store_next(y + c, v_sub(v_load_next(x + c, channels - c), by), channels - c);
+        for (size_t c = 0; c < channels; c += VW)
+            v_store_next(y + c, v_sub(v_load_next(x + c, channels - c), by), channels - c);
     }
 }
 
-static void scale(const float *x1, const float *a, const float *x2, const float *b, float *y, size_t channels, size_t pixels) {
+static void scale(const float *x1, const float *a, const float *x2, const float *b, float *y, size_t channels,
+                  size_t pixels) {
     for (size_t i = 0; i < pixels && channels == 1; i += VW) {
         const size_t n = pixels - i;
         const vf v = v_mul(v_load_next(x1 + i, n), v_load_next(a + i, n));
@@ -200,7 +205,9 @@ static void scale(const float *x1, const float *a, const float *x2, const float 
 
 /* ---- division by max(c, sigma) ---- */
 
-static inline vf c_next(const fv_sigma *s, const float *c, size_t at, size_t n) { return s->single ? v_set(c[0]) : v_load_next(c + at, n); }
+static inline vf c_next(const fv_sigma *s, const float *c, size_t at, size_t n) {
+    return s->single ? v_set(c[0]) : v_load_next(c + at, n);
+}
 
 static inline vf largest_next(const fv_sigma *s, const float *sigma, size_t at, size_t n) {
     const vf c = c_next(s, s->c, at, n);
@@ -227,7 +234,8 @@ static void divide_add(const fv_sigma *s, const float *x1, const float *x2, cons
             const size_t n = s->channels - c, at = i + c;
             const vf largest = largest_next(s, s->sigma + i, c, n);
             const vf first = v_div(v_load_next(x1 + at, n), largest);
-            v_store_next(y + at, unless_zero(largest, v_fma(v_load_next(x2 + at, n), v_load_next(e + at, n), first)), n);
+            v_store_next(y + at, unless_zero(largest, v_fma(v_load_next(x2 + at, n), v_load_next(e + at, n), first)),
+                         n);
         }
 }
 
@@ -269,7 +277,8 @@ static inline vf power_of(vf x, float mu) {
 
 static void power(const fv_brightness *d, const float *q, float *a, size_t n) {
     const vf kappa = v_set(d->kappa);
-    for (size_t i = 0; i < n; i += VW) v_store_next(a + i, power_of(v_add(v_load_next(q + i, n - i), kappa), d->mu), n - i);
+    for (size_t i = 0; i < n; i += VW)
+        v_store_next(a + i, power_of(v_add(v_load_next(q + i, n - i), kappa), d->mu), n - i);
 }
 
 static void power_grad(const fv_brightness *d, const float *q, const float *s, float *a, float *b, size_t n) {
@@ -304,7 +313,8 @@ static void local(const fv_brightness *d, const float *x, float *y, fv_range pix
     memset(scratch, 0, fv_local_scratch(d));
     for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
         const size_t end = fv_min_size(begin + FV_LOCAL_BLOCK, pixels.end);
-        for (size_t p = begin; p < end; p++) put_squares(x + p * channels, squares + (p - begin) * row + before, channels);
+        for (size_t p = begin; p < end; p++)
+            put_squares(x + p * channels, squares + (p - begin) * row + before, channels);
         for (size_t p = begin; p < end; p++) {
             const float *from = x + p * channels, *near = squares + (p - begin) * row;
             for (size_t c = 0; c < channels; c += VW) {
@@ -316,19 +326,23 @@ static void local(const fv_brightness *d, const float *x, float *y, fv_range pix
 }
 
 /* b and, in own, dy * a of a pixel. */
-static inline void put_shares(const fv_brightness *d, const float *x, const float *dy, const float *squares, float *shares, float *own) {
+static inline void put_shares(const fv_brightness *d, const float *x, const float *dy, const float *squares,
+                              float *shares, float *own) {
     const size_t channels = (size_t)d->channels, count = (size_t)d->before + (size_t)d->after + 1;
     const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda), factor = v_set(-2 * d->lambda * d->mu);
     for (size_t c = 0; c < channels; c += VW) {
         const size_t n = channels - c;
-        const vf q = v_fma(neighbours(squares + c, count), lambda, kappa), f = power_of(q, d->mu), g = v_load_next(dy + c, n);
+        const vf q = v_fma(neighbours(squares + c, count), lambda, kappa), f = power_of(q, d->mu),
+                 g = v_load_next(dy + c, n);
         v_store(shares + c, v_mul(v_mul(factor, v_mul(g, v_load_next(x + c, n))), v_div(f, q)));
         v_store(own + c, v_mul(g, f));
     }
 }
 
-static void local_grad(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels, void *scratch) {
-    const size_t channels = (size_t)d->channels, before = (size_t)d->before, after = (size_t)d->after, row = fv_local_row(d);
+static void local_grad(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels,
+                       void *scratch) {
+    const size_t channels = (size_t)d->channels, before = (size_t)d->before, after = (size_t)d->after,
+                 row = fv_local_row(d);
     float *squares = scratch, *shares = squares + FV_LOCAL_BLOCK * row, *own = shares + FV_LOCAL_BLOCK * row;
     memset(scratch, 0, fv_local_scratch(d));
     for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
@@ -336,12 +350,14 @@ static void local_grad(const fv_brightness *d, const float *x, const float *dy, 
         const float *from = x + begin * channels, *gradient = dy + begin * channels;
         for (size_t p = 0; p < count; p++) put_squares(from + p * channels, squares + p * row + before, channels);
         for (size_t p = 0; p < count; p++)
-            put_shares(d, from + p * channels, gradient + p * channels, squares + p * row, shares + p * row + after, own + p * row);
+            put_shares(d, from + p * channels, gradient + p * channels, squares + p * row, shares + p * row + after,
+                       own + p * row);
         for (size_t p = 0; p < count; p++)
             for (size_t c = 0; c < channels; c += VW) {
                 const vf others = neighbours(shares + p * row + c, before + after + 1);
                 const vf v = v_load_next(from + p * channels + c, channels - c);
-                v_store_next(dx + (begin + p) * channels + c, v_fma(v, others, v_load(own + p * row + c)), channels - c);
+                v_store_next(dx + (begin + p) * channels + c, v_fma(v, others, v_load(own + p * row + c)),
+                             channels - c);
             }
     }
 }

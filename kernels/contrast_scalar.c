@@ -18,17 +18,20 @@ static fv_real down(const fv_contrast_desc *d, const fv_real *x, bool squares, i
     return sum;
 }
 
-static void blur(const fv_contrast_desc *d, const fv_real *x, fv_real *y, fv_range rows, fv_real *column, fv_blur kind) {
+static void blur(const fv_contrast_desc *d, const fv_real *x, fv_real *y, fv_range rows, fv_real *column,
+                 fv_blur kind) {
     const size_t channels = (size_t)d->channels, width = (size_t)d->in[1] * channels;
     for (size_t r = rows.begin; r < rows.end; r++, y += width) {
         for (size_t i = 0; i < width; i++)
-            column[i] = down(d, x, kind == FV_BLUR_SIGMA, (int32_t)r, i) * (d->transposed ? d->norm[1][i / channels] : 1);
+            column[i] =
+                down(d, x, kind == FV_BLUR_SIGMA, (int32_t)r, i) * (d->transposed ? d->norm[1][i / channels] : 1);
         for (size_t i = 0; i < width; i++) {
             const int32_t at = (int32_t)(i / channels);
             fv_real sum = 0;
             for (int32_t t = 0; t < d->taps[1]; t++) {
                 const int32_t from = at + t - d->before[1];
-                if (from >= 0 && from < d->in[1]) sum += d->weight[1][t] * column[(size_t)from * channels + i % channels];
+                if (from >= 0 && from < d->in[1])
+                    sum += d->weight[1][t] * column[(size_t)from * channels + i % channels];
             }
             if (!d->transposed) sum *= d->norm[1][at];
             if (kind == FV_BLUR_SUBTRACT) sum = x[r % (size_t)d->ring * width + i] - sum;
@@ -40,7 +43,8 @@ static void blur(const fv_contrast_desc *d, const fv_real *x, fv_real *y, fv_ran
 static void blur_plain_scalar(const fv_contrast_desc *d, const fv_real *x, fv_real *y, fv_range rows, void *scratch) {
     blur(d, x, y, rows, scratch, FV_BLUR_PLAIN);
 }
-static void blur_subtract_scalar(const fv_contrast_desc *d, const fv_real *x, fv_real *y, fv_range rows, void *scratch) {
+static void blur_subtract_scalar(const fv_contrast_desc *d, const fv_real *x, fv_real *y, fv_range rows,
+                                 void *scratch) {
     blur(d, x, y, rows, scratch, FV_BLUR_SUBTRACT);
 }
 static void blur_root_scalar(const fv_contrast_desc *d, const fv_real *x, fv_real *y, fv_range rows, void *scratch) {
@@ -52,7 +56,8 @@ static void blur_sigma_scalar(const fv_contrast_desc *d, const fv_real *x, fv_re
 
 /* ---- over the maps of a pixel ---- */
 
-static void map_sum_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, size_t channels, size_t pixels, fv_real scale) {
+static void map_sum_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, size_t channels, size_t pixels,
+                           fv_real scale) {
     (void)x2;
     for (size_t p = 0; p < pixels; p++, x1 += channels) {
         fv_real sum = 0;
@@ -61,7 +66,8 @@ static void map_sum_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, siz
     }
 }
 
-static void map_dot_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, size_t channels, size_t pixels, fv_real scale) {
+static void map_dot_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, size_t channels, size_t pixels,
+                           fv_real scale) {
     for (size_t p = 0; p < pixels; p++, x1 += channels, x2 += channels) {
         fv_real sum = 0;
         for (size_t c = 0; c < channels; c++) sum += x1[c] * x2[c];
@@ -69,7 +75,8 @@ static void map_dot_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, siz
     }
 }
 
-static void map_squares_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, size_t channels, size_t pixels, fv_real scale) {
+static void map_squares_scalar(const fv_real *x1, const fv_real *x2, fv_real *y, size_t channels, size_t pixels,
+                               fv_real scale) {
     (void)x2;
     map_dot_scalar(x1, x1, y, channels, pixels, scale);
 }
@@ -78,8 +85,8 @@ static void shift_scalar(const fv_real *x, const fv_real *a, fv_real *y, size_t 
     for (size_t i = 0; i < pixels * channels; i++) y[i] = x[i] - a[i / channels];
 }
 
-static void scale_scalar(const fv_real *x1, const fv_real *a, const fv_real *x2, const fv_real *b, fv_real *y, size_t channels,
-                         size_t pixels) {
+static void scale_scalar(const fv_real *x1, const fv_real *a, const fv_real *x2, const fv_real *b, fv_real *y,
+                         size_t channels, size_t pixels) {
     for (size_t i = 0; i < pixels * channels; i++)
         y[i] = x2 ? x1[i] * a[i / channels] + x2[i] * b[i / channels] : x1[i] * a[i / channels];
 }
@@ -138,7 +145,8 @@ static void power_scalar(const fv_brightness *d, const fv_real *q, fv_real *a, s
     for (size_t i = 0; i < n; i++) a[i] = power(d->kappa + q[i], d->mu);
 }
 
-static void power_grad_scalar(const fv_brightness *d, const fv_real *q, const fv_real *s, fv_real *a, fv_real *b, size_t n) {
+static void power_grad_scalar(const fv_brightness *d, const fv_real *q, const fv_real *s, fv_real *a, fv_real *b,
+                              size_t n) {
     for (size_t i = 0; i < n; i++) {
         a[i] = power(d->kappa + q[i], d->mu);
         b[i] = -2 * d->lambda * d->mu * s[i] * (a[i] / (d->kappa + q[i]));

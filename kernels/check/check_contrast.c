@@ -17,7 +17,8 @@ static void draw_axis(fv_case *c, fv_contrast_desc *d, int a) {
     d->in[a] = (int32_t)fv_check_length(r, 14);
     const int32_t window = check_between(r, 1, 9);
     d->before[a] = (int32_t)fv_min_size(check_below(r, (size_t)window), (size_t)d->in[a] - 1);
-    const int32_t after = (int32_t)fv_min_size((size_t)window - 1 - check_below(r, (size_t)window), (size_t)d->in[a] - 1);
+    const int32_t after =
+        (int32_t)fv_min_size((size_t)window - 1 - check_below(r, (size_t)window), (size_t)d->in[a] - 1);
     d->taps[a] = d->before[a] + after + 1;
     float *weight = fv_check_place(c, "weight", (size_t)d->taps[a] * sizeof *weight, sizeof *weight, true);
     float *norm = fv_check_place(c, "norm", (size_t)d->in[a] * sizeof *norm, sizeof *norm, true);
@@ -51,15 +52,16 @@ static blur_case draw_blur(fv_case *c) {
     float *x = fv_check_input(c, "x", (size_t)b.d.ring * b.width);
     if (b.kind == FV_BLUR_ROOT) only_positive(x, (size_t)b.d.ring * b.width);
     b.x = x;
-    fv_check_shape(c, "%dx%d C%d taps %dx%d before %d,%d rows %zu-%zu of %d%s", b.d.in[0], b.d.in[1], b.d.channels, b.d.taps[0],
-                   b.d.taps[1], b.d.before[0], b.d.before[1], b.rows.begin, b.rows.end, b.d.ring,
+    fv_check_shape(c, "%dx%d C%d taps %dx%d before %d,%d rows %zu-%zu of %d%s", b.d.in[0], b.d.in[1], b.d.channels,
+                   b.d.taps[0], b.d.taps[1], b.d.before[0], b.d.before[1], b.rows.begin, b.rows.end, b.d.ring,
                    b.d.transposed ? " transposed" : "");
     fv_check_freeze(c);
     return b;
 }
 
 /* One pass along axis a for place `at`; value i steps from from[0]. */
-static fv_approx pass(const fv_case *c, const blur_case *b, int a, int32_t at, const fv_approx *from, const size_t *place) {
+static fv_approx pass(const fv_case *c, const blur_case *b, int a, int32_t at, const fv_approx *from,
+                      const size_t *place) {
     const fv_contrast_desc *d = &b->d;
     fv_approx_sum sum = {0};
     for (int32_t t = 0; t < d->taps[a]; t++) {
@@ -71,7 +73,8 @@ static fv_approx pass(const fv_case *c, const blur_case *b, int a, int32_t at, c
     return approx_sum(&sum, c->eps);
 }
 
-static void expect_row(const fv_case *c, const blur_case *b, size_t row, fv_approx *x, fv_approx *column, size_t *place, fv_approx *y) {
+static void expect_row(const fv_case *c, const blur_case *b, size_t row, fv_approx *x, fv_approx *column, size_t *place,
+                       fv_approx *y) {
     const fv_contrast_desc *d = &b->d;
     for (size_t i = 0; i < (size_t)d->ring * b->width; i++)
         x[i] = b->kind == FV_BLUR_SIGMA ? approx_mul(approx(b->x[i]), approx(b->x[i]), c->eps) : approx(b->x[i]);
@@ -83,7 +86,8 @@ static void expect_row(const fv_case *c, const blur_case *b, size_t row, fv_appr
         const size_t channels = (size_t)d->channels;
         for (int32_t k = 0; k < d->in[1]; k++) place[k] = (size_t)k * channels + i % channels;
         y[i] = pass(c, b, 1, (int32_t)(i / channels), column, place);
-        if (b->kind == FV_BLUR_SUBTRACT) y[i] = approx_sub(approx(b->x[row % (size_t)d->ring * b->width + i]), y[i], c->eps);
+        if (b->kind == FV_BLUR_SUBTRACT)
+            y[i] = approx_sub(approx(b->x[row % (size_t)d->ring * b->width + i]), y[i], c->eps);
         if (b->kind == FV_BLUR_ROOT || b->kind == FV_BLUR_SIGMA) y[i] = approx_sqrt(y[i], c->eps);
     }
 }
@@ -91,7 +95,8 @@ static void expect_row(const fv_case *c, const blur_case *b, size_t row, fv_appr
 void fv_check_blur(fv_case *c) {
     const blur_case b = draw_blur(c);
     const size_t rows = b.rows.end - b.rows.begin, n = rows * b.width;
-    fv_approx *x = fv_check_plain(c, (size_t)b.d.ring * b.width * sizeof *x), *column = fv_check_plain(c, b.width * sizeof *x);
+    fv_approx *x = fv_check_plain(c, (size_t)b.d.ring * b.width * sizeof *x),
+              *column = fv_check_plain(c, b.width * sizeof *x);
     size_t *place = fv_check_plain(c, (size_t)(b.d.in[0] + b.d.in[1]) * sizeof *place);
     fv_approx *expected = fv_check_expected(c, n);
     for (size_t r = 0; r < rows; r++) expect_row(c, &b, b.rows.begin + r, x, column, place, expected + r * b.width);
@@ -103,7 +108,8 @@ void fv_check_blur(fv_case *c) {
     fv_check_compare(c, "y", y[0], y[1], expected, n);
     const fv_check_cut cut = fv_check_cut_range(c, b.rows);
     for (size_t i = 0; i < cut.parts; i++)
-        c->candidate->contrast.blur[b.kind](&b.d, b.x, y[2] + (cut.part[i].begin - b.rows.begin) * b.width, cut.part[i], scratch);
+        c->candidate->contrast.blur[b.kind](&b.d, b.x, y[2] + (cut.part[i].begin - b.rows.begin) * b.width, cut.part[i],
+                                            scratch);
     fv_check_same_bits(c, "y cut into ranges", y[2], y[0], n);
 }
 
@@ -111,7 +117,8 @@ void fv_check_blur(fv_case *c) {
 
 void fv_check_map_sum(fv_case *c) {
     const fv_map_sum kind = (fv_map_sum)c->argument;
-    const size_t channels = fv_check_length(&c->random, 90), pixels = fv_check_length(&c->random, 30), n = channels * pixels;
+    const size_t channels = fv_check_length(&c->random, 90), pixels = fv_check_length(&c->random, 30),
+                 n = channels * pixels;
     const float *x1 = fv_check_input(c, "x1", n), *x2 = kind == FV_MAP_DOT ? fv_check_input(c, "x2", n) : NULL;
     const float scale = c->values == FV_VALUES_INTEGER ? 2 : check_uniform(&c->random, 0.01f, 2);
     fv_check_shape(c, "pixels %zu channels %zu", pixels, channels);
@@ -120,7 +127,9 @@ void fv_check_map_sum(fv_case *c) {
     for (size_t p = 0; p < pixels; p++) {
         fv_approx_sum sum = {0};
         for (size_t i = p * channels; i < (p + 1) * channels; i++)
-            approx_sum_add(&sum, approx((double)x1[i] * (kind == FV_MAP_SUM ? 1 : kind == FV_MAP_SQUARES ? x1[i] : x2[i])));
+            approx_sum_add(&sum, approx((double)x1[i] * (kind == FV_MAP_SUM       ? 1
+                                                         : kind == FV_MAP_SQUARES ? x1[i]
+                                                                                  : x2[i])));
         expected[p] = approx_mul(approx_sum(&sum, c->eps), approx(scale), c->eps);
     }
     float *y[3];
@@ -131,15 +140,16 @@ void fv_check_map_sum(fv_case *c) {
     const fv_check_cut cut = fv_check_cut_range(c, (fv_range){0, pixels});
     for (size_t i = 0; i < cut.parts; i++) {
         const fv_range p = cut.part[i];
-        c->candidate->contrast.sum[kind](x1 + p.begin * channels, x2 ? x2 + p.begin * channels : NULL, y[2] + p.begin, channels,
-                                         p.end - p.begin, scale);
+        c->candidate->contrast.sum[kind](x1 + p.begin * channels, x2 ? x2 + p.begin * channels : NULL, y[2] + p.begin,
+                                         channels, p.end - p.begin, scale);
     }
     fv_check_same_bits(c, "y cut into ranges", y[2], y[0], pixels);
 }
 
 /* argument 0: shift, 1: scale. */
 void fv_check_map_apply(fv_case *c) {
-    const size_t channels = fv_check_length(&c->random, 90), pixels = fv_check_length(&c->random, 30), n = channels * pixels;
+    const size_t channels = fv_check_length(&c->random, 90), pixels = fv_check_length(&c->random, 30),
+                 n = channels * pixels;
     const bool moves = c->argument == 0, in_place = check_chance(&c->random, 0.3);
     const float *x1 = fv_check_input(c, "x1", n), *a = fv_check_input(c, "a", pixels);
     const bool two = !moves && check_chance(&c->random, 0.5);
@@ -150,7 +160,8 @@ void fv_check_map_apply(fv_case *c) {
     for (size_t i = 0; i < n; i++) {
         const fv_approx x = approx(x1[i]), by = approx(a[i / channels]);
         expected[i] = moves ? approx_sub(x, by, c->eps) : approx_mul(x, by, c->eps);
-        if (two) expected[i] = approx_add(expected[i], approx_mul(approx(x2[i]), approx(b[i / channels]), c->eps), c->eps);
+        if (two)
+            expected[i] = approx_add(expected[i], approx_mul(approx(x2[i]), approx(b[i / channels]), c->eps), c->eps);
     }
     float *y[2];
     for (int i = 0; i < 2; i++) {
@@ -177,7 +188,8 @@ static sigma_case draw_sigma(fv_case *c, bool second, bool optional) {
     fv_check_random *r = &c->random;
     if (c->values == FV_VALUES_NASTY) c->values = FV_VALUES_FLOAT;
     fv_check_inexact(c);
-    sigma_case k = {.s = {.channels = fv_check_length(r, 60), .pixels = fv_check_length(r, 12), .single = check_chance(r, 0.4)}};
+    sigma_case k = {
+        .s = {.channels = fv_check_length(r, 60), .pixels = fv_check_length(r, 12), .single = check_chance(r, 0.4)}};
     k.n = k.s.channels * k.s.pixels;
     const size_t means = k.s.single ? 1 : k.s.channels;
     float *sigma = fv_check_input(c, "sigma", k.n), *mean = fv_check_input(c, "c", means);
@@ -194,7 +206,8 @@ static sigma_case draw_sigma(fv_case *c, bool second, bool optional) {
 }
 
 static void begin_sigma(fv_case *c, const sigma_case *k) {
-    fv_check_shape(c, "pixels %zu channels %zu%s%s", k->s.pixels, k->s.channels, k->s.single ? " single" : "", k->x2 ? "" : " one");
+    fv_check_shape(c, "pixels %zu channels %zu%s%s", k->s.pixels, k->s.channels, k->s.single ? " single" : "",
+                   k->x2 ? "" : " one");
     fv_check_freeze(c);
 }
 
@@ -228,7 +241,8 @@ void fv_check_divide_add(fv_case *c) {
     for (size_t i = 0; i < k.n; i++) {
         const float largest = largest_at(&k, i);
         const fv_approx product = approx_mul(approx(k.x2[i]), approx(k.e[i]), c->eps);
-        expected[i] = largest == 0 ? approx(0) : approx_add(approx_div(approx(k.x1[i]), approx(largest), c->eps), product, c->eps);
+        expected[i] = largest == 0 ? approx(0)
+                                   : approx_add(approx_div(approx(k.x1[i]), approx(largest), c->eps), product, c->eps);
     }
     float *y = fv_check_output(c, "y", k.n), *scalar = fv_check_output(c, "y", k.n);
     c->candidate->contrast.divide_add(&k.s, k.x1, k.x2, k.e, y);
@@ -243,7 +257,8 @@ void fv_check_below_dot(fv_case *c) {
     for (size_t m = 0; m < k.s.channels; m++) {
         fv_approx_sum sum = {0};
         for (size_t i = m; i < k.n; i += k.s.channels)
-            if (!(k.s.sigma[i] > mean_at(&k, k.s.c, i))) approx_sum_add(&sum, approx((double)k.x1[i] * (k.x2 ? k.x2[i] : 1)));
+            if (!(k.s.sigma[i] > mean_at(&k, k.s.c, i)))
+                approx_sum_add(&sum, approx((double)k.x1[i] * (k.x2 ? k.x2[i] : 1)));
         expected[m] = approx_sum(&sum, c->eps);
     }
     float *y = fv_check_output(c, "y", k.s.channels), *scalar = fv_check_output(c, "y", k.s.channels);
@@ -254,7 +269,8 @@ void fv_check_below_dot(fv_case *c) {
 
 void fv_check_sigma_grad(fv_case *c) {
     const sigma_case k = draw_sigma(c, true, true);
-    const float *shift = fv_check_input(c, "k", k.s.single ? 1 : k.s.channels), factor = check_uniform(&c->random, 0.1f, 2);
+    const float *shift = fv_check_input(c, "k", k.s.single ? 1 : k.s.channels),
+                factor = check_uniform(&c->random, 0.1f, 2);
     begin_sigma(c, &k);
     fv_approx *expected = fv_check_expected(c, k.n);
     for (size_t i = 0; i < k.n; i++) {
@@ -275,7 +291,8 @@ void fv_check_sigma_grad(fv_case *c) {
 static fv_brightness draw_brightness(fv_case *c) {
     static const float powers[] = {1, 0.5f, 0.75f, 0};
     fv_check_random *r = &c->random;
-    fv_brightness d = {.kappa = check_uniform(r, 0.5f, 2), .lambda = check_uniform(r, 1e-4f, 1), .mu = powers[check_below(r, 4)]};
+    fv_brightness d = {
+        .kappa = check_uniform(r, 0.5f, 2), .lambda = check_uniform(r, 1e-4f, 1), .mu = powers[check_below(r, 4)]};
     fv_check_inexact(c);
     if (c->values == FV_VALUES_NASTY) c->values = FV_VALUES_FLOAT;
     if (d.mu == 0) d.mu = check_uniform(r, 0, 2);
@@ -311,7 +328,8 @@ void fv_check_power(fv_case *c) {
     for (size_t i = 0; i < n; i++) {
         const fv_approx x = approx_add(approx(d.kappa), approx(q[i]), c->eps);
         a[i] = isinf(x.value) ? approx(d.mu == 0 ? 1 : 0) : expect_power(&d, x, c->eps);
-        if (both) b[i] = isinf(x.value) ? approx(s[i] - s[i]) : approx_mul(expect_slope(&d, x, c->eps), approx(s[i]), c->eps);
+        if (both)
+            b[i] = isinf(x.value) ? approx(s[i] - s[i]) : approx_mul(expect_slope(&d, x, c->eps), approx(s[i]), c->eps);
     }
     float *got[2][2];
     for (int i = 0; i < 2; i++) {
@@ -334,7 +352,8 @@ static fv_approx expect_sum(const fv_case *c, const fv_brightness *d, const floa
     return approx_add(approx(d->kappa), approx_mul(approx(d->lambda), approx_sum(&sum, c->eps), c->eps), c->eps);
 }
 
-static fv_approx expect_local_grad(const fv_case *c, const fv_brightness *d, const float *x, const float *dy, int32_t m) {
+static fv_approx expect_local_grad(const fv_case *c, const fv_brightness *d, const float *x, const float *dy,
+                                   int32_t m) {
     fv_approx_sum sum = {0};
     for (int32_t k = m - d->after; k <= m + d->before; k++) {
         if (k < 0 || k >= d->channels) continue;
@@ -351,14 +370,16 @@ void fv_check_local(fv_case *c) {
     const fv_brightness d = draw_brightness(c);
     const size_t channels = (size_t)d.channels, pixels = fv_check_length(&c->random, 12), n = channels * pixels;
     const float *x = fv_check_input(c, "x", n), *dy = gradient ? fv_check_input(c, "dy", n) : NULL;
-    fv_check_shape(c, "pixels %zu channels %zu maps %d before, %d after, mu %g", pixels, channels, d.before, d.after, (double)d.mu);
+    fv_check_shape(c, "pixels %zu channels %zu maps %d before, %d after, mu %g", pixels, channels, d.before, d.after,
+                   (double)d.mu);
     fv_check_freeze(c);
     fv_approx *expected = fv_check_expected(c, n);
     for (size_t i = 0; i < n; i++) {
         const size_t at = i / channels * channels;
         const int32_t m = (int32_t)(i % channels);
-        expected[i] = gradient ? expect_local_grad(c, &d, x + at, dy + at, m)
-                               : approx_mul(approx(x[i]), expect_power(&d, expect_sum(c, &d, x + at, m), c->eps), c->eps);
+        expected[i] = gradient
+                          ? expect_local_grad(c, &d, x + at, dy + at, m)
+                          : approx_mul(approx(x[i]), expect_power(&d, expect_sum(c, &d, x + at, m), c->eps), c->eps);
     }
     void *scratch = fv_check_scratch(c, fv_local_scratch(&d));
     float *y[3];

@@ -1,7 +1,8 @@
 /* Contrast normalization (SPEC section 4). */
 #include "check/grad_draw.h"
 
-/* Windows smaller and larger than the maps, and inside them. A map of one pixel less its mean, or over its spread, has no gradient. */
+/* Windows smaller and larger than the maps, and inside them. A map of one pixel less its mean, or over its spread, has
+ * no gradient. */
 static fv_value draw_maps(fv_grad_draw *d, bool across, fv_contrast_settings *s) {
     fv_contrast_settings_default(s);
     s->window = chance(d, 0.2) ? 9 : between(d, 2, 5);

@@ -5,12 +5,14 @@ void fv_contrast_settings_default(fv_contrast_settings *s) {
     if (s) *s = (fv_contrast_settings){.window = 9, .across_maps = true};
 }
 
-static fv_value contrast(fv_graph *g, fv_value x, const fv_contrast_settings *s, const fv_op *op, int32_t outs, const char *name) {
+static fv_value contrast(fv_graph *g, fv_value x, const fv_contrast_settings *s, const fv_op *op, int32_t outs,
+                         const char *name) {
     if (!fv_build_usable(g)) return FV_NONE;
     if (!s) return fv_graph_fail(g, FV_ERR_ARGUMENT, "contrast normalization needs settings");
     if (!fv_build_valid(g, x, "contrast normalization's input")) return FV_NONE;
     const float sigma = s->box ? 1 : s->sigma == 0 ? (float)s->window / 4 : s->sigma;
-    const fv_attributes attr = {.contrast = {.window = s->window, .sigma = sigma, .across = s->across_maps, .box = s->box}};
+    const fv_attributes attr = {
+        .contrast = {.window = s->window, .sigma = sigma, .across = s->across_maps, .box = s->box}};
     return fv_graph_node(g, op, fv_build_name(g, name, op->name).text, &x, 1, outs, &attr);
 }
 

@@ -6,7 +6,8 @@
 /* ---- pieces of bodies ---- */
 
 /* One pass of the window over maps (N,1,H,W). */
-static void pass(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contrast_attr *a, bool down, const char *in_and_weight, const char *out) {
+static void pass(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contrast_attr *a, bool down,
+                 const char *in_and_weight, const char *out) {
     const int32_t before = (a->window - 1) / 2, after = a->window / 2;
     const int32_t pads[4] = {down ? before : 0, down ? 0 : before, down ? after : 0, down ? 0 : after};
     fv_onnx_make_ints(w, fv_onnx_body(w, f, "Conv", in_and_weight, out), "pads", 4, pads);
@@ -30,7 +31,8 @@ static void body_blur(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contrast_
     const int64_t single = 1;
     body_weights(w, f, a);
     fv_onnx_body(w, f, "Shape", "values", "shape");
-    FvOnnx__Attribute *value = fv_onnx_make_attribute(w, fv_onnx_body(w, f, "ConstantOfShape", "shape", "ones"), "value", FV_ONNX_ATTR_TENSOR);
+    FvOnnx__Attribute *value =
+        fv_onnx_make_attribute(w, fv_onnx_body(w, f, "ConstantOfShape", "shape", "ones"), "value", FV_ONNX_ATTR_TENSOR);
     if (value) value->t = fv_onnx_new_tensor(w, NULL, 1, &single, FV_ONNX_FLOAT, &one, sizeof one);
     pass(w, f, a, true, "values down", "summed_down");
     pass(w, f, a, false, "summed_down along", "summed");
@@ -39,7 +41,8 @@ static void body_blur(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contrast_
     fv_onnx_body(w, f, "Div", "summed inside", "mean");
 }
 
-static void body_mean(fv_onnx_writer *w, FvOnnx__Function *f, const char *in, const char *out, size_t count, const int32_t *axes) {
+static void body_mean(fv_onnx_writer *w, FvOnnx__Function *f, const char *in, const char *out, size_t count,
+                      const int32_t *axes) {
     fv_onnx_make_ints(w, fv_onnx_body(w, f, "ReduceMean", in, out), "axes", count, axes);
 }
 
@@ -59,7 +62,8 @@ static void body_values(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contras
 }
 
 /* What was made of "values", in a shape that fits x. */
-static void body_back(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contrast_attr *a, const char *in, const char *out) {
+static void body_back(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contrast_attr *a, const char *in,
+                      const char *out) {
     if (a->across) {
         fv_onnx_body(w, f, "Identity", in, out);
         return;

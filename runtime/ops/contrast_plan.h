@@ -4,14 +4,14 @@
 
 #include "ops/pieces.h"
 
-/* A piece is a strip of rows of one image. An image is cut into several where the batch alone gives threads too little, and never so
- * finely that the rows around a strip are more than half of it: a function of the shape alone. */
+/* A piece is a strip of rows of one image. An image is cut into several where the batch alone gives threads too little,
+ * and never so finely that the rows around a strip are more than half of it: a function of the shape alone. */
 typedef struct fv_contrast_plan {
     const fv_kernels *kernels;
     fv_contrast_desc map; /* of what is blurred: one channel across maps, else all of them */
     bool across;
     size_t images, rows, width, channels, strips, strip;
-    fv_real share;        /* of a map in the sum over maps: 1/C across, else 1 */
+    fv_real share; /* of a map in the sum over maps: 1/C across, else 1 */
 } fv_contrast_plan;
 
 /* Checks x, and the attributes of a node that has them. */
@@ -36,8 +36,8 @@ static inline size_t fv_contrast_map_at(const fv_contrast_plan *s, size_t image,
 typedef void (*fv_contrast_make_fn)(const void *state, size_t image, size_t row, fv_real *out);
 typedef void (*fv_contrast_use_fn)(const void *state, size_t image, size_t row, const fv_real *blurred, fv_real *spare);
 /* Makes rows as the window comes to them, so that `use` finds in cache what `make` read there. */
-void fv_contrast_stream(const fv_contrast_plan *s, const void *state, size_t image, fv_range rows, fv_contrast_make_fn make, fv_blur kind,
-                        fv_contrast_use_fn use, void *scratch);
+void fv_contrast_stream(const fv_contrast_plan *s, const void *state, size_t image, fv_range rows,
+                        fv_contrast_make_fn make, fv_blur kind, fv_contrast_use_fn use, void *scratch);
 /* Of a strip as well as of the stream. */
 size_t fv_contrast_scratch(const fv_contrast_plan *s);
 

@@ -1,4 +1,5 @@
-/* brightness_norm: x (N,C,H,W) -> y = x / (kappa + lambda * sum of x^2 over all or neighbouring maps)^mu. brightness_norm_grad: dy, x
+/* brightness_norm: x (N,C,H,W) -> y = x / (kappa + lambda * sum of x^2 over all or neighbouring maps)^mu.
+ * brightness_norm_grad: dy, x
  * -> dx. SPEC section 4. */
 #include "ops/pieces.h"
 
@@ -15,12 +16,13 @@ typedef struct brightness {
 static fv_status brightness_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape;
     const fv_brightness_attr *a = &n->attr.brightness;
-    FV_RETURN_IF(x->rank != 4 || x->dim[1] < 1, FV_ERR_SHAPE, "node \"%s\": brightness normalization takes maps (N,C,H,W), got %s",
-                 n->name, fv_shape_print(x).text);
+    FV_RETURN_IF(x->rank != 4 || x->dim[1] < 1, FV_ERR_SHAPE,
+                 "node \"%s\": brightness normalization takes maps (N,C,H,W), got %s", n->name, fv_shape_print(x).text);
     FV_RETURN_IF(a->maps < 0, FV_ERR_ARGUMENT, "node \"%s\": a window of %d maps", n->name, a->maps);
-    FV_RETURN_IF(!(a->kappa > 0) || !(a->lambda >= 0) || !(a->mu >= 0) || isinf(a->kappa) || isinf(a->lambda) || isinf(a->mu),
-                 FV_ERR_ARGUMENT, "node \"%s\": kappa %g, lambda %g, mu %g; kappa is positive, the others are not negative", n->name,
-                 (double)a->kappa, (double)a->lambda, (double)a->mu);
+    FV_RETURN_IF(
+        !(a->kappa > 0) || !(a->lambda >= 0) || !(a->mu >= 0) || isinf(a->kappa) || isinf(a->lambda) || isinf(a->mu),
+        FV_ERR_ARGUMENT, "node \"%s\": kappa %g, lambda %g, mu %g; kappa is positive, the others are not negative",
+        n->name, (double)a->kappa, (double)a->lambda, (double)a->mu);
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     return FV_OK;
 }
@@ -68,7 +70,9 @@ static fv_status make(fv_plan_op *p, fv_value dy, fv_value x, fv_piece_fn run) {
     const int32_t last = (int32_t)shape->dim[1] - 1, size = a->maps;
     brightness *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (brightness){.kernels = p->kernels, .dy = fv_plan_buffer(p, dy), .x = fv_plan_buffer(p, x),
+    *s = (brightness){.kernels = p->kernels,
+                      .dy = fv_plan_buffer(p, dy),
+                      .x = fv_plan_buffer(p, x),
                       .y = fv_plan_buffer(p, p->node->out[0])};
     s->desc = (fv_brightness){a->kappa, a->lambda, a->mu, last + 1, last, last};
     if (size > 0) {
@@ -85,7 +89,9 @@ static fv_status make(fv_plan_op *p, fv_value dy, fv_value x, fv_piece_fn run) {
 }
 
 static fv_status brightness_plan(fv_plan_op *p) { return make(p, FV_NONE, p->node->in[0], run_brightness); }
-static fv_status brightness_grad_plan(fv_plan_op *p) { return make(p, p->node->in[0], p->node->in[1], run_brightness_grad); }
+static fv_status brightness_grad_plan(fv_plan_op *p) {
+    return make(p, p->node->in[0], p->node->in[1], run_brightness_grad);
+}
 
 static fv_status brightness_backward(fv_backward *b) {
     const fv_value in[2] = {b->dout[0], b->node->in[0]};
@@ -93,5 +99,7 @@ static fv_status brightness_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_brightness_norm = {"brightness_norm", 1, 1, 1, 0, brightness_infer, brightness_plan, brightness_backward};
-const fv_op fv_op_brightness_norm_grad = {"brightness_norm_grad", 2, 2, 1, 0, brightness_infer, brightness_grad_plan, NULL};
+const fv_op fv_op_brightness_norm = {"brightness_norm",  1, 1, 1, 0, brightness_infer, brightness_plan,
+                                     brightness_backward};
+const fv_op fv_op_brightness_norm_grad = {"brightness_norm_grad", 2,   2, 1, 0, brightness_infer,
+                                          brightness_grad_plan,   NULL};

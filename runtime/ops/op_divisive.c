@@ -1,8 +1,9 @@
-/* divisive_norm: x (N,C,H,W) -> y = x / max(c, sigma), sigma (N,1 or C,H,W), c (N, 1 or C). divisive_norm_grad: dy, x, sigma, c -> dx.
- * SPEC section 4.
+/* divisive_norm: x (N,C,H,W) -> y = x / max(c, sigma), sigma (N,1 or C,H,W), c (N, 1 or C). divisive_norm_grad: dy, x,
+ * sigma, c -> dx. SPEC section 4.
  *
- * Backwards, with D = max(c, sigma), s = dy * x (summed across maps), q = sigma^2: dD = -s / D^2 goes to sigma where sigma > c and else
- * to c, and from c evenly to every sigma of the image; u = dsigma / sigma, dx = dy / D + x * B'u (a share of 1/C across maps). */
+ * Backwards, with D = max(c, sigma), s = dy * x (summed across maps), q = sigma^2: dD = -s / D^2 goes to sigma where
+ * sigma > c and else to c, and from c evenly to every sigma of the image; u = dsigma / sigma, dx = dy / D + x * B'u (a
+ * share of 1/C across maps). */
 #include "ops/contrast_plan.h"
 
 #include <string.h>
@@ -49,13 +50,15 @@ static fv_sigma sigma_of(const divisive *s, size_t image, size_t row, size_t row
 
 static void make_squares(const void *state, size_t image, size_t row, fv_real *out) {
     const divisive *s = state;
-    s->plan.kernels->contrast.sum[FV_MAP_SQUARES](row_of(s->x, s, image, row), NULL, out, s->plan.channels, s->plan.width, s->plan.share);
+    s->plan.kernels->contrast.sum[FV_MAP_SQUARES](row_of(s->x, s, image, row), NULL, out, s->plan.channels,
+                                                  s->plan.width, s->plan.share);
 }
 
 static void keep_sigma(const void *state, size_t image, size_t row, const fv_real *blurred, fv_real *spare) {
     (void)spare;
     const divisive *s = state;
-    memcpy((fv_real *)s->sigma->data + fv_contrast_map_at(&s->plan, image, row), blurred, s->plan.width * sizeof *blurred);
+    memcpy((fv_real *)s->sigma->data + fv_contrast_map_at(&s->plan, image, row), blurred,
+           s->plan.width * sizeof *blurred);
 }
 
 static void spread(const divisive *s, size_t image, size_t strip, fv_range rows, void *scratch) {
@@ -67,7 +70,8 @@ static void spread(const divisive *s, size_t image, size_t strip, fv_range rows,
         *part_of(s, image, strip) = k->reduce.sum(sigma, pixels);
         return;
     }
-    k->contrast.blur[FV_BLUR_SIGMA](&s->plan.map, row_of(s->x, s, image, 0), (fv_real *)(uintptr_t)sigma, rows, scratch);
+    k->contrast.blur[FV_BLUR_SIGMA](&s->plan.map, row_of(s->x, s, image, 0), (fv_real *)(uintptr_t)sigma, rows,
+                                    scratch);
     k->reduce.sum_rows(sigma, (ptrdiff_t)s->means, pixels, s->means, part_of(s, image, strip));
 }
 
@@ -196,7 +200,8 @@ static void make_sigma_grad(const void *state, size_t image, size_t row, fv_real
     const fv_sigma sigma = sigma_of(s, image, row, 1);
     const fv_real *share = (const fv_real *)s->k->data + image * s->means;
     const fv_real *first = s->plan.across ? map_row_of(s->products, s, image, row) : row_of(s->dy, s, image, row);
-    s->plan.kernels->contrast.sigma_grad(&sigma, first, s->plan.across ? NULL : row_of(s->x, s, image, row), share, s->plan.share, out);
+    s->plan.kernels->contrast.sigma_grad(&sigma, first, s->plan.across ? NULL : row_of(s->x, s, image, row), share,
+                                         s->plan.share, out);
 }
 
 static void put_gradient(const void *state, size_t image, size_t row, const fv_real *blurred, fv_real *factors) {
@@ -215,8 +220,8 @@ static void put_gradient(const void *state, size_t image, size_t row, const fv_r
 
 static void run_gradient(void *arg, size_t piece, void *scratch) {
     const divisive *s = arg;
-    fv_contrast_stream(&s->plan, s, fv_contrast_image(&s->plan, piece), fv_contrast_rows(&s->plan, piece), make_sigma_grad, FV_BLUR_PLAIN,
-                       put_gradient, scratch);
+    fv_contrast_stream(&s->plan, s, fv_contrast_image(&s->plan, piece), fv_contrast_rows(&s->plan, piece),
+                       make_sigma_grad, FV_BLUR_PLAIN, put_gradient, scratch);
 }
 
 static void run_image_gradient(void *arg, size_t image, void *scratch) {
@@ -242,4 +247,5 @@ static fv_status divisive_grad_plan(fv_plan_op *p) {
     return plan_steps(p, s, run_image_gradient, steps);
 }
 
-const fv_op fv_op_divisive_norm_grad = {"divisive_norm_grad", 4, 4, 1, 0, divisive_grad_infer, divisive_grad_plan, NULL};
+const fv_op fv_op_divisive_norm_grad = {"divisive_norm_grad", 4,   4, 1, 0, divisive_grad_infer,
+                                        divisive_grad_plan,   NULL};

@@ -1,5 +1,5 @@
-/* subtractive_norm: x (N,C,H,W) -> y = x - B x, or minus the blurred mean over maps. subtractive_norm_grad: dy -> dx, the same with B
- * transposed. SPEC section 4. */
+/* subtractive_norm: x (N,C,H,W) -> y = x - B x, or minus the blurred mean over maps. subtractive_norm_grad: dy -> dx,
+ * the same with B transposed. SPEC section 4. */
 #include "ops/contrast_plan.h"
 
 typedef struct subtractive {
@@ -23,7 +23,8 @@ static void subtract(const void *state, size_t image, size_t row, const fv_real 
     (void)spare;
     const subtractive *s = state;
     const size_t at = fv_contrast_at(&s->plan, image, row);
-    s->plan.kernels->contrast.shift((const fv_real *)s->x->data + at, blurred, (fv_real *)s->y->data + at, s->plan.channels, s->plan.width);
+    s->plan.kernels->contrast.shift((const fv_real *)s->x->data + at, blurred, (fv_real *)s->y->data + at,
+                                    s->plan.channels, s->plan.width);
 }
 
 static void run_subtractive(void *arg, size_t piece, void *scratch) {
@@ -34,8 +35,9 @@ static void run_subtractive(void *arg, size_t piece, void *scratch) {
         fv_contrast_stream(&s->plan, s, image, rows, make_mean, FV_BLUR_PLAIN, subtract, scratch);
         return;
     }
-    s->plan.kernels->contrast.blur[FV_BLUR_SUBTRACT](&s->plan.map, (const fv_real *)s->x->data + fv_contrast_at(&s->plan, image, 0),
-                                                     (fv_real *)s->y->data + fv_contrast_at(&s->plan, image, rows.begin), rows, scratch);
+    s->plan.kernels->contrast.blur[FV_BLUR_SUBTRACT](
+        &s->plan.map, (const fv_real *)s->x->data + fv_contrast_at(&s->plan, image, 0),
+        (fv_real *)s->y->data + fv_contrast_at(&s->plan, image, rows.begin), rows, scratch);
 }
 
 static fv_status make(fv_plan_op *p, bool transposed) {
@@ -55,5 +57,7 @@ static fv_status subtractive_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_subtractive_norm = {"subtractive_norm", 1, 1, 1, 0, subtractive_infer, subtractive_plan, subtractive_backward};
-const fv_op fv_op_subtractive_norm_grad = {"subtractive_norm_grad", 1, 1, 1, 0, subtractive_infer, subtractive_grad_plan, NULL};
+const fv_op fv_op_subtractive_norm = {"subtractive_norm",  1, 1, 1, 0, subtractive_infer, subtractive_plan,
+                                      subtractive_backward};
+const fv_op fv_op_subtractive_norm_grad = {"subtractive_norm_grad", 1,   1, 1, 0, subtractive_infer,
+                                           subtractive_grad_plan,   NULL};

@@ -1,5 +1,5 @@
-/* Contrast normalization (SPEC section 4): values and gradients against nested loops in double and other libraries' figures, cuts of an
- * image, constants and zeros, errors, ONNX. */
+/* Contrast normalization (SPEC section 4): values and gradients against nested loops in double and other libraries'
+ * figures, cuts of an image, constants and zeros, errors, ONNX. */
 #include "graph/graph.h"
 #include "onnx_files.h"
 #include "train/autodiff.h"
@@ -42,7 +42,8 @@ static void run_both(fv_context *c, const norm *n, shape s, float *x, float *dy,
     fv_plan *plan;
     fv_run_info info = {0};
     ok(fv_graph_create(c, &g));
-    const fv_value in = fv_graph_input(g, "x", 4, dims), seed = fv_graph_input(g, "dy", 4, dims), out = add_norm(g, in, n);
+    const fv_value in = fv_graph_input(g, "x", 4, dims), seed = fv_graph_input(g, "dy", 4, dims),
+                   out = add_norm(g, in, n);
     ok(fv_graph_output(g, out, "y"));
     ok(fv_graph_prepare(g, true, FV_NHWC, FV_NHWC));
     fv_value gradients[64];
@@ -78,7 +79,9 @@ static double tap_weight(const fv_contrast_settings *k, shape s, int64_t y, int6
     return own / sum;
 }
 
-static size_t at(shape s, int64_t n, int64_t y, int64_t x, int64_t c) { return (size_t)(((n * s.h + y) * s.w + x) * s.c + c); }
+static size_t at(shape s, int64_t n, int64_t y, int64_t x, int64_t c) {
+    return (size_t)(((n * s.h + y) * s.w + x) * s.c + c);
+}
 
 /* weights[pixel][pixel] of one image: only for small maps. */
 static double *all_weights(const fv_contrast_settings *k, shape s) {
@@ -131,7 +134,8 @@ static void direct_divisive(const part *p, const float *x, const float *dy, doub
     for (size_t i = 0; i < pixels; i++) {
         double q = 0;
         for (size_t k = 0; k < pixels; k++)
-            for (int64_t c = p->first; c <= p->last; c++) q += p->weight[i * pixels + k] / maps_ * value(p, x, k, c) * value(p, x, k, c);
+            for (int64_t c = p->first; c <= p->last; c++)
+                q += p->weight[i * pixels + k] / maps_ * value(p, x, k, c) * value(p, x, k, c);
         c_mean += (sigma[i] = sqrt(q)) / (double)pixels;
     }
     double dsigma[4096] = {0};
@@ -146,7 +150,8 @@ static void direct_divisive(const part *p, const float *x, const float *dy, doub
     for (size_t i = 0; i < pixels; i++)
         for (size_t k = 0; k < pixels && sigma[i] > 0; k++)
             for (int64_t c = p->first; c <= p->last; c++)
-                *place(p, dx, k, c) += (dsigma[i] + dc / (double)pixels) / sigma[i] * p->weight[i * pixels + k] / maps_ * value(p, x, k, c);
+                *place(p, dx, k, c) += (dsigma[i] + dc / (double)pixels) / sigma[i] * p->weight[i * pixels + k] /
+                                       maps_ * value(p, x, k, c);
 }
 
 static double bright_sum(const norm *n, shape s, const float *x, int64_t c) {
@@ -167,8 +172,8 @@ static void direct_brightness(const norm *n, shape s, const float *x, const floa
             dx[i + (size_t)c] += (double)dy[i + (size_t)c] * pow(d, -mu);
             for (int64_t m = c - (size - 1) / 2; m <= c + size / 2; m++)
                 if (m >= 0 && m < s.c)
-                    dx[i + (size_t)m] -= 2 * (double)n->brightness.lambda * mu * (double)dy[i + (size_t)c] * (double)x[i + (size_t)c] *
-                                         pow(d, -mu - 1) * (double)x[i + (size_t)m];
+                    dx[i + (size_t)m] -= 2 * (double)n->brightness.lambda * mu * (double)dy[i + (size_t)c] *
+                                         (double)x[i + (size_t)c] * pow(d, -mu - 1) * (double)x[i + (size_t)m];
         }
 }
 
@@ -194,8 +199,8 @@ static void direct(const norm *n, shape s, const float *x, const float *dy, doub
 
 static void close_to(const char *what, const float *got, const double *want, size_t n, double tolerance) {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)got[i] - want[i]) <= tolerance * (1 + fabs(want[i])), "%s[%zu]: %.9g, expected %.9g", what, i,
-                      (double)got[i], want[i]);
+        ck_assert_msg(fabs((double)got[i] - want[i]) <= tolerance * (1 + fabs(want[i])), "%s[%zu]: %.9g, expected %.9g",
+                      what, i, (double)got[i], want[i]);
 }
 
 static float x[MOST], dy[MOST], y[MOST], dx[MOST];
@@ -218,7 +223,8 @@ START_TEST(definitions) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         for (size_t k = 0; k < sizeof windows / sizeof *windows; k++)
             for (int variant = 0; variant < 8; variant++) {
-                const norm n = contrast_of(variant & 1 ? 's' : 'd', windows[k], k % 2 ? 0 : 1.3f, variant & 2, variant & 4);
+                const norm n =
+                    contrast_of(variant & 1 ? 's' : 'd', windows[k], k % 2 ? 0 : 1.3f, variant & 2, variant & 4);
                 hold(&n, shapes[i]);
             }
         static const float powers[] = {1, 0.5f, 0.75f, 0.6f};
@@ -231,8 +237,8 @@ START_TEST(definitions) {
 }
 END_TEST
 
-/* An image large enough to be cut into strips: against the definition, against the same image among eight (which are not cut), and the
- * same bits on any team. */
+/* An image large enough to be cut into strips: against the definition, against the same image among eight (which are
+ * not cut), and the same bits on any team. */
 START_TEST(cut_images) {
     enter();
     const shape one = {1, 44, 44, 17}, eight = {8, 44, 44, 17};
@@ -271,18 +277,21 @@ START_TEST(a_constant_has_no_contrast) {
         for (int variant = 0; variant < 4; variant++) {
             const norm n = contrast_of('s', window, 0, variant & 1, variant & 2);
             run_both(context, &n, s, x, dy, y, dx);
-            for (size_t i = 0; i < count_of(s); i++) ck_assert_msg(fabsf(y[i]) < 3e-6f, "window %d: %g", window, (double)y[i]);
+            for (size_t i = 0; i < count_of(s); i++)
+                ck_assert_msg(fabsf(y[i]) < 3e-6f, "window %d: %g", window, (double)y[i]);
         }
     leave();
 }
 END_TEST
 
-/* A map of nothing but zeros gives 0 and gets 0; zeros beside others have no spread's derivative where their window is empty. */
+/* A map of nothing but zeros gives 0 and gets 0; zeros beside others have no spread's derivative where their window is
+ * empty. */
 START_TEST(zeros) {
     enter();
     const shape s = {1, 9, 9, 2};
     draw_all(dy, count_of(s), 3);
-    for (size_t i = 0; i < count_of(s); i++) x[i] = i % 2 ? 0 : i == 0 ? 2.0f : 0; /* map 1 is empty, map 0 has one value in its corner */
+    for (size_t i = 0; i < count_of(s); i++)
+        x[i] = i % 2 ? 0 : i == 0 ? 2.0f : 0; /* map 1 is empty, map 0 has one value in its corner */
     for (int across = 0; across < 2; across++) {
         const norm n = contrast_of('d', 3, 0, false, across);
         hold(&n, s);
@@ -359,9 +368,10 @@ static void refuses(const norm *n, int32_t rank, bool settings, const char *part
     fv_graph *g;
     ok(fv_graph_create(context, &g));
     const fv_value in = fv_graph_input(g, "x", rank, dims);
-    const fv_value out = settings ? add_norm(g, in, n) : n->kind == 'b' ? fv_graph_brightness_norm(g, in, NULL, NULL)
-                                                     : n->kind == 's'   ? fv_graph_subtractive_norm(g, in, NULL, NULL)
-                                                                        : fv_graph_divisive_norm(g, in, NULL, NULL);
+    const fv_value out = settings         ? add_norm(g, in, n)
+                         : n->kind == 'b' ? fv_graph_brightness_norm(g, in, NULL, NULL)
+                         : n->kind == 's' ? fv_graph_subtractive_norm(g, in, NULL, NULL)
+                                          : fv_graph_divisive_norm(g, in, NULL, NULL);
     ck_assert_int_eq(out, FV_NONE);
     ck_assert_int_ne(fv_graph_status(g), FV_OK);
     ck_assert_msg(strstr(fv_last_error(), part) != NULL, "%s", fv_last_error());
@@ -419,9 +429,9 @@ START_TEST(onnx_there_and_back) {
     enter();
     char second[300];
     float first_y[run_most], second_y[run_most];
-    const norm kinds[] = {contrast_of('s', 5, 0, false, true),     contrast_of('d', 4, 1.5f, false, false),
-                          contrast_of('s', 3, 0, true, false),     contrast_of('d', 9, 0, true, true),
-                          brightness_of(1, 0.3f, 0.75f, 2),        brightness_of(2, 0.123f, 0.6f, 0),
+    const norm kinds[] = {contrast_of('s', 5, 0, false, true), contrast_of('d', 4, 1.5f, false, false),
+                          contrast_of('s', 3, 0, true, false), contrast_of('d', 9, 0, true, true),
+                          brightness_of(1, 0.3f, 0.75f, 2),    brightness_of(2, 0.123f, 0.6f, 0),
                           contrast_of('s', 5, 0, false, true)};
     fv_model *m = model_with(kinds, 7), *loaded;
     ok(fv_model_save(m, wire_path));
@@ -460,8 +470,8 @@ START_TEST(onnx_read) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {definitions,          cut_images,     a_constant_has_no_contrast, zeros,
-                                  pytorch_local_response, scipy_gaussian, errors,                     onnx_there_and_back,
-                                  onnx_read,            NULL};
+    const TTest *const tests[] = {
+        definitions,    cut_images, a_constant_has_no_contrast, zeros,     pytorch_local_response,
+        scipy_gaussian, errors,     onnx_there_and_back,        onnx_read, NULL};
     return run_tests("ops_contrast", tests, 120);
 }
