@@ -24,6 +24,7 @@ typedef void (*fv_bench_add_fn)(void *user, const fv_bench_case *c);
 void fv_bench_conv(fv_bench_add_fn add, void *user);
 void fv_bench_conv_pooled(fv_bench_add_fn add, void *user);
 void fv_bench_layers(fv_bench_add_fn add, void *user);
+void fv_bench_pool(fv_bench_add_fn add, void *user);
 
 /* count values in [-1, 1) that are no two alike, 64-byte aligned; NULL: no memory. free() releases them. */
 float *fv_bench_values(size_t count);

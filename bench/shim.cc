@@ -135,5 +135,6 @@ int main(int argc, char **argv) {
     fv_bench_conv(add_row, nullptr);
     fv_bench_conv_pooled(add_row, nullptr);
     fv_bench_layers(add_row, nullptr);
+    fv_bench_pool(add_row, nullptr);
     return benchmark::RunSpecifiedBenchmarks() == 0;
 }
