@@ -185,6 +185,10 @@ static void draw_geometry(fv_case *c, geometry *g) {
         g->x_size = make_pitches(r, g->d.in_pitch, g->d.images, g->d.in, all_in);
         g->y_size = make_pitches(r, g->d.out_pitch, g->d.images, output, all_out);
         g->residual_size = make_pitches(r, g->d.residual_pitch, g->d.images, g->d.out, all_out);
+        if (check_chance(r, 0.1)) { /* one residual for every image */
+            g->d.residual_pitch[0] = 0;
+            g->residual_size = extent(g->d.residual_pitch, g->d.images, g->d.out, all_out);
+        }
         if (kind == DATA_GRADIENT)
             for (int i = 0; i < 3; i++) {
                 g->y_base += (size_t)(a[i].phase * g->d.out_pitch[i + 1]);

@@ -121,7 +121,8 @@ static size_t stored_index(const fv_value_info *v, size_t i) {
 }
 
 static void store(const fv_value_info *v, const double *from, fv_real *to) {
-    for (size_t i = 0, n = fv_shape_count(&v->shape); i < n; i++) to[stored_index(v, i)] = (fv_real)from[i];
+    const size_t n = fv_shape_count(&v->shape), taps = v->edges ? n / (size_t)(v->shape.dim[0] * v->shape.dim[1]) : 1;
+    for (size_t i = 0; i < n; i++) to[stored_index(v, i)] = v->edges && !v->edges[i / taps] ? 0 : (fv_real)from[i];
 }
 
 static void fetch(const fv_value_info *v, const fv_real *from, double *to) {

@@ -36,6 +36,7 @@ typedef struct fv_grad_row {
 /* The rows of a family, in its own file, end with a NULL name. */
 extern const fv_grad_row fv_grad_rows_pool[];
 extern const fv_grad_row fv_grad_rows_layers[];
+extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);

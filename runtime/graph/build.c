@@ -113,7 +113,7 @@ fv_layer_name fv_build_name(const fv_graph *g, const char *name, const char *kin
 
 void fv_conv_settings_default(fv_conv_settings *s) {
     if (!s) return;
-    *s = (fv_conv_settings){.out_channels = 1, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 1, .bias = true,
+    *s = (fv_conv_settings){.out_channels = 1, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .groups = 1, .bias = FV_BIAS_TIED,
                             .init = FV_INIT_HE};
 }
 
@@ -129,6 +129,30 @@ void fv_build_window(fv_window_attr *w, const int32_t kernel[2], const int32_t s
     }
 }
 
+/* Checks a table and gives it to a weight (K,C,kh,kw) whose values, if there are any, have zeros where it has. */
+static bool connect(fv_graph *g, const char *name, fv_value weight, const uint8_t *table, int32_t groups) {
+    fv_value_info *w = &g->values[weight];
+    const int64_t outs = w->shape.dim[0], ins = w->shape.dim[1];
+    fv_status status = FV_OK;
+    if (w->kind != FV_VALUE_PARAMETER || w->shape.rank != 4 || groups != 1)
+        return fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": a connection table needs a weight of its own and one group", name) != FV_NONE;
+    const size_t taps = (size_t)(w->shape.dim[2] * w->shape.dim[3]);
+    size_t edges = 0;
+    for (int64_t i = 0; i < outs * ins; i++) {
+        const fv_real *kernel = w->data ? (const fv_real *)w->data + (size_t)i * taps : NULL;
+        bool zero = true;
+        for (size_t t = 0; kernel && t < taps; t++) zero = zero && kernel[t] == 0;
+        if (table[i] > 1 || (table[i] == 0 && !zero) || (w->edges && w->edges[i] != table[i]))
+            return fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": the connection table at map %lld from map %lld %s", name, (long long)(i / ins),
+                                 (long long)(i % ins), table[i] > 1 ? "is neither 0 nor 1" : w->edges ? "is not what another node's is" : "is 0, but its kernel is not") != FV_NONE;
+        edges += table[i];
+    }
+    if (!w->edges) status = fv_graph_set_edges(g, w, table);
+    w->fan_in = (int64_t)fv_max_size(1, edges * taps / (size_t)outs); /* of a mean map */
+    w->fan_out = (int64_t)fv_max_size(1, edges * taps / (size_t)ins);
+    return status == FV_OK || fv_graph_fail(g, status, "out of memory for the connection table of node \"%s\"", name) != FV_NONE;
+}
+
 fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s, const char *name) {
     if (!fv_build_usable(g)) return FV_NONE;
     if (!s) return fv_graph_fail(g, FV_ERR_ARGUMENT, "a convolution needs settings");
@@ -136,8 +160,12 @@ fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value b
     fv_attributes attr = {.conv = {.groups = s->groups, .true_convolution = s->true_convolution, .act_low = -(fv_real)INFINITY,
                                    .act_high = (fv_real)INFINITY}};
     fv_build_window(&attr.conv.window, s->kernel, s->stride, s->dilation, s->pad_before, s->pad_after, s->padding);
+    const fv_layer_name n = fv_build_name(g, name, "conv");
+    if (s->connections && !connect(g, n.text, weight, s->connections, s->groups)) return FV_NONE;
+    const bool untied = bias >= 0 && (size_t)bias < g->value_count && g->values[bias].shape.rank == 3;
     const fv_value in[3] = {x, weight, bias};
-    return fv_graph_node(g, &fv_op_conv, fv_build_name(g, name, "conv").text, in, bias == FV_NONE ? 2 : 3, 1, &attr);
+    const fv_value y = fv_graph_node(g, &fv_op_conv, n.text, in, bias == FV_NONE || untied ? 2 : 3, 1, &attr);
+    return untied ? fv_build_untied(g, y, bias, n.text) : y;
 }
 
 fv_value fv_graph_conv(fv_graph *g, fv_value x, const fv_conv_settings *s, const char *name) {
@@ -146,13 +174,17 @@ fv_value fv_graph_conv(fv_graph *g, fv_value x, const fv_conv_settings *s, const
     if (!fv_build_valid(g, x, "a convolution's input")) return FV_NONE;
     const fv_layer_name n = fv_build_name(g, name, "conv");
     const fv_shape *in = &g->values[x].shape;
+    if ((int)s->bias < FV_BIAS_NONE || s->bias > FV_BIAS_UNTIED)
+        return fv_graph_fail(g, FV_ERR_ARGUMENT, "node \"%s\": unknown kind of bias %d", n.text, (int)s->bias);
     if (in->rank != 4 || s->groups < 1 || in->dim[1] % s->groups || s->out_channels < 1 || s->out_channels % s->groups)
         return fv_graph_fail(g, FV_ERR_SHAPE, "node \"%s\": %d groups, %d output channels and an input of %s do not fit", n.text,
                              s->groups, s->out_channels, fv_shape_print(in).text);
     const int64_t shape[4] = {s->out_channels, in->dim[1] / s->groups, s->kernel[0], s->kernel[1]};
     const fv_value w = fv_build_owned(g, n.text, "weight", 4, shape, s->init, true);
-    const fv_value b = s->bias ? fv_build_owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
-    return fv_graph_conv_with(g, x, w, b, s, n.text);
+    const fv_value b = s->bias == FV_BIAS_TIED ? fv_build_owned(g, n.text, "bias", 1, shape, FV_INIT_ZEROS, true) : FV_NONE;
+    const fv_value y = fv_graph_conv_with(g, x, w, b, s, n.text);
+    if (s->bias != FV_BIAS_UNTIED || y == FV_NONE) return y;
+    return fv_build_untied(g, y, fv_build_owned(g, n.text, "bias", 3, g->values[y].shape.dim + 1, FV_INIT_ZEROS, true), n.text);
 }
 
 fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name) {

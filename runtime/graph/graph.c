@@ -29,6 +29,7 @@ void fv_graph_free(fv_graph *g) {
     for (size_t i = 0; i < g->value_count; i++) {
         fv_release(c, g->values[i].name);
         if (!g->borrowed) fv_release(c, g->values[i].data);
+        if (!g->borrowed) fv_release(c, g->values[i].edges);
     }
     for (size_t i = 0; i < g->node_count; i++) free_node(c, &g->nodes[i]);
     fv_release(c, g->values);
@@ -165,14 +166,23 @@ fv_value fv_emit_node(fv_graph *g, const fv_op *op, const fv_value *in, int32_t 
 
 /* ---- copies and shapes ---- */
 
+fv_status fv_graph_set_edges(const fv_graph *g, fv_value_info *weight, const uint8_t *edges) {
+    const size_t count = (size_t)(weight->shape.dim[0] * weight->shape.dim[1]);
+    FV_FORWARD(fv_alloc(g->context, count, "a connection table", (void **)&weight->edges));
+    memcpy(weight->edges, edges, count);
+    return FV_OK;
+}
+
 static fv_status copy_value(fv_graph *to, const fv_value_info *from, bool share_data) {
     fv_value_info *v = &to->values[to->value_count];
     *v = *from;
     v->name = NULL;
     v->data = NULL;
+    v->edges = NULL;
     to->value_count++;
     if (from->name) FV_FORWARD(fv_strdup(to->context, from->name, &v->name));
-    if (share_data) v->data = from->data;
+    if (share_data) v->data = from->data, v->edges = from->edges;
+    if (from->edges && !share_data) FV_FORWARD(fv_graph_set_edges(to, v, from->edges));
     if (!from->data || share_data) return FV_OK;
     const size_t bytes = fv_shape_count(&from->shape) * sizeof(fv_real);
     FV_FORWARD(fv_alloc(to->context, bytes, from->name ? from->name : "a parameter", &v->data));

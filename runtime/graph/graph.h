@@ -36,6 +36,10 @@ fv_layer_name fv_build_name(const fv_graph *g, const char *name, const char *kin
 fv_value fv_build_owned(fv_graph *g, const char *name, const char *suffix, int32_t rank, const int64_t *shape, fv_init init, bool trainable);
 void fv_build_window(fv_window_attr *w, const int32_t kernel[2], const int32_t stride[2], const int32_t dilation[2],
                      const int32_t before[2], const int32_t after[2], fv_padding padding);
+/* The untied bias of layer `name`, as a node of its own. */
+fv_value fv_build_untied(fv_graph *g, fv_value x, fv_value bias, const char *layer);
+/* Gives a weight its connection table, copied. */
+fv_status fv_graph_set_edges(const fv_graph *g, fv_value_info *weight, const uint8_t *edges);
 /* Names a value that has no name, or with `again` any value but inputs and parameters (FV_ERR_UNSUPPORTED for those). */
 fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool again);
 /* Fixes the batch (inputs' dim[0] 0 -> batch) and infers every shape again. */

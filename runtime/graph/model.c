@@ -24,6 +24,13 @@ static void fill(const fv_value_info *v, uint64_t seed, uint64_t stream, fv_real
                                              : (fv_real)((2 * fv_rng_uniform(seed, FV_PURPOSE_INIT, stream, i) - 1) * limit);
 }
 
+/* Weights that a connection table leaves out. */
+static void disconnect(const fv_value_info *v, fv_real *data) {
+    const size_t kernels = (size_t)(v->shape.dim[0] * v->shape.dim[1]), taps = fv_shape_count(&v->shape) / kernels;
+    for (size_t i = 0; i < kernels; i++)
+        if (!v->edges[i]) memset(data + i * taps, 0, taps * sizeof *data);
+}
+
 static fv_status initialize(fv_graph *g, uint64_t seed) {
     uint64_t stream = 0;
     for (size_t i = 0; i < g->value_count; i++) {
@@ -33,6 +40,7 @@ static fv_status initialize(fv_graph *g, uint64_t seed) {
         if (v->data) continue;
         FV_FORWARD(fv_alloc(g->context, fv_shape_count(&v->shape) * sizeof(fv_real), v->name, &v->data));
         fill(v, seed, stream, v->data);
+        if (v->edges) disconnect(v, v->data);
     }
     return FV_OK;
 }
@@ -126,6 +134,18 @@ bool fv_model_gives_probabilities(const fv_model *m) {
 size_t fv_model_parameter_count(const fv_model *m) {
     size_t count = 0;
     for (size_t i = 0; m && i < m->graph->value_count; i++) count += m->graph->values[i].kind == FV_VALUE_PARAMETER;
+    return count;
+}
+
+size_t fv_model_weight_count(const fv_model *m) {
+    size_t count = 0;
+    for (size_t i = 0; m && i < m->graph->value_count; i++) {
+        const fv_value_info *v = &m->graph->values[i];
+        if (v->kind != FV_VALUE_PARAMETER || !v->trainable) continue;
+        const size_t n = fv_shape_count(&v->shape), kernels = v->edges ? (size_t)(v->shape.dim[0] * v->shape.dim[1]) : 0;
+        count += n;
+        for (size_t k = 0; k < kernels; k++) count -= v->edges[k] ? 0 : n / kernels;
+    }
     return count;
 }
 

@@ -86,6 +86,31 @@ static void fuse_clamp(fv_graph *g, size_t i, bool *dead) {
     dead[i] = true;
 }
 
+/* Node i, which adds `other` to the product's output, becomes the product's last input. */
+static fv_status attach(fv_graph *g, size_t i, fv_node *product, fv_value other, bool *dead) {
+    const fv_node *n = &g->nodes[i];
+    fv_value *in = NULL;
+    FV_FORWARD(fv_alloc_array(g->context, 5, sizeof *in, "a node", (void **)&in));
+    for (int32_t k = 0; k < 3; k++) in[k] = k < product->in_count ? product->in[k] : FV_NONE;
+    in[3] = other;
+    fv_release(g->context, product->in);
+    product->in = in;
+    product->in_count = 4;
+    product->attr.conv.residual = true;
+    g->values[n->out[0]].producer = g->values[product->out[0]].producer;
+    product->out[0] = n->out[0];
+    dead[i] = true;
+    return FV_OK;
+}
+
+static fv_status fuse_untied(fv_graph *g, size_t i, bool *dead) {
+    const fv_node *n = &g->nodes[i];
+    fv_node *product = n->op == &fv_op_untied_bias ? open_product(g, n->in[0]) : NULL;
+    if (!product || product->op != &fv_op_conv || product->attr.conv.residual || g->values[n->in[1]].producer >= 0) return FV_OK;
+    product->attr.conv.untied = true;
+    return attach(g, i, product, n->in[1], dead);
+}
+
 /* product + other, where other is there before the product runs. */
 static fv_status fuse_add(fv_graph *g, size_t i, bool *dead) {
     fv_node *n = &g->nodes[i];
@@ -94,18 +119,7 @@ static fv_status fuse_add(fv_graph *g, size_t i, bool *dead) {
         fv_node *product = open_product(g, n->in[side]);
         const fv_value other = n->in[1 - side];
         if (!product || product->attr.conv.residual || g->values[other].producer >= g->values[n->in[side]].producer) continue;
-        fv_value *in = NULL;
-        FV_FORWARD(fv_alloc_array(g->context, 5, sizeof *in, "a node", (void **)&in));
-        for (int32_t k = 0; k < 3; k++) in[k] = k < product->in_count ? product->in[k] : FV_NONE;
-        in[3] = other;
-        fv_release(g->context, product->in);
-        product->in = in;
-        product->in_count = 4;
-        product->attr.conv.residual = true;
-        g->values[n->out[0]].producer = g->values[n->in[side]].producer;
-        product->out[0] = n->out[0];
-        dead[i] = true;
-        return FV_OK;
+        return attach(g, i, product, other, dead);
     }
     return FV_OK;
 }
@@ -115,7 +129,8 @@ fv_status fv_pass_fuse(fv_graph *g, bool training) {
     FV_FORWARD(marks(g, &dead));
     fv_status status = FV_OK;
     for (size_t i = 0; i < g->node_count && status == FV_OK; i++) {
-        if (!training) status = fuse_add(g, i, dead);
+        status = fuse_untied(g, i, dead);
+        if (!training && status == FV_OK && !dead[i]) status = fuse_add(g, i, dead);
         if (!dead[i]) fuse_clamp(g, i, dead);
     }
     fv_graph_remove(g, dead);

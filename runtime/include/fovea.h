@@ -157,6 +157,9 @@ FV_API fv_value fv_graph_parameter(fv_graph *g, const char *name, int32_t rank, 
 
 typedef enum fv_padding { FV_PAD_EXPLICIT = 0, FV_PAD_VALID, FV_PAD_SAME_UPPER, FV_PAD_SAME_LOWER } fv_padding;
 
+/** SPEC section 1: none, one number a map, or one a map and position (the lecture's matrix B). */
+typedef enum fv_bias { FV_BIAS_NONE = 0, FV_BIAS_TIED = 1, FV_BIAS_UNTIED = 2 } fv_bias;
+
 /** SPEC section 1. Arrays are y, x. */
 typedef struct fv_conv_settings {
     int32_t out_channels;
@@ -164,18 +167,26 @@ typedef struct fv_conv_settings {
     int32_t pad_before[2], pad_after[2];
     fv_padding padding;    /**< explicit: the pads above */
     int32_t groups;
-    bool bias;
+    fv_bias bias;
     bool true_convolution; /**< kernel rotated by 180 degrees */
     fv_init init;
+    /** Connection table, SPEC section 1: [out_channels][C] of 0 and 1, whether an input map feeds an output map; one group only. Copied.
+     *  The kernel of an absent edge is zeros that no training step changes, has no gradient, and is no parameter of
+     *  fv_model_weight_count. (It is multiplied: an infinite input gives NaN through it.) NULL: every map feeds every map. */
+    const uint8_t *connections;
 } fv_conv_settings;
 
-/** kernel 3x3, stride 1, no padding, one group, bias, HE. */
+/** kernel 3x3, stride 1, no padding, one group, tied bias, HE. */
 FV_API void fv_conv_settings_default(fv_conv_settings *s);
-/** x (N,C,H,W) -> (N,out_channels,H',W'). Makes parameters NAME.weight (out,in/groups,kh,kw) and NAME.bias (out). */
+/** x (N,C,H,W) -> (N,out_channels,H',W'). Makes parameters NAME.weight (out,in/groups,kh,kw) and NAME.bias (out),
+ *  or untied (out,H',W'): then the graph has a second node, NAME.untied, which runs as part of the convolution. */
 FV_API fv_value fv_graph_conv(fv_graph *g, fv_value x, const fv_conv_settings *s, const char *name);
-/** The same with given values: weight (K,C/groups,kh,kw), bias (K) or FV_NONE. out_channels, kernel and bias of s are ignored. */
+/** The same with given values: weight (K,C/groups,kh,kw), bias (K) or untied (K,H',W') or FV_NONE. out_channels, kernel and bias of s are ignored. */
 FV_API fv_value fv_graph_conv_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const fv_conv_settings *s,
                                    const char *name);
+/** x + NAME.bias (C,H,W) in every image (SPEC section 1: the untied bias), for vectors NAME.bias (F). Starts at 0. */
+FV_API fv_value fv_graph_untied_bias(fv_graph *g, fv_value x, const char *name);
+FV_API fv_value fv_graph_untied_bias_with(fv_graph *g, fv_value x, fv_value bias, const char *name);
 /** Fully connected, SPEC section 6: x (N,F), or maps (N,C,H,W) flattened map by map -> (N,out). NAME.weight (out,F), NAME.bias (out). */
 FV_API fv_value fv_graph_linear(fv_graph *g, fv_value x, int32_t out_features, bool bias, fv_init init, const char *name);
 FV_API fv_value fv_graph_linear_with(fv_graph *g, fv_value x, fv_value weight, fv_value bias, const char *name);
@@ -287,6 +298,8 @@ FV_API bool fv_model_gives_probabilities(const fv_model *m);
 FV_API size_t fv_model_parameter_count(const fv_model *m);
 /** Name and values, plain layout, of parameter i; owned by the model, do not write. */
 FV_API fv_status fv_model_parameter(const fv_model *m, size_t i, const char **name, fv_tensor *view, bool *trainable);
+/** Numbers that training can change: the elements of the trainable parameters, less the kernels that connection tables leave out. */
+FV_API size_t fv_model_weight_count(const fv_model *m);
 /** Nodes in the graph, and one by one its operator, name and output shape (for printing). */
 FV_API size_t fv_model_node_count(const fv_model *m);
 
@@ -350,7 +363,7 @@ typedef struct fv_trainer_settings {
     fv_reduction reduction;   /**< over the batch */
     float label_smoothing;
     fv_optimizer optimizer;
-    float lr, momentum, beta1, beta2, epsilon, weight_decay; /**< weight decay acts on parameters of rank 2 and more */
+    float lr, momentum, beta1, beta2, epsilon, weight_decay; /**< weight decay acts on parameters of rank 2 and more but untied biases */
     float clip;               /**< largest global gradient norm; 0: none */
     fv_schedule schedule;
     int64_t warmup_steps;     /**< lr rises linearly over them */

@@ -68,6 +68,7 @@ typedef struct fv_onnx_read_row {
 } fv_onnx_read_row;
 extern const fv_onnx_read_row fv_onnx_read_pool[], fv_onnx_read_parts[], fv_onnx_functions_pool[];
 extern const fv_onnx_read_row fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_onnx_read_rest[];
+extern const fv_onnx_read_row fv_onnx_read_conv_functions[]; /* domain "fovea" */
 
 /* Input i of a node: NULL when left out. */
 fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);

@@ -126,7 +126,7 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
 static const fv_onnx_read_row *const families[] = {fv_onnx_read_conv, fv_onnx_read_pool, fv_onnx_read_parts, fv_onnx_read_pointwise, fv_onnx_read_rest};
 
 /* Domain "fovea", NULL-terminated. */
-static const fv_onnx_read_row *const functions[] = {fv_onnx_functions_pool, NULL};
+static const fv_onnx_read_row *const functions[] = {fv_onnx_functions_pool, fv_onnx_read_conv_functions, NULL};
 
 /* Of a family, the row of an operator whose name is the first `length` bytes of op. */
 static const fv_onnx_read_row *find_row(const fv_onnx_read_row *row, const char *op, size_t length) {

@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
+static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n, const uint8_t *table) {
     const fv_onnx_name *weight, *bias;
     fv_conv_settings s;
     fv_value x, w, b = FV_NONE;
     fv_conv_settings_default(&s);
+    s.connections = table;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_input(r, n, 1, &weight));
     FV_FORWARD(fv_onnx_input(r, n, 2, &bias));
@@ -33,7 +34,23 @@ static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_done(r, n, fv_graph_conv_with(r->graph, x, w, b, &s, fv_onnx_node_name(n)));
 }
 
-static fv_status read_conv_node(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_conv(r, n); }
+static fv_status read_conv_node(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_conv(r, n, NULL); }
+
+/* Domain fovea: a convolution and its connection table. */
+static fv_status read_conv_table(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    const FvOnnx__Attribute *a = fv_onnx_attribute(n, "table");
+    const fv_onnx_name *weight;
+    uint8_t *table = NULL;
+    FV_FORWARD(fv_onnx_input(r, n, 1, &weight));
+    const fv_shape *shape = weight && weight->constant && weight->tensor.shape.rank == 4 ? &weight->tensor.shape : NULL;
+    if (!a || !shape || (int64_t)a->n_ints != shape->dim[0] * shape->dim[1])
+        return fv_onnx_refuse(n, "its table must have an entry for every kernel of a constant weight");
+    FV_FORWARD(fv_alloc_array(r->context, a->n_ints + 1, sizeof *table, "a connection table", (void **)&table));
+    for (size_t i = 0; i < a->n_ints; i++) table[i] = a->ints[i] == 0 || a->ints[i] == 1 ? (uint8_t)a->ints[i] : 2;
+    const fv_status status = read_conv(r, n, table);
+    fv_release(r->context, table);
+    return status;
+}
 
 /* ---- fully connected ---- */
 
@@ -93,5 +110,10 @@ const fv_onnx_read_row fv_onnx_read_conv[] = {
     {"Conv", read_conv_node},
     {"Gemm", read_gemm},
     {"MatMul", read_matmul},
+    {NULL, NULL},
+};
+
+const fv_onnx_read_row fv_onnx_read_conv_functions[] = {
+    {"conv_table", read_conv_table},
     {NULL, NULL},
 };

@@ -36,9 +36,26 @@ static bool is_per_map(const fv_onnx_tensor *t, const fv_shape *x) {
     return axis >= 0 && axis < t->shape.rank && t->shape.dim[axis] == channels;
 }
 
+/* One addend for each value of an image: the shape of x without its batch, with 1 in its place or nothing. */
+static bool is_per_value(const fv_onnx_tensor *t, const fv_shape *x) {
+    const int32_t before = x->rank - t->shape.rank; /* axes of x that t leaves out */
+    if (before < 0 || before > 1 || (x->rank != 2 && x->rank != 4) || (t->count == 1 && before > 0)) return false;
+    for (int32_t i = before; i < x->rank; i++)
+        if (t->shape.dim[i - before] != (i == 0 ? 1 : x->dim[i])) return false;
+    return true;
+}
+
+static fv_status read_untied_bias(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_onnx_name *entry) {
+    const fv_shape shape = fv_emit_info(r->graph, x)->shape;
+    fv_value bias;
+    FV_FORWARD(fv_onnx_parameter(r, entry, shape.rank - 1, shape.dim + 1, &bias));
+    return fv_onnx_done(r, n, fv_graph_untied_bias_with(r->graph, x, bias, fv_onnx_node_name(n)));
+}
+
 static fv_status read_with_constant(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_onnx_name *entry,
                                     bool first) {
     const char op = n->op_type[0]; /* Add, Sub, Mul */
+    if (op == 'A' && is_per_value(&entry->tensor, &fv_emit_info(r->graph, x)->shape)) return read_untied_bias(r, n, x, entry);
     if (entry->tensor.count == 1) {
         const float k = fv_onnx_tensor_float(&entry->tensor, 0);
         if (op == 'M') return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, k, 0, fv_onnx_node_name(n)));
@@ -46,7 +63,7 @@ static fv_status read_with_constant(fv_onnx_reader *r, const FvOnnx__Node *n, fv
         return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, first ? -1.0f : 1.0f, first ? k : -k, fv_onnx_node_name(n)));
     }
     if (op != 'M' || !is_per_map(&entry->tensor, &fv_emit_info(r->graph, x)->shape))
-        return fv_onnx_refuse(n, "only a factor a map, or one number, is combined with a constant");
+        return fv_onnx_refuse(n, "only one number, a factor a map, or an addend a value of the image is combined as a constant");
     fv_value gain;
     const int64_t channels = (int64_t)entry->tensor.count;
     FV_FORWARD(fv_onnx_parameter(r, entry, 1, &channels, &gain));

@@ -63,9 +63,19 @@ static void write_gain(fv_onnx_writer *w, const fv_node *source) {
     fv_onnx_make_parameter(w, n, 1, source->in[1], x->rank - 1, shape, false);
 }
 
+static void write_untied_bias(fv_onnx_writer *w, const fv_node *source) {
+    FvOnnx__Node *n = fv_onnx_make_node(w, "Add", source->name, 2, fv_onnx_value_name(w, source->out[0]));
+    fv_shape x = w->graph->values[source->in[0]].shape;
+    if (!n) return;
+    n->input[0] = fv_onnx_value_name(w, source->in[0]);
+    x.dim[0] = 1;
+    fv_onnx_make_parameter(w, n, 1, source->in[1], x.rank, x.dim, false);
+}
+
 const fv_onnx_write_row fv_onnx_write_pointwise[] = {
     {&fv_op_unary, write_unary},
     {&fv_op_binary, write_binary},
     {&fv_op_gain, write_gain},
+    {&fv_op_untied_bias, write_untied_bias},
     {NULL, NULL},
 };

@@ -1,5 +1,6 @@
 #include "ops/conv_plan.h"
 
+#include "ops/untied_bias.h"
 #include "ops/window.h"
 
 #include <math.h>
@@ -149,6 +150,10 @@ fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_v
     c->y = fv_plan_buffer(p, y);
     c->bias = fv_plan_buffer(p, bias);
     c->residual = fv_plan_buffer(p, residual);
+    if (p->node->attr.conv.untied) {
+        FV_FORWARD(fv_untied_bias_dense(p, residual, &c->residual));
+        c->desc.residual_pitch[0] = 0;
+    }
     p->algorithm = algorithm_name(&p->kernels->conv, p->training);
     p->flops = fv_conv_flops(g);
     return plan_product(p, c, weight, "forward", 0);
@@ -266,6 +271,32 @@ static void run_reduce(void *arg, size_t piece, void *scratch) {
     c->kernels->reduce.add_parts(c->bias_parts->data, c->out, c->bias_chunks, c->db->data, c->out);
 }
 
+/* What a connection table leaves out has no gradient. */
+typedef struct absent {
+    const fv_buffer *dw;
+    const uint8_t *edges; /* [out][in] */
+    size_t out, in, taps;
+    bool plain;
+} absent;
+
+static void run_absent(void *arg, size_t out, void *scratch) {
+    (void)scratch;
+    const absent *a = arg;
+    fv_real *dw = a->dw->data;
+    for (size_t i = 0; i < a->in; i++)
+        for (size_t t = 0; t < a->taps && !a->edges[out * a->in + i]; t++)
+            dw[a->plain ? (out * a->in + i) * a->taps + t : (t * a->in + i) * a->out + out] = 0;
+}
+
+/* weight: the value whose gradient dw is. */
+static fv_status plan_absent(fv_plan_op *p, const fv_value_info *weight, const weight_grad *c) {
+    absent *a;
+    if (!weight->edges) return FV_OK;
+    FV_FORWARD(fv_plan_state(p, sizeof *a, (void **)&a));
+    *a = (absent){c->dw, weight->edges, c->out, (size_t)c->desc.in_channels, (size_t)c->desc.taps, c->plain};
+    return fv_plan_phase(p, false, run_absent, a, a->out);
+}
+
 enum { enough_pieces = 16 };
 
 /* Small gradients are summed in chunks of pixels, large ones cut by rows; both where one alone gives too few pieces. */
@@ -344,5 +375,6 @@ fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_
     fv_plan_scratch(p, pooled ? p->kernels->conv_pooled.weight_grad_scratch(&c->pooled) : p->kernels->conv.weight_grad_scratch(&c->desc));
     FV_FORWARD(fv_plan_phase(p, false, run_weight_grad, c, c->pixel_chunks * c->row_chunks + c->bias_chunks));
     const size_t reductions = c->reduce_chunks + (c->bias_chunks > 1);
-    return reductions ? fv_plan_phase(p, false, run_reduce, c, reductions) : FV_OK;
+    if (reductions) FV_FORWARD(fv_plan_phase(p, false, run_reduce, c, reductions));
+    return plan_absent(p, &p->values[p->node->in[p->node->in_count - 1]], c); /* the weight is the last input of every such node */
 }

@@ -35,6 +35,8 @@ typedef struct fv_value_info {
     fv_init init;
     int64_t fan_in, fan_out; /* for init */
     int32_t taps;     /* of FV_TAPS_LAST_OUT */
+    uint8_t *edges;   /* connection table of a weight (K,C,...): [K][C], 0 where its kernel is absent and stays zero; NULL: none is.
+                       * Owned as data is */
 } fv_value_info;
 
 /* Geometry in 3 axes z, y, x; 2-D has z = 1. */
@@ -49,6 +51,7 @@ typedef struct fv_conv_attr {
     bool true_convolution;
     fv_real act_low, act_high; /* fused clamp; infinities: none */
     bool residual;             /* fused: the last input is added before the clamp */
+    bool untied;               /* ... and is an untied bias, the same for every image */
     int32_t pooled_window[2];  /* y, x: of the max pooling that a pooled gradient goes through */
 } fv_conv_attr;
 

@@ -94,6 +94,7 @@ struct fv_op {
 
 /* Forward operators. Inputs -> outputs (see each file). */
 extern const fv_op fv_op_conv;      /* x, weight (K,C/g,kh,kw), [bias (K)], [residual] -> y */
+extern const fv_op fv_op_untied_bias; /* x, bias (C,H,W) or (F) -> y */
 extern const fv_op fv_op_linear;    /* x (N,F) or (N,C,H,W), weight (O,F), [bias (O)] -> y (N,O) */
 extern const fv_op fv_op_pool;      /* x -> y, [index int32 dense (pixels, C): training with max] */
 extern const fv_op fv_op_unary;     /* x -> y */
@@ -117,6 +118,7 @@ extern const fv_op fv_op_squared_error; /* x, target of x's shape -> loss, dx */
 /* Gradients: one op each, planned like any other. */
 extern const fv_op fv_op_conv_grad_input;  /* dy, weight, x (for its shape) -> dx */
 extern const fv_op fv_op_conv_grad_weight; /* dy, x, weight (for its shape and layout) -> dw, [db] */
+extern const fv_op fv_op_untied_bias_grad;   /* dy, bias (for its shape and layout) -> dbias */
 extern const fv_op fv_op_linear_grad_input, fv_op_linear_grad_weight; /* as conv's */
 extern const fv_op fv_op_conv_pooled_grad_input;  /* dy of the pooled map, index, weight, x (for its shape) -> dx */
 extern const fv_op fv_op_conv_pooled_grad_weight; /* dy of the pooled map, index, x, weight (shape and layout) -> dw, [db] */

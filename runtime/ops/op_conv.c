@@ -61,7 +61,10 @@ static fv_status product_backward(fv_backward *b, const fv_op *grad_input, const
         const fv_value in[2] = {n->out[0], dy};
         dy = fv_emit_node(b->graph, &fv_op_unary_grad, in, 2, 1, &clamp);
     }
-    if (n->in_count > 3 && n->in[3] != FV_NONE && b->wanted[3]) b->din[3] = dy;
+    if (n->in_count > 3 && n->in[3] != FV_NONE && b->wanted[3]) {
+        const fv_value in[2] = {dy, n->in[3]};
+        b->din[3] = a->untied ? fv_emit_node(b->graph, &fv_op_untied_bias_grad, in, 2, 1, NULL) : dy;
+    }
     if (b->wanted[0]) {
         const fv_value in[3] = {dy, n->in[1], n->in[0]};
         b->din[0] = fv_emit_node(b->graph, grad_input, in, 3, 1, &n->attr);

@@ -3,6 +3,7 @@
 
 #include "train/autodiff.h"
 
+#include "ops/untied_bias.h"
 #include "ops/window.h"
 
 #include <string.h>
@@ -21,9 +22,12 @@ void fv_taps_to_plain(const fv_real *taps_last_out, fv_real *plain, size_t out, 
 
 /* ---- weights as gradients write them and packing reads them ---- */
 
-/* Kernel positions of the weight of node n, 0 where it is none. */
-static int64_t taps_of(const fv_graph *g, const fv_node *n) {
-    const fv_shape *w = n->in_count > 1 && n->in[1] != FV_NONE ? &g->values[n->in[1]].shape : NULL;
+/* Positions of a weight or untied bias that is input k of node n, 0 where it is neither. */
+static int64_t taps_of(const fv_graph *g, const fv_node *n, int32_t k) {
+    const fv_shape *w = k < n->in_count && n->in[k] != FV_NONE ? &g->values[n->in[k]].shape : NULL;
+    if (!w) return 0;
+    if ((n->op == &fv_op_untied_bias && k == 1) || (n->op == &fv_op_conv && k == 3 && n->attr.conv.untied)) return fv_untied_positions(w);
+    if (k != 1) return 0;
     if (n->op == &fv_op_conv) return w->dim[2] * w->dim[3];
     if (n->op != &fv_op_linear) return 0;
     const fv_shape *x = &g->values[n->in[0]].shape;
@@ -34,28 +38,32 @@ static int64_t taps_of(const fv_graph *g, const fv_node *n) {
 static bool only_so(const fv_graph *g, fv_value weight, int64_t taps) {
     for (size_t i = 0; i < g->node_count; i++)
         for (int32_t k = 0; k < g->nodes[i].in_count; k++)
-            if (g->nodes[i].in[k] == weight && (k != 1 || taps_of(g, &g->nodes[i]) != taps)) return false;
+            if (g->nodes[i].in[k] == weight && taps_of(g, &g->nodes[i], k) != taps) return false;
     for (size_t i = 0; i < g->output_count; i++)
         if (g->outputs[i] == weight) return false;
     return true;
 }
 
+static fv_status relayout(fv_graph *g, fv_value weight, int64_t taps) {
+    fv_value_info *w = &g->values[weight];
+    if (w->kind != FV_VALUE_PARAMETER || w->layout != FV_PLAIN || !only_so(g, weight, taps)) return FV_OK;
+    const size_t count = fv_shape_count(&w->shape), out = (size_t)w->shape.dim[0], in = count / out / (size_t)taps;
+    fv_real *fresh = NULL;
+    FV_FORWARD(fv_alloc(g->context, count * sizeof *fresh, w->name, (void **)&fresh));
+    fv_taps_from_plain(w->data, fresh, out, in, (size_t)taps);
+    fv_release(g->context, w->data);
+    w->data = fresh;
+    w->layout = FV_TAPS_LAST_OUT;
+    w->taps = (int32_t)taps;
+    return FV_OK;
+}
+
 fv_status fv_relayout_weights(fv_graph *g) {
-    for (size_t i = 0; i < g->node_count; i++) {
-        const int64_t taps = taps_of(g, &g->nodes[i]);
-        if (taps == 0) continue;
-        const fv_value weight = g->nodes[i].in[1];
-        fv_value_info *w = &g->values[weight];
-        if (w->kind != FV_VALUE_PARAMETER || w->layout != FV_PLAIN || !only_so(g, weight, taps)) continue;
-        const size_t count = fv_shape_count(&w->shape), out = (size_t)w->shape.dim[0], in = count / out / (size_t)taps;
-        fv_real *fresh = NULL;
-        FV_FORWARD(fv_alloc(g->context, count * sizeof *fresh, w->name, (void **)&fresh));
-        fv_taps_from_plain(w->data, fresh, out, in, (size_t)taps);
-        fv_release(g->context, w->data);
-        w->data = fresh;
-        w->layout = FV_TAPS_LAST_OUT;
-        w->taps = (int32_t)taps;
-    }
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int32_t k = 1; k < g->nodes[i].in_count; k++) {
+            const int64_t taps = taps_of(g, &g->nodes[i], k);
+            if (taps > 0) FV_FORWARD(relayout(g, g->nodes[i].in[k], taps));
+        }
     return FV_OK;
 }
 
@@ -114,6 +122,15 @@ static fv_value add_state(fv_graph *g, fv_value parameter) {
     return status == FV_OK ? v : fv_graph_fail(g, status, "out of memory for optimizer state");
 }
 
+static bool is_untied_bias(const fv_graph *g, fv_value v) {
+    for (size_t i = 0; i < g->node_count; i++) {
+        const fv_node *n = &g->nodes[i];
+        if (n->op == &fv_op_untied_bias && n->in[1] == v) return true;
+        if (n->op == &fv_op_conv && n->attr.conv.untied && n->in[3] == v) return true;
+    }
+    return false;
+}
+
 static fv_status add_updates(fv_trainer *t, const learned *l) {
     fv_graph *g = t->graph;
     const fv_optimizer kind = t->settings.optimizer;
@@ -123,7 +140,7 @@ static fv_status add_updates(fv_trainer *t, const learned *l) {
         const fv_value w = l->parameters[i];
         const fv_value m = kind == FV_SGD ? FV_NONE : add_state(g, w);
         const fv_value v = kind == FV_ADAM || kind == FV_ADAMW ? add_state(g, w) : FV_NONE;
-        const fv_attributes attr = {.update = {kind, g->values[w].shape.rank >= 2}};
+        const fv_attributes attr = {.update = {kind, g->values[w].shape.rank >= 2 && !is_untied_bias(g, w)}};
         const fv_value in[5] = {w, l->gradients[i], m, v, t->norm};
         FV_FORWARD(fv_graph_status(g));
         (void)fv_graph_node(g, &fv_op_update, NULL, in, 5, 0, &attr);
