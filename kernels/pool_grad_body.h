@@ -175,7 +175,8 @@ FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given
             gather_row_apart(step, g, &i, i.at[2] + (int32_t)count);
             continue;
         }
-        fv_pool_window box = fv_pool_first_window(d, &i);
+        fv_pool_window box;
+        for (int a = 0; a < 2; a++) fv_pool_window_range(d, a, i.at[a], &box.low[a], &box.high[a]);
         for (const int32_t end = i.at[2] + (int32_t)count; i.at[2] < end; i.at[2]++) {
             if (dilated) {
                 gather_dilated(step, g, &i);
