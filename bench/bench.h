@@ -29,6 +29,7 @@ void fv_bench_layers(fv_bench_add_fn add, void *user);
 void fv_bench_contrast(fv_bench_add_fn add, void *user);
 void fv_bench_norm(fv_bench_add_fn add, void *user);
 void fv_bench_activation(fv_bench_add_fn add, void *user);
+void fv_bench_pool(fv_bench_add_fn add, void *user);
 
 /* count values in [-1, 1) that are no two alike, 64-byte aligned; NULL: no memory. free() releases them. */
 float *fv_bench_values(size_t count);

@@ -140,5 +140,6 @@ int main(int argc, char **argv) {
     fv_bench_contrast(add_row, nullptr);
     fv_bench_norm(add_row, nullptr);
     fv_bench_activation(add_row, nullptr);
+    fv_bench_pool(add_row, nullptr);
     return benchmark::RunSpecifiedBenchmarks() == 0;
 }

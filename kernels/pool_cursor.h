@@ -112,14 +112,19 @@ typedef struct fv_pool_window {
     int32_t tap[3];                 /* the input pixel's position in window `at`, by fv_pool_window_taps */
 } fv_pool_window;
 
+/* Output pixels along an axis whose windows reach over input pixel `at`. */
+static inline void fv_pool_window_range(const fv_pool_desc *d, int a, int32_t at, int32_t *low, int32_t *high) {
+    const int32_t reach = at + d->pad[a], first = reach - (d->window[a] - 1) * d->dilation[a];
+    *low = first <= 0 ? 0 : (first + d->stride[a] - 1) / d->stride[a];
+    *high = reach / d->stride[a] + 1;
+    if (*high > d->out[a]) *high = d->out[a];
+}
+
 static inline fv_pool_window fv_pool_first_window(const fv_pool_desc *d, const fv_pool_pixel *i) {
     fv_pool_window w = {{0}, {0}, {0}, {0}};
     bool none = false;
     for (int a = 0; a < 3; a++) {
-        const int32_t reach = i->at[a] + d->pad[a], first = reach - (d->window[a] - 1) * d->dilation[a];
-        w.low[a] = first <= 0 ? 0 : (first + d->stride[a] - 1) / d->stride[a];
-        w.high[a] = reach / d->stride[a] + 1;
-        if (w.high[a] > d->out[a]) w.high[a] = d->out[a];
+        fv_pool_window_range(d, a, i->at[a], &w.low[a], &w.high[a]);
         w.at[a] = w.low[a];
         if (w.low[a] >= w.high[a]) none = true;
     }

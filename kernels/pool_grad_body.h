@@ -68,24 +68,59 @@ static grad_window describe(const grad_call *g, const fv_pool_pixel *i, const fv
     return one;
 }
 
-/* Any windows: `box` holds the row's range of them. */
-FV_ALWAYS_INLINE void gather_pixel(const grad_step step, const grad_call *g, const fv_pool_pixel *i, fv_pool_window w) {
+/* Windows listed so far, and whether others were gathered before them. */
+typedef struct window_list {
+    grad_window at[LIST];
+    size_t count;
+    bool more;
+} window_list;
+
+FV_ALWAYS_INLINE void add_window(const grad_step step, const grad_call *g, window_list *l, const grad_window *one, ptrdiff_t at) {
+    l->at[l->count++] = *one;
+    if (l->count < LIST) return;
+    gather(step, g, l->at, LIST, at, l->more);
+    l->more = true;
+    l->count = 0;
+}
+
+/* The windows of a box of output pixels that pixel i lies in, all its channels. Dilated windows may step over it. */
+FV_ALWAYS_INLINE void gather_pixel(const grad_step step, const grad_call *g, const fv_pool_pixel *i, const fv_pool_window *box) {
     const fv_pool_desc *d = g->d;
-    const bool dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
     const ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
-    grad_window list[LIST];
-    size_t count = 0;
-    bool more = false;
-    for (; fv_pool_has_window(&w); fv_pool_next_window(d, &w)) {
-        if (dilated && !fv_pool_window_taps(d, i, &w)) continue;
-        for (int a = 0; !dilated && a < 3; a++) w.tap[a] = i->at[a] + d->pad[a] - w.at[a] * d->stride[a];
-        list[count++] = describe(g, i, &w, step == GRAD_AVERAGE);
-        if (count < LIST) continue;
-        gather(step, g, list, count, at, more);
-        more = true;
-        count = 0;
+    const int32_t place = fv_pool_place(d, i->at);
+    window_list l;
+    l.count = 0;
+    l.more = false;
+    for (int32_t z = box->low[0]; z < box->high[0]; z++)
+        for (int32_t y = box->low[1]; y < box->high[1]; y++) {
+            const fv_pool_window first = {.at = {z, y, 0}, .tap = {i->at[0] + d->pad[0] - z * d->stride[0], i->at[1] + d->pad[1] - y * d->stride[1],
+                                                                   i->at[2] + d->pad[2]}};
+            const ptrdiff_t out = fv_pool_window_offset(d, i, &first);
+            const size_t pixel = fv_pool_window_pixel(d, i, &first);
+            const int32_t tap = fv_pool_window_index(d, &first), counted = step == GRAD_AVERAGE ? fv_pool_counted(d, 0, z) * fv_pool_counted(d, 1, y) : 0;
+            for (int32_t x = box->low[2]; x < box->high[2]; x++) {
+                grad_window one = {.out = out + x * d->out_pitch[3], .tap = tap - x * d->stride[2]};
+                one.name = d->places ? place : one.tap;
+                if (step == GRAD_MAX) one.index = g->index + (pixel + (size_t)x) * (size_t)d->channels;
+                if (step == GRAD_AVERAGE) one.share = 1.0f / (float)(counted * fv_pool_counted(d, 2, x));
+                add_window(step, g, &l, &one, at);
+            }
+        }
+    if (l.count || !l.more) gather(step, g, l.at, l.count, at, l.more);
+}
+
+FV_ALWAYS_INLINE void gather_dilated(const grad_step step, const grad_call *g, const fv_pool_pixel *i) {
+    const fv_pool_desc *d = g->d;
+    const ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
+    window_list l;
+    l.count = 0;
+    l.more = false;
+    for (fv_pool_window w = fv_pool_first_window(d, i); fv_pool_has_window(&w); fv_pool_next_window(d, &w)) {
+        if (!fv_pool_window_taps(d, i, &w)) continue;
+        const grad_window one = describe(g, i, &w, step == GRAD_AVERAGE);
+        add_window(step, g, &l, &one, at);
     }
-    if (count || !more) gather(step, g, list, count, at, more);
+    if (l.count || !l.more) gather(step, g, l.at, l.count, at, l.more);
 }
 
 static bool apart(const fv_pool_desc *d) {
@@ -129,7 +164,7 @@ FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given
     const fv_pool_desc desc = *given->d, *const d = &desc; /* stores of vectors may change anything but what is our own */
     grad_call own = *given, *const g = &own;
     own.d = d;
-    const bool simple = apart(d);
+    const bool simple = apart(d), dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
     g->readable = dense_size(d->out_pitch, d->out, d->images, d->channels);
     g->writable = dense_size(d->in_pitch, d->in, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
     fv_pool_pixel i = fv_pool_in_pixel(d, pixels.begin);
@@ -140,7 +175,16 @@ FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given
             gather_row_apart(step, g, &i, i.at[2] + (int32_t)count);
             continue;
         }
-        for (const int32_t end = i.at[2] + (int32_t)count; i.at[2] < end; i.at[2]++) gather_pixel(step, g, &i, fv_pool_first_window(d, &i));
+        fv_pool_window box;
+        for (int a = 0; a < 2; a++) fv_pool_window_range(d, a, i.at[a], &box.low[a], &box.high[a]);
+        for (const int32_t end = i.at[2] + (int32_t)count; i.at[2] < end; i.at[2]++) {
+            if (dilated) {
+                gather_dilated(step, g, &i);
+                continue;
+            }
+            fv_pool_window_range(d, 2, i.at[2], &box.low[2], &box.high[2]);
+            gather_pixel(step, g, &i, &box);
+        }
     }
 }
 

@@ -45,6 +45,9 @@ extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
 extern const fv_grad_row fv_grad_rows_activation[];
 extern const fv_grad_row fv_grad_rows_norm[];
 extern const fv_grad_row fv_grad_rows_options[];
+extern const fv_grad_row fv_grad_rows_pool[];
+extern const fv_grad_row fv_grad_rows_layers[];
+extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);

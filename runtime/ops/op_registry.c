@@ -30,6 +30,8 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_split,            &fv_op_slice,            &fv_op_slice_grad,
     &fv_op_scale_maps,       &fv_op_scale_maps_grad,  &fv_op_scale_pixels,
     &fv_op_scale_pixels_grad, NULL,
+    &fv_op_conv_pooled_grad_weight, &fv_op_untied_bias, &fv_op_untied_bias_grad,
+    NULL,
 };
 
 const fv_op *fv_op_find(const char *name) {
