@@ -24,7 +24,8 @@ typedef struct cli_command {
     int (*run)(int argc, char **argv);
 } cli_command;
 
-extern const cli_command cmd_new, cmd_train, cmd_eval, cmd_predict, cmd_check, cmd_bench, cmd_explain, cmd_info, cmd_filter, cmd_show;
+extern const cli_command cmd_new, cmd_train, cmd_eval, cmd_predict, cmd_check, cmd_bench, cmd_explain, cmd_info,
+    cmd_filter, cmd_show;
 
 /* Options common to all that compute. */
 typedef struct cli_compute {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# spec.sh [CASES [JSON]]: the table of tests/spec.csv, every cell filled by checks that run now: scalar and this CPU's kernels natively, NEON's
-# under qemu. Exit status 3 where a cell that should be filled is not.
+# spec.sh [CASES [JSON]]: the table of tests/spec.csv, every cell filled by checks that run now: scalar and this CPU's kernels
+# natively, NEON's under qemu. Exit status 3 where a cell that should be filled is not.
 set -eu
 cd "$(dirname "$0")/.."
 cases=${1-500}

@@ -124,7 +124,8 @@ static fv_status check_moments(const fv_graph *g, const float *mean, const float
     for (int32_t c = 0; c < channels; c++)
         FV_RETURN_IF(!isfinite(mean[c]) || !(deviation[c] > 0) || !isfinite(1 / deviation[c]), FV_ERR_ARGUMENT,
                      "channel %d has mean %g and deviation %g", c, (double)mean[c], (double)deviation[c]);
-    FV_RETURN_IF(taken(g, "normalize.weight", FV_NONE), FV_ERR_STATE, "the model normalizes its input already (\"normalize.weight\")");
+    FV_RETURN_IF(taken(g, "normalize.weight", FV_NONE), FV_ERR_STATE,
+                 "the model normalizes its input already (\"normalize.weight\")");
     return FV_OK;
 }
 
@@ -152,7 +153,8 @@ static fv_status normalize(fv_graph *g, const float *mean, const float *deviatio
     return FV_OK;
 }
 
-fv_status fv_model_normalize(const fv_model *m, const float *mean, const float *deviation, int32_t channels, fv_model **out) {
+fv_status fv_model_normalize(const fv_model *m, const float *mean, const float *deviation, int32_t channels,
+                             fv_model **out) {
     fv_graph *g;
     FV_FORWARD(copy_of(m, out, "fv_model_normalize", &g));
     return finish(g, normalize(g, mean, deviation, channels), 0, out);
