@@ -1,5 +1,5 @@
-/* 3x3 convolution by Winograd beside the direct product, each over all its pixels in one call on one core; weights are packed outside
- * the timed run, in rows of their own. FLOPs are those of the direct sum. */
+/* 3x3 convolution by Winograd beside the direct product, each over all its pixels in one call on one core; weights are packed
+ * outside the timed run, in rows of their own. FLOPs are those of the direct sum. */
 #include "bench.h"
 
 #include <math.h>
@@ -44,9 +44,17 @@ static void describe(winograd_state *s, const winograd_spec *spec) {
         s->tap[t][1] = t / 3 - 1;
         s->tap[t][2] = t % 3 - 1;
     }
-    s->desc = (fv_conv_desc){.images = spec->images, .out = {1, spec->size, spec->size}, .in = {1, spec->size, spec->size},
-                             .step = {1, 1, 1}, .taps = 9, .tap = (const int32_t(*)[3])s->tap, .in_channels = spec->channels,
-                             .out_channels = spec->channels, .groups = 1, .act_low = 0, .act_high = INFINITY};
+    s->desc = (fv_conv_desc){.images = spec->images,
+                             .out = {1, spec->size, spec->size},
+                             .in = {1, spec->size, spec->size},
+                             .step = {1, 1, 1},
+                             .taps = 9,
+                             .tap = (const int32_t(*)[3])s->tap,
+                             .in_channels = spec->channels,
+                             .out_channels = spec->channels,
+                             .groups = 1,
+                             .act_low = 0,
+                             .act_high = INFINITY};
     const ptrdiff_t pitch[4] = {n * n * c, n * n * c, n * c, c};
     for (int i = 0; i < 4; i++) s->desc.in_pitch[i] = s->desc.out_pitch[i] = s->desc.residual_pitch[i] = pitch[i];
     s->weights = (fv_conv_weights){s->w, 0, c * c, c, 1};
@@ -55,9 +63,11 @@ static void describe(winograd_state *s, const winograd_spec *spec) {
 static void pack_weights(winograd_state *s) {
     const fv_kernels *k = &s->table;
     if (s->kind)
-        k->winograd.pack(&s->desc, abs(s->kind), &s->weights, s->packed, (fv_range){0, fv_winograd_panels(&k->winograd, &s->desc)});
+        k->winograd.pack(&s->desc, abs(s->kind), &s->weights, s->packed,
+                         (fv_range){0, fv_winograd_panels(&k->winograd, &s->desc)});
     else
-        k->conv.pack(&s->desc, &s->weights, s->packed, (fv_range){0, fv_div_up((size_t)s->desc.out_channels, (size_t)k->conv.nr)});
+        k->conv.pack(&s->desc, &s->weights, s->packed,
+                     (fv_range){0, fv_div_up((size_t)s->desc.out_channels, (size_t)k->conv.nr)});
 }
 
 static void *make_winograd(const fv_bench_case *b, const fv_kernels *kernels) {
@@ -93,8 +103,9 @@ static void run_winograd(void *state) {
     if (s->kind < 0)
         pack_weights(s);
     else if (s->kind > 0)
-        fv_winograd_forward(&k->winograd, d, s->kind, s->x, s->packed, s->bias, NULL, s->y, (fv_range){0, fv_winograd_tiles(d, s->kind)},
-                            (fv_range){0, fv_winograd_panels(&k->winograd, d)}, s->scratch);
+        fv_winograd_forward(&k->winograd, d, s->kind, s->x, s->packed, s->bias, NULL, s->y,
+                            (fv_range){0, fv_winograd_tiles(d, s->kind)}, (fv_range){0, fv_winograd_panels(&k->winograd, d)},
+                            s->scratch);
     else
         k->conv.forward(d, s->x, s->packed, s->bias, NULL, s->y, (fv_range){0, fv_conv_out_pixels(d)},
                         (fv_range){0, fv_div_up((size_t)d->out_channels, (size_t)k->conv.nr)}, s->scratch);

@@ -1,4 +1,5 @@
-/* Winograd convolution F(m x m, 3x3): 3x3, stride 1, dilation 1, one group, on descriptors of conv.h (its data gradient is one too).
+/* Winograd convolution F(m x m, 3x3): 3x3, stride 1, dilation 1, one group, on descriptors of conv.h (its data gradient is one
+ * too).
  *
  * An output is cut into tiles of m x m pixels (m = 2, 4, 6; the last row and column of tiles hang over the edge). A tile reads
  * a x a pixels, a = m + 2, and its a*a frequencies are products over channels of their own:
@@ -8,18 +9,18 @@
  * with the points 0, +-1, inf (m = 2), 0, +-1, +-2, inf (m = 4), 0, +-1, +-2, +-1/2, inf (m = 6). Row p of B^T is the polynomial
  * prod_{q != p} (x - q), of A^T the powers of p, of G the powers over prod_{q != p} (p - q); infinity takes the highest power.
  *
- * Of the (a/m)^2 / 9 products of the direct sum, 1/2.25, 1/4 and 1/5.06 are left. What that costs in accuracy: a rounding error of a
- * term may grow by max over outputs of (|A^T| (|G|1 . |B^T|1))^2 / 9: 7, 256, 509. Measured on 128 channels of normal values, error over
- * the largest output, worst of 6400 (root mean square): direct 1.1e-6 (1.5e-7), m = 2 3.4e-7 (8.9e-8), m = 4 5.9e-6 (5.5e-7),
- * m = 6 8.9e-6 (1.0e-6). Points +-3/4, +-3/2 for m = 4 would give 1.8e-6 (2.6e-7), but then no small integers make every step exact,
- * and it is those that find a lost term: with +-1, +-2, weights that are multiples of 24^2 and inputs +-1 the result is exact.
- * The check holds every value to (C + 30) epsilon * |A^T| [ sum_c (|G||g_c||G^T|) . (|B^T||d_c||B|) ] |A|.
+ * Of the (a/m)^2 / 9 products of the direct sum, 1/2.25, 1/4 and 1/5.06 are left. What that costs in accuracy: a rounding error
+ * of a term may grow by max over outputs of (|A^T| (|G|1 . |B^T|1))^2 / 9: 7, 256, 509. Measured on 128 channels of normal
+ * values, error over the largest output, worst of 6400 (root mean square): direct 1.1e-6 (1.5e-7), m = 2 3.4e-7 (8.9e-8), m =
+ * 4 5.9e-6 (5.5e-7), m = 6 8.9e-6 (1.0e-6). Points +-3/4, +-3/2 for m = 4 would give 1.8e-6 (2.6e-7), but then no small integers
+ * make every step exact, and it is those that find a lost term: with +-1, +-2, weights that are multiples of 24^2 and inputs +-1
+ * the result is exact. The check holds every value to (C + 30) epsilon * |A^T| [ sum_c (|G||g_c||G^T|) . (|B^T||d_c||B|) ] |A|.
  *
- * Non-finite values spread over the tiles that read them. Every output is one chain of operations given by its tile alone: its bits
- * depend neither on how tiles and panels are cut nor on what else is computed.
+ * Non-finite values spread over the tiles that read them. Every output is one chain of operations given by its tile alone: its
+ * bits depend neither on how tiles and panels are cut nor on what else is computed.
  *
- * Work goes by blocks of tiles: input() fills the frequencies of a block, output() makes the products and the pixels of some panels of
- * output channels from them. Both may be cut over threads; fv_winograd_forward does one after the other. */
+ * Work goes by blocks of tiles: input() fills the frequencies of a block, output() makes the products and the pixels of some
+ * panels of output channels from them. Both may be cut over threads; fv_winograd_forward does one after the other. */
 #ifndef FV_KERNELS_WINOGRAD_H
 #define FV_KERNELS_WINOGRAD_H
 
@@ -34,12 +35,14 @@ typedef void (*fv_winograd_pack_fn)(const fv_conv_desc *d, int32_t m, const fv_c
 /* Elements of the frequencies of a block of at most so many tiles (FV_ALIGNMENT-aligned, opaque). */
 typedef size_t (*fv_winograd_input_size_fn)(const fv_conv_desc *d, int32_t m, size_t tiles);
 /* Frequencies of `tiles`, a part of `block`, into the block's v. Tiles count images, rows and columns in row-major order. */
-typedef void (*fv_winograd_input_fn)(const fv_conv_desc *d, int32_t m, const fv_real *x, fv_real *v, fv_range block, fv_range tiles);
+typedef void (*fv_winograd_input_fn)(const fv_conv_desc *d, int32_t m, const fv_real *x, fv_real *v, fv_range block,
+                                     fv_range tiles);
 /* Bytes of scratch that output needs for blocks of at most so many tiles; FV_ALIGNMENT-aligned, its contents never matter. */
 typedef size_t (*fv_winograd_scratch_fn)(const fv_conv_desc *d, int32_t m, size_t tiles);
 /* The block's pixels x panels of output channels from its frequencies v; the other arguments as in conv.h's forward. */
-typedef void (*fv_winograd_output_fn)(const fv_conv_desc *d, int32_t m, const fv_real *v, const fv_real *packed, const fv_real *bias,
-                                      const fv_real *residual, fv_real *y, fv_range block, fv_range panels, void *scratch);
+typedef void (*fv_winograd_output_fn)(const fv_conv_desc *d, int32_t m, const fv_real *v, const fv_real *packed,
+                                      const fv_real *bias, const fv_real *residual, fv_real *y, fv_range block, fv_range panels,
+                                      void *scratch);
 
 typedef struct fv_winograd_kernels {
     int32_t mr, nr; /* register tile of the products: tiles x output channels */
@@ -76,7 +79,8 @@ typedef struct fv_winograd_tile {
 
 static inline fv_winograd_tile fv_winograd_tile_at(const fv_conv_desc *d, int32_t m, size_t tile) {
     const size_t columns = fv_winograd_columns(d, m), rows = fv_winograd_rows(d, m);
-    return (fv_winograd_tile){(ptrdiff_t)(tile / columns / rows), (ptrdiff_t)(tile / columns % rows) * m, (ptrdiff_t)(tile % columns) * m};
+    return (fv_winograd_tile){(ptrdiff_t)(tile / columns / rows), (ptrdiff_t)(tile / columns % rows) * m,
+                              (ptrdiff_t)(tile % columns) * m};
 }
 
 /* Tiles of a block among `tiles`: its frequencies stay in L2 as far as register tiles enough remain to pay for the weights of all
@@ -96,8 +100,8 @@ static inline size_t fv_winograd_forward_scratch(const fv_winograd_kernels *k, c
 }
 
 static inline void fv_winograd_forward(const fv_winograd_kernels *k, const fv_conv_desc *d, int32_t m, const fv_real *x,
-                                       const fv_real *packed, const fv_real *bias, const fv_real *residual, fv_real *y, fv_range tiles,
-                                       fv_range panels, fv_real *scratch) {
+                                       const fv_real *packed, const fv_real *bias, const fv_real *residual, fv_real *y,
+                                       fv_range tiles, fv_range panels, fv_real *scratch) {
     if (tiles.begin >= tiles.end) return;
     const size_t size = fv_winograd_block(k, d, m, tiles.end - tiles.begin);
     fv_real *rest = scratch + fv_round_up(k->input_size(d, m, size), FV_ALIGNMENT);

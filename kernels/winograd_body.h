@@ -2,9 +2,9 @@
  *
  *   enum { TILE_ROWS = .. };  static const product_tile product_tiles[TILE_ROWS];    product_tiles[r - 1]: a tile of r rows
  *
- * Frequencies v: [frequency][tile][pitch]. Products: [frequency][panel][tile][2*VW]. Weights: [frequency][panel][C][2*VW]. The pitch
- * and the frequencies' strides are odd numbers of cache lines, so that a column of each spreads over the sets of L1.
- * Input and output transforms go over two passes of one dimension each, a vector of channels at a time. */
+ * Frequencies v: [frequency][tile][pitch]. Products: [frequency][panel][tile][2*VW]. Weights: [frequency][panel][C][2*VW]. The
+ * pitch and the frequencies' strides are odd numbers of cache lines, so that a column of each spreads over the sets of L1. Input
+ * and output transforms go over two passes of one dimension each, a vector of channels at a time. */
 #include "kernels/winograd.h"
 
 #include <string.h>
@@ -83,7 +83,8 @@ FV_ALWAYS_INLINE void output_line(const int32_t m, const vf *p, vf *y) {
         y[2] = v_fma(v_set(4), even_2, even_1);
         y[3] = v_fma(v_set(8), odd_2, v_add(p[5], odd_1));
     } else {
-        const vf even_2 = v_add(p[3], p[4]), odd_2 = v_sub(p[3], p[4]), even_half = v_add(p[5], p[6]), odd_half = v_sub(p[5], p[6]);
+        const vf even_2 = v_add(p[3], p[4]), odd_2 = v_sub(p[3], p[4]), even_half = v_add(p[5], p[6]),
+                 odd_half = v_sub(p[5], p[6]);
         y[0] = v_add(v_add(p[0], even_1), v_add(even_2, even_half));
         y[1] = v_fma(v_set(0.5f), odd_half, v_fma(v_set(2), odd_2, odd_1));
         y[2] = v_fma(v_set(0.25f), even_half, v_fma(v_set(4), even_2, even_1));
@@ -190,7 +191,8 @@ static source find_source(const fv_conv_desc *d, int32_t m, const float *x, size
 }
 
 /* n channels from c on of a tile; n == VW where padded is false. */
-FV_ALWAYS_INLINE void input_vector(const int32_t m, const source *s, const bool padded, size_t c, size_t n, float *v, size_t stride) {
+FV_ALWAYS_INLINE void input_vector(const int32_t m, const source *s, const bool padded, size_t c, size_t n, float *v,
+                                   size_t stride) {
     const size_t a = (size_t)m + 2;
     vf lines[FV_WINOGRAD_MOST_SIDE][FV_WINOGRAD_MOST_SIDE];
     for (size_t i = 0; i < a; i++) {
@@ -198,9 +200,9 @@ FV_ALWAYS_INLINE void input_vector(const int32_t m, const source *s, const bool 
         const float *row = s->row[i] + c;
         for (size_t x = 0; x < a; x++) {
             if (padded)
-                d[x] = !(s->inside[i] >> x & 1)  ? v_zero()
-                       : n == VW ? v_load(row + (ptrdiff_t)x * s->pitch)
-                                 : v_load_part(row + (ptrdiff_t)x * s->pitch, n);
+                d[x] = !(s->inside[i] >> x & 1) ? v_zero()
+                       : n == VW                ? v_load(row + (ptrdiff_t)x * s->pitch)
+                                                : v_load_part(row + (ptrdiff_t)x * s->pitch, n);
             else
                 d[x] = v_load(row + (ptrdiff_t)x * s->pitch);
         }
@@ -248,7 +250,8 @@ typedef struct target {
 } target;
 
 /* n channels of all pixels of a tile. */
-FV_ALWAYS_INLINE void output_vector(const int32_t m, const float *p, size_t stride, const target *t, size_t k, size_t n, const bool whole) {
+FV_ALWAYS_INLINE void output_vector(const int32_t m, const float *p, size_t stride, const target *t, size_t k, size_t n,
+                                    const bool whole) {
     const size_t a = (size_t)m + 2;
     const fv_conv_desc *d = t->d;
     const vf bias = !t->bias ? v_zero() : whole ? v_load(t->bias + k) : v_load_part(t->bias + k, n);
@@ -300,14 +303,17 @@ FV_ALWAYS_INLINE void finish_m(const fv_conv_desc *d, const int32_t m, const flo
     const size_t tiles = block.end - block.begin;
     for (size_t tile = 0; tile < tiles; tile++) {
         const fv_winograd_tile at = fv_winograd_tile_at(d, m, block.begin + tile);
-        target t = {.d = d, .rows = fv_min_size((size_t)m, (size_t)(d->out[1] - at.y)), .columns = fv_min_size((size_t)m, (size_t)(d->out[2] - at.x))};
+        target t = {.d = d,
+                    .rows = fv_min_size((size_t)m, (size_t)(d->out[1] - at.y)),
+                    .columns = fv_min_size((size_t)m, (size_t)(d->out[2] - at.x))};
         for (size_t panel = panels.begin; panel < panels.end; panel++) {
             const size_t first = panel * NR, columns = fv_min_size(NR, (size_t)d->out_channels - first);
             const float *p = product + ((panel - panels.begin) * tiles + tile) * NR;
             t.bias = bias ? bias + first : NULL;
             t.y = y + at.image * d->out_pitch[0] + at.y * d->out_pitch[2] + at.x * d->out_pitch[3] + (ptrdiff_t)first;
-            t.residual = !residual ? NULL : residual + at.image * d->residual_pitch[0] + at.y * d->residual_pitch[2] +
-                                            at.x * d->residual_pitch[3] + (ptrdiff_t)first;
+            t.residual = !residual ? NULL
+                                   : residual + at.image * d->residual_pitch[0] + at.y * d->residual_pitch[2] +
+                                         at.x * d->residual_pitch[3] + (ptrdiff_t)first;
             for (size_t k = 0; k < columns; k += VW) {
                 if (columns - k >= VW)
                     output_vector(m, p + k, stride, &t, k, VW, true);
@@ -318,8 +324,8 @@ FV_ALWAYS_INLINE void finish_m(const fv_conv_desc *d, const int32_t m, const flo
     }
 }
 
-static void finish(const fv_conv_desc *d, int32_t m, const float *product, size_t stride, const float *bias, const float *residual,
-                   float *y, fv_range block, fv_range panels) {
+static void finish(const fv_conv_desc *d, int32_t m, const float *product, size_t stride, const float *bias,
+                   const float *residual, float *y, fv_range block, fv_range panels) {
     if (m == 2)
         finish_m(d, 2, product, stride, bias, residual, y, block, panels);
     else if (m == 4)
@@ -328,8 +334,8 @@ static void finish(const fv_conv_desc *d, int32_t m, const float *product, size_
         finish_m(d, 6, product, stride, bias, residual, y, block, panels);
 }
 
-static void output(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias, const float *residual,
-                   float *y, fv_range block, fv_range panels, void *scratch) {
+static void output(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias,
+                   const float *residual, float *y, fv_range block, fv_range panels, void *scratch) {
     const size_t tiles = block.end - block.begin, frequencies = side(m) * side(m), u_step = packed_stride(d);
     const size_t group = panel_group(d, m, tiles), panel_size = (size_t)d->in_channels * NR;
     const size_t v_step = v_stride(d, tiles), stride = odd_lines(group * tiles * NR);
@@ -340,7 +346,8 @@ static void output(const fv_conv_desc *d, int32_t m, const float *v, const float
             const float *weights = packed + f * u_step;
             for (size_t p = some.begin; p < some.end; p++) {
                 const float *panel = weights + p * panel_size;
-                const float *next = p + 1 < some.end || f + 1 == frequencies ? panel + panel_size : weights + u_step + some.begin * panel_size;
+                const float *next =
+                    p + 1 < some.end || f + 1 == frequencies ? panel + panel_size : weights + u_step + some.begin * panel_size;
                 multiply(d, v + f * v_step, tiles, panel, next, product + f * stride + (p - some.begin) * tiles * NR);
             }
         }
@@ -349,6 +356,12 @@ static void output(const fv_conv_desc *d, int32_t m, const float *v, const float
 }
 
 static void init_winograd(fv_winograd_kernels *k) {
-    *k = (fv_winograd_kernels){.mr = TILE_ROWS, .nr = NR, .packed_size = packed_size, .pack = pack, .input_size = input_size,
-                               .input = input, .output_scratch = output_scratch, .output = output};
+    *k = (fv_winograd_kernels){.mr = TILE_ROWS,
+                               .nr = NR,
+                               .packed_size = packed_size,
+                               .pack = pack,
+                               .input_size = input_size,
+                               .input = input,
+                               .output_scratch = output_scratch,
+                               .output = output};
 }

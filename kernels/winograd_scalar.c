@@ -15,7 +15,12 @@ static const matrices of_2 = {
 };
 
 static const matrices of_4 = {
-    {{4, 0, -5, 0, 1, 0}, {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0}, {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}},
+    {{4, 0, -5, 0, 1, 0},
+     {0, -4, -4, 1, 1, 0},
+     {0, 4, -4, -1, 1, 0},
+     {0, -2, -1, 2, 1, 0},
+     {0, 2, -1, -2, 1, 0},
+     {0, 4, 0, -5, 0, 1}},
     {{1.0 / 4, 0, 0},
      {-1.0 / 6, -1.0 / 6, -1.0 / 6},
      {-1.0 / 6, 1.0 / 6, -1.0 / 6},
@@ -55,7 +60,8 @@ static const matrices *matrices_of(int32_t m) { return m == 2 ? &of_2 : m == 4 ?
 static size_t side(int32_t m) { return (size_t)m + 2; }
 
 /* out (rows x rows) = t in t^T, t being rows x columns with `pitch` elements a row. */
-static void transform(const double *t, size_t pitch, size_t rows, size_t columns, fv_real in[SIDE][SIDE], fv_real out[SIDE][SIDE]) {
+static void transform(const double *t, size_t pitch, size_t rows, size_t columns, fv_real in[SIDE][SIDE],
+                      fv_real out[SIDE][SIDE]) {
     fv_real half[SIDE][SIDE];
     for (size_t i = 0; i < columns; i++)
         for (size_t j = 0; j < rows; j++) {
@@ -71,7 +77,8 @@ static void transform(const double *t, size_t pitch, size_t rows, size_t columns
         }
 }
 
-/* Packed weights: [output channel][frequency][input channel]; a panel is one output channel. Frequencies v: [tile][frequency][C]. */
+/* Packed weights: [output channel][frequency][input channel]; a panel is one output channel. Frequencies v: [tile][frequency][C].
+ */
 static size_t winograd_packed_size_scalar(const fv_conv_desc *d, int32_t m) {
     return (size_t)d->out_channels * side(m) * side(m) * (size_t)d->in_channels;
 }
@@ -82,7 +89,8 @@ static void winograd_pack_scalar(const fv_conv_desc *d, int32_t m, const fv_conv
         for (size_t c = 0; c < channels; c++) {
             fv_real g[SIDE][SIDE], u[SIDE][SIDE];
             for (int32_t t = 0; t < 9; t++)
-                g[t / 3][t % 3] = w->data[(d->weight_tap ? d->weight_tap[t] : t) * w->tap + (ptrdiff_t)c * w->in + (ptrdiff_t)k * w->out];
+                g[t / 3][t % 3] =
+                    w->data[(d->weight_tap ? d->weight_tap[t] : t) * w->tap + (ptrdiff_t)c * w->in + (ptrdiff_t)k * w->out];
             transform(matrices_of(m)->weight[0], 3, a, 3, g, u);
             for (size_t f = 0; f < a * a; f++) packed[(k * a * a + f) * channels + c] = u[f / a][f % a];
         }
@@ -92,7 +100,8 @@ static size_t winograd_input_size_scalar(const fv_conv_desc *d, int32_t m, size_
     return tiles * side(m) * side(m) * (size_t)d->in_channels;
 }
 
-static void winograd_input_scalar(const fv_conv_desc *d, int32_t m, const fv_real *x, fv_real *v, fv_range block, fv_range tiles) {
+static void winograd_input_scalar(const fv_conv_desc *d, int32_t m, const fv_real *x, fv_real *v, fv_range block,
+                                  fv_range tiles) {
     const size_t a = side(m), channels = (size_t)d->in_channels;
     for (size_t tile = tiles.begin; tile < tiles.end; tile++) {
         const fv_winograd_tile at = fv_winograd_tile_at(d, m, tile);
@@ -147,7 +156,8 @@ static void winograd_output_scalar(const fv_conv_desc *d, int32_t m, const fv_re
         for (size_t k = panels.begin; k < panels.end; k++) {
             fv_real p[SIDE][SIDE], out[SIDE][SIDE];
             for (size_t f = 0; f < a * a; f++) {
-                const fv_real *value = v + ((tile - block.begin) * a * a + f) * channels, *u = packed + (k * a * a + f) * channels;
+                const fv_real *value = v + ((tile - block.begin) * a * a + f) * channels,
+                              *u = packed + (k * a * a + f) * channels;
                 fv_real sum = 0;
                 for (size_t c = 0; c < channels; c++) sum += value[c] * u[c];
                 p[f / a][f % a] = sum;
@@ -159,7 +169,8 @@ static void winograd_output_scalar(const fv_conv_desc *d, int32_t m, const fv_re
                 fv_real value = out[i / m][i % m];
                 if (bias) value += bias[k];
                 if (residual)
-                    value += residual[at.image * d->residual_pitch[0] + row * d->residual_pitch[2] + column * d->residual_pitch[3] + (ptrdiff_t)k];
+                    value += residual[at.image * d->residual_pitch[0] + row * d->residual_pitch[2] +
+                                      column * d->residual_pitch[3] + (ptrdiff_t)k];
                 y[at.image * d->out_pitch[0] + row * d->out_pitch[2] + column * d->out_pitch[3] + (ptrdiff_t)k] =
                     clamp(value, d->act_low, d->act_high);
             }

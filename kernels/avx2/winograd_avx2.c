@@ -9,35 +9,37 @@ enum { TILE_ROWS = 6 };
 #define ROWS_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
 
 /* rows tiles x 16 channels: 12 accumulators named one by one, 2 weights, 1 broadcast. */
-FV_ALWAYS_INLINE void product_16(const size_t rows, const float *v, size_t pitch, const float *panel, size_t channels, float *product) {
-#define DECLARE(r)                                                                                                     \
-    const float *const v##r = v + (r < rows ? r : 0) * pitch;                                                          \
+FV_ALWAYS_INLINE void product_16(const size_t rows, const float *v, size_t pitch, const float *panel, size_t channels,
+                                 float *product) {
+#define DECLARE(r)                                                                                                               \
+    const float *const v##r = v + (r < rows ? r : 0) * pitch;                                                                    \
     __m256 low##r = _mm256_setzero_ps(), high##r = low##r;
     ROWS_6(DECLARE)
 #undef DECLARE
     for (size_t c = 0; c < channels; c++, panel += 16) {
         const __m256 weight_low = _mm256_load_ps(panel), weight_high = _mm256_load_ps(panel + 8);
-#define MULTIPLY(r)                                                                                                    \
-    if (r < rows) {                                                                                                    \
-        const __m256 value = _mm256_broadcast_ss(v##r + c);                                                            \
-        low##r = _mm256_fmadd_ps(value, weight_low, low##r);                                                           \
-        high##r = _mm256_fmadd_ps(value, weight_high, high##r);                                                        \
+#define MULTIPLY(r)                                                                                                              \
+    if (r < rows) {                                                                                                              \
+        const __m256 value = _mm256_broadcast_ss(v##r + c);                                                                      \
+        low##r = _mm256_fmadd_ps(value, weight_low, low##r);                                                                     \
+        high##r = _mm256_fmadd_ps(value, weight_high, high##r);                                                                  \
     }
         ROWS_6(MULTIPLY)
 #undef MULTIPLY
     }
-#define STORE(r)                                                                                                       \
-    if (r < rows) {                                                                                                    \
-        _mm256_store_ps(product + 16 * r, low##r);                                                                     \
-        _mm256_store_ps(product + 16 * r + 8, high##r);                                                                \
+#define STORE(r)                                                                                                                 \
+    if (r < rows) {                                                                                                              \
+        _mm256_store_ps(product + 16 * r, low##r);                                                                               \
+        _mm256_store_ps(product + 16 * r + 8, high##r);                                                                          \
     }
     ROWS_6(STORE)
 #undef STORE
 }
 
-#define PRODUCT_TILE(rows)                                                                                             \
-    static void winograd_product_##rows##x16_avx2(const float *v, size_t pitch, const float *panel, size_t channels, float *product) { \
-        product_16(rows, v, pitch, panel, channels, product);                                                          \
+#define PRODUCT_TILE(rows)                                                                                                       \
+    static void winograd_product_##rows##x16_avx2(const float *v, size_t pitch, const float *panel, size_t channels,             \
+                                                  float *product) {                                                              \
+        product_16(rows, v, pitch, panel, channels, product);                                                                    \
     }
 PRODUCT_TILE(1)
 PRODUCT_TILE(2)
@@ -46,8 +48,9 @@ PRODUCT_TILE(4)
 PRODUCT_TILE(5)
 PRODUCT_TILE(6)
 
-static const product_tile product_tiles[TILE_ROWS] = {winograd_product_1x16_avx2, winograd_product_2x16_avx2, winograd_product_3x16_avx2,
-                                                      winograd_product_4x16_avx2, winograd_product_5x16_avx2, winograd_product_6x16_avx2};
+static const product_tile product_tiles[TILE_ROWS] = {winograd_product_1x16_avx2, winograd_product_2x16_avx2,
+                                                      winograd_product_3x16_avx2, winograd_product_4x16_avx2,
+                                                      winograd_product_5x16_avx2, winograd_product_6x16_avx2};
 
 #include "kernels/winograd_body.h"
 

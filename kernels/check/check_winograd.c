@@ -77,8 +77,13 @@ static void draw_taps(fv_case *c, winograd_case *p) {
         tap[t][2] = t % 3 - pad[1];
         list[t] = 8 - t;
     }
-    p->d = (fv_conv_desc){.out = {1}, .in = {1}, .step = {1, 1, 1}, .taps = 9, .tap = (const int32_t(*)[3])tap,
-                          .weight_tap = check_chance(&c->random, 0.5) ? list : NULL, .groups = 1};
+    p->d = (fv_conv_desc){.out = {1},
+                          .in = {1},
+                          .step = {1, 1, 1},
+                          .taps = 9,
+                          .tap = (const int32_t(*)[3])tap,
+                          .weight_tap = check_chance(&c->random, 0.5) ? list : NULL,
+                          .groups = 1};
     if (!fv_winograd_suits(&p->d)) fv_check_fail(c, "nine taps side by side are not what suits");
 }
 
@@ -110,9 +115,10 @@ static void draw_case(fv_case *c, winograd_case *p) {
         p->residual = p->start = fv_check_input(c, "residual", p->y_size);
     }
     const fv_conv_desc *d = &p->d;
-    fv_check_shape(c, "F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d in pitch %d,%d out pitch %d,%d%s", p->m, d->images, d->in[1],
-                   d->in[2], d->out[1], d->out[2], d->tap[0][1], d->tap[0][2], d->in_channels, d->out_channels, (int)d->in_pitch[2],
-                   (int)d->in_pitch[3], (int)d->out_pitch[2], (int)d->out_pitch[3], residual == 2 ? " residual in y" : "");
+    fv_check_shape(c, "F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d in pitch %d,%d out pitch %d,%d%s", p->m, d->images,
+                   d->in[1], d->in[2], d->out[1], d->out[2], d->tap[0][1], d->tap[0][2], d->in_channels, d->out_channels,
+                   (int)d->in_pitch[2], (int)d->in_pitch[3], (int)d->out_pitch[2], (int)d->out_pitch[3],
+                   residual == 2 ? " residual in y" : "");
 }
 
 /* Offset of an input pixel; -1: padding. */
@@ -158,7 +164,8 @@ static void weight_sizes(const winograd_case *p, int32_t k, double (*u)[SIDE][SI
 }
 
 /* Bounds of a tile's m x m values of one map: eps * roundings * |A^T| sum |U||V| |A|, and a flushed denormal in each factor. */
-static void tile_bounds(const fv_case *c, const winograd_case *p, double (*u)[SIDE][SIDE], double (*v)[SIDE][SIDE], double out[SIDE][SIDE]) {
+static void tile_bounds(const fv_case *c, const winograd_case *p, double (*u)[SIDE][SIDE], double (*v)[SIDE][SIDE],
+                        double out[SIDE][SIDE]) {
     const int32_t a = p->m + 2;
     const double roundings = p->d.in_channels + ROUNDINGS, tiny = c->eps > 0 ? 16 * (double)FLT_MIN : 0;
     double sum[SIDE][SIDE] = {{0}};
@@ -170,7 +177,8 @@ static void tile_bounds(const fv_case *c, const winograd_case *p, double (*u)[SI
     for (int32_t i = 0; i < p->m; i++)
         for (int32_t j = 0; j < p->m; j++) {
             out[i][j] = 0;
-            for (int32_t k = 0; k < a * a; k++) out[i][j] += p->size.output[i][k / a] * sum[k / a][k % a] * p->size.output[j][k % a];
+            for (int32_t k = 0; k < a * a; k++)
+                out[i][j] += p->size.output[i][k / a] * sum[k / a][k % a] * p->size.output[j][k % a];
         }
 }
 
@@ -185,7 +193,9 @@ static fv_approx expected_value(const fv_case *c, const winograd_case *p, const 
     if (p->bias) more = p->bias[k];
     value += more;
     bound += c->eps * 3 * fabs(more);
-    more = p->residual ? p->residual[at[0] * d->residual_pitch[0] + at[1] * d->residual_pitch[2] + at[2] * d->residual_pitch[3] + k] : 0;
+    more = p->residual
+               ? p->residual[at[0] * d->residual_pitch[0] + at[1] * d->residual_pitch[2] + at[2] * d->residual_pitch[3] + k]
+               : 0;
     value += more;
     bound += c->eps * 3 * fabs(more);
     return (fv_approx){value < d->act_low ? d->act_low : value > d->act_high ? d->act_high : value, bound};

@@ -18,7 +18,8 @@ static double direct_cost(const fv_conv_algorithm *a, const fv_kernels *k, const
 
 /* Scalar kernels are the definition of the direct sum. Below 16 channels transforms outweigh what is saved. */
 static bool winograd_supports(const fv_kernels *k, const fv_conv_desc *d) {
-    return k->winograd.nr > 1 && d->in_channels >= 16 && d->out_channels >= 16 && fv_conv_out_pixels(d) > 0 && fv_winograd_suits(d);
+    return k->winograd.nr > 1 && d->in_channels >= 16 && d->out_channels >= 16 && fv_conv_out_pixels(d) > 0 &&
+           fv_winograd_suits(d);
 }
 
 /* What transforms cost, measured on AVX2 (bench_winograd), in multiply-adds a tile and channel, and a weight. */
@@ -31,8 +32,8 @@ static transforms transforms_of(int32_t m) {
     return of[m / 2 - 1];
 }
 
-/* Every block of tiles reads all weights: `stream` tiles' worth of time, of which few tiles hide nothing; beyond what L3 holds more.
- * Packing writes them: beyond what L2 and a share of L3 take up, `write` multiply-adds an element. */
+/* Every block of tiles reads all weights: `stream` tiles' worth of time, of which few tiles hide nothing; beyond what L3 holds
+ * more. Packing writes them: beyond what L2 and a share of L3 take up, `write` multiply-adds an element. */
 static double winograd_cost(const fv_conv_algorithm *a, const fv_kernels *k, const fv_conv_desc *d, bool packs) {
     enum { L3_ELEMENTS = 4 << 20, WRITTEN_ELEMENTS = 1 << 20 };
     const double write = 40;
@@ -40,7 +41,8 @@ static double winograd_cost(const fv_conv_algorithm *a, const fv_kernels *k, con
     const double frequencies = (a->m + 2) * (a->m + 2), in = round_up(d->in_channels, k->winograd.nr / 2);
     const double out = round_up(d->out_channels, k->winograd.nr), weights = frequencies * d->in_channels * out;
     const size_t tiles = fv_winograd_tiles(d, a->m), block = fv_winograd_block(&k->winograd, d, a->m, tiles);
-    const double blocks = (double)fv_div_up(tiles, block), stream = weights > L3_ELEMENTS ? 6 : 3, least = weights > L3_ELEMENTS ? 13 : 8;
+    const double blocks = (double)fv_div_up(tiles, block), stream = weights > L3_ELEMENTS ? 6 : 3,
+                 least = weights > L3_ELEMENTS ? 13 : 8;
     const double products = weights * blocks * (stream + fmax((double)tiles / blocks, least)) / 0.94;
     const double packing = t.weight * d->in_channels * out + write * fmax(0, weights - WRITTEN_ELEMENTS);
     return products + (double)tiles * (t.input * in + t.output * out) + (packs ? packing : 0);

@@ -1,6 +1,6 @@
-/* Which way a product of conv.h's kind is computed: an ordered list of algorithms, each with the descriptors it supports and a cost
- * that is a function of shape and ISA alone (never of threads, caches or measurements), so that the same network has the same bits
- * everywhere on an ISA. */
+/* Which way a product of conv.h's kind is computed: an ordered list of algorithms, each with the descriptors it supports and a
+ * cost that is a function of shape and ISA alone (never of threads, caches or measurements), so that the same network has the
+ * same bits everywhere on an ISA. */
 #ifndef FV_OPS_CONV_CHOICE_H
 #define FV_OPS_CONV_CHOICE_H
 

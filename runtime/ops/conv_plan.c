@@ -84,8 +84,8 @@ typedef struct pack_key {
     int32_t m, taps, in_channels, out_channels, groups, true_convolution, phase;
 } pack_key;
 
-fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase, size_t elements,
-                               fv_piece_fn pack) {
+fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase,
+                               size_t elements, fv_piece_fn pack) {
     pack_key key;
     memset(&key, 0, sizeof key); /* padding bytes are compared too */
     snprintf(key.role, sizeof key.role, "%s", role);
@@ -100,7 +100,8 @@ fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weigh
     bool fresh, in_run;
     fv_buffer *packed;
     size_t bytes;
-    FV_RETURN_IF(!fv_mul_size(elements, sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\": its weights are too large", p->node->name);
+    FV_RETURN_IF(!fv_mul_size(elements, sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\": its weights are too large",
+                 p->node->name);
     FV_FORWARD(fv_plan_packed(p, weight, &key, sizeof key, bytes, &packed, &fresh, &in_run));
     c->packed = packed;
     p->packed_bytes += bytes;

@@ -21,8 +21,8 @@ typedef struct fv_conv_product {
 /* c's tensors, desc and weights are set. role and phase tell packings of a weight from each other. */
 fv_status fv_conv_plan_winograd(fv_plan_op *p, fv_conv_product *c, int32_t m, fv_value weight, const char *role, int32_t phase);
 /* Packed weights of c by `pack` phases over chunks of its panels; `elements`: their number. */
-fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase, size_t elements,
-                               fv_piece_fn pack);
+fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase,
+                               size_t elements, fv_piece_fn pack);
 
 static inline fv_range fv_conv_pixel_range(const fv_conv_product *c, size_t piece) {
     const size_t begin = piece / c->panel_chunks * c->pixel_chunk;

@@ -1,4 +1,5 @@
-/* Planning a convolution by Winograd: one phase where pieces of tiles make their own frequencies, two where all panels share them. */
+/* Planning a convolution by Winograd: one phase where pieces of tiles make their own frequencies, two where all panels share
+ * them. */
 #include "ops/conv_product.h"
 
 #include <math.h>
@@ -13,7 +14,8 @@ static void run_pack(void *arg, size_t piece, void *scratch) {
 
 /* Frequencies of the tiles of a chunk lie together: output takes them as a block. */
 static fv_real *frequencies_of(const fv_conv_product *c, fv_range tiles) {
-    return (fv_real *)c->frequencies->data + tiles.begin / c->pixel_chunk * c->kernels->winograd.input_size(&c->desc, c->m, c->pixel_chunk);
+    return (fv_real *)c->frequencies->data +
+           tiles.begin / c->pixel_chunk * c->kernels->winograd.input_size(&c->desc, c->m, c->pixel_chunk);
 }
 
 enum { INPUT_TILES = 4 }; /* of a piece of the first phase */
@@ -23,9 +25,9 @@ static void run_input(void *arg, size_t piece, void *scratch) {
     const fv_conv_product *c = arg;
     const size_t parts = fv_div_up(c->pixel_chunk, INPUT_TILES), begin = piece / parts * c->pixel_chunk;
     const fv_range block = {begin, fv_min_size(begin + c->pixel_chunk, c->pixels)};
-    const fv_range tiles = {begin + piece % parts * INPUT_TILES, fv_min_size(begin + (piece % parts + 1) * INPUT_TILES, block.end)};
-    if (tiles.begin < tiles.end)
-        c->kernels->winograd.input(&c->desc, c->m, c->x->data, frequencies_of(c, block), block, tiles);
+    const fv_range tiles = {begin + piece % parts * INPUT_TILES,
+                            fv_min_size(begin + (piece % parts + 1) * INPUT_TILES, block.end)};
+    if (tiles.begin < tiles.end) c->kernels->winograd.input(&c->desc, c->m, c->x->data, frequencies_of(c, block), block, tiles);
 }
 
 static void run_product(void *arg, size_t piece, void *scratch) {
@@ -40,10 +42,10 @@ static void run_product(void *arg, size_t piece, void *scratch) {
         fv_winograd_forward(k, &c->desc, c->m, c->x->data, c->packed->data, bias, residual, y, tiles, panels, scratch);
 }
 
-/* Chunks of tiles and panels, enough pieces of them, that move the least: every chunk of tiles reads the weights, every chunk of panels
- * all frequencies. Those of one chunk of panels never leave L2. */
+/* Chunks of tiles and panels, enough pieces of them, that move the least: every block of tiles reads the weights, every chunk of
+ * panels all frequencies, each chunk of tiles being one block then. With one chunk of panels frequencies never leave L2. */
 static void cut(fv_conv_product *c) {
-    enum { LEAST_TILES = 12, MOST_PIECES = 16, MOST_FREQUENCIES = 4 << 20 };
+    enum { LEAST_TILES = 12, MOST_PIECES = 16, MOST_FREQUENCIES = 8 << 20 };
     const fv_winograd_kernels *k = &c->kernels->winograd;
     c->pixels = fv_winograd_tiles(&c->desc, c->m);
     c->panels = fv_winograd_panels(k, &c->desc);
@@ -55,8 +57,10 @@ static void cut(fv_conv_product *c) {
         for (size_t split = 1; split <= c->panels; split++) {
             const size_t tiles = fv_div_up(c->pixels, chunks), panels = fv_div_up(c->panels, split);
             const size_t pieces = fv_div_up(c->pixels, tiles) * fv_div_up(c->panels, panels);
-            if (split > 1 && values > MOST_FREQUENCIES) break;
-            const double moved = weights * (double)chunks + values * (split > 1 ? (double)split + 1 : 0.5);
+            const size_t block = fv_winograd_block(k, &c->desc, c->m, tiles);
+            if (split > 1 && (values > MOST_FREQUENCIES || tiles > block)) break;
+            const double reads = (double)(chunks * fv_div_up(tiles, block));
+            const double moved = weights * reads + values * (split > 1 ? (double)split + 1 : 0.5);
             const double cost = moved * (pieces < wanted ? 4.0 * (double)wanted / (double)pieces : 1);
             if (cost >= least) continue;
             least = cost;
@@ -77,8 +81,8 @@ fv_status fv_conv_plan_winograd(fv_plan_op *p, fv_conv_product *c, int32_t m, fv
     if (c->panel_chunks > 1) {
         size_t bytes;
         fv_buffer *frequencies;
-        FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), k->input_size(&c->desc, m, c->pixel_chunk), &bytes), FV_ERR_LIMIT,
-                     "node \"%s\" is too large", p->node->name);
+        FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), k->input_size(&c->desc, m, c->pixel_chunk), &bytes),
+                     FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
         FV_FORWARD(fv_plan_workspace(p, bytes, &frequencies));
         c->frequencies = frequencies;
         fv_plan_scratch(p, k->output_scratch(&c->desc, m, c->pixel_chunk));

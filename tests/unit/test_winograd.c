@@ -1,5 +1,5 @@
-/* Winograd in whole networks: where it is chosen, how far it is from the direct sum, the same bits on any number of threads, and the
- * switch that forbids it. */
+/* Winograd in whole networks: where it is chosen, how far it is from the direct sum, the same bits on any number of threads, and
+ * the switch that forbids it. */
 #include "training.h"
 
 #include <math.h>
@@ -98,7 +98,7 @@ START_TEST(chosen_and_close_to_the_direct_sum) {
     } else {
         ck_assert_uint_ge(found, 6);
         ck_assert(memcmp(fast, direct, sizeof direct) != 0);
-    ck_assert_double_lt(distance(fast, direct, batch * classes), 2e-5);
+        ck_assert_double_lt(distance(fast, direct, batch * classes), 2e-5);
     }
     fv_context_free(c);
     fv_context_free(plain);
@@ -165,6 +165,7 @@ START_TEST(training_is_close_and_the_same_on_any_threads) {
 END_TEST
 
 int main(void) {
-    const TTest *tests[] = {chosen_and_close_to_the_direct_sum, same_bits_on_any_threads, training_is_close_and_the_same_on_any_threads, NULL};
+    const TTest *tests[] = {chosen_and_close_to_the_direct_sum, same_bits_on_any_threads,
+                            training_is_close_and_the_same_on_any_threads, NULL};
     return run_tests("winograd", tests, 200);
 }
