@@ -91,9 +91,7 @@ typedef union fv_attributes {
     struct { int32_t kind; fv_real a, b; } pointwise;          /* fv_unary or fv_binary */
     struct { fv_real ratio; int32_t stream; } dropout;         /* stream: number of the dropout node, for its random numbers */
     struct { fv_real smoothing; fv_reduction reduction; bool probabilities; } loss; /* of probabilities, not logits */
-    struct { fv_real epsilon, momentum, act_low, act_high; int32_t groups; bool unbiased; } norm; /* clamp fused as conv's; momentum and unbiased: batch */
     struct { fv_real epsilon, momentum, act_low, act_high; int32_t groups; bool unbiased, batch_moments; } norm; /* clamp fused as conv's; momentum and unbiased: batch */
-    struct { fv_real smoothing; fv_reduction reduction; } loss;
     struct { fv_optimizer optimizer; bool decay; } update;
     struct { int64_t shape[FV_MAX_RANK]; int32_t rank; } reshape;
     fv_parts_attr parts;                                       /* concat, split; slice and its gradient: three, of which the second is it */
