@@ -1,4 +1,4 @@
-/* Pointwise layers of SPEC section 3, forward and backward, PReLU, log-softmax and the losses of soft targets and of probabilities.
+/* Pointwise layers of SPEC section 3, forward and backward, PReLU, log-softmax, losses of soft targets and of probabilities.
  * bytes: inputs and outputs once. */
 #include "bench.h"
 
@@ -7,7 +7,8 @@
 
 enum { VALUES = 64 * 1024, CHANNELS = 64, CLASSES = 10 };
 
-typedef enum row_kind { FORWARD, BACKWARD, PRELU, PRELU_GRAD, LOG_SOFTMAX, LOG_SOFTMAX_GRAD, SOFT_CROSS_ENTROPY, ENTROPY } row_kind;
+typedef enum row_kind { FORWARD, BACKWARD, PRELU, PRELU_GRAD, LOG_SOFTMAX, LOG_SOFTMAX_GRAD,
+               SOFT_CROSS_ENTROPY, ENTROPY } row_kind;
 
 typedef struct row {
     const char *name;
@@ -23,7 +24,8 @@ static const row rows[] = {
     BOTH("softplus", FV_UNARY_SOFTPLUS, 2, 0), BOTH("smooth_abs", FV_UNARY_SMOOTH_ABS, 2, 0), BOTH("abs", FV_UNARY_ABS, 0, 0),
     BOTH("leaky_relu", FV_UNARY_LEAKY_RELU, 0.01f, 0), BOTH("elu", FV_UNARY_ELU, 1, 1), BOTH("erf", FV_UNARY_ERF, 0, 0),
     BOTH("gelu", FV_UNARY_GELU, 0, 0), BOTH("gelu_tanh", FV_UNARY_GELU_TANH, 0, 0), BOTH("silu", FV_UNARY_SILU, 0, 0),
-    BOTH("mish", FV_UNARY_MISH, 0, 0), BOTH("hard_sigmoid", FV_UNARY_HARD_SIGMOID, 0.2f, 0.5f), BOTH("hard_swish", FV_UNARY_HARD_SWISH, 0, 0),
+    BOTH("mish", FV_UNARY_MISH, 0, 0), BOTH("hard_sigmoid", FV_UNARY_HARD_SIGMOID, 0.2f, 0.5f),
+    BOTH("hard_swish", FV_UNARY_HARD_SWISH, 0, 0),
     BOTH("softsign", FV_UNARY_SOFTSIGN, 0, 0), {"prelu", PRELU, 0, 0, 0, 2}, {"prelu_grad", PRELU_GRAD, 0, 0, 0, 3},
     {"log_softmax", LOG_SOFTMAX, 0, 0, 0, 2}, {"log_softmax_grad", LOG_SOFTMAX_GRAD, 0, 0, 0, 3},
     {"soft_cross_entropy", SOFT_CROSS_ENTROPY, 0, 0, 0, 3}, {"entropy", ENTROPY, 0, 0, 0, 3},

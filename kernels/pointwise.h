@@ -60,9 +60,11 @@ typedef enum fv_binary { FV_BINARY_ADD, FV_BINARY_SUB, FV_BINARY_MUL, FV_BINARY_
 typedef void (*fv_unary_fn)(const fv_real *x, fv_real *y, size_t n, fv_real a, fv_real b);
 /* dx = dy * f'(x), written in terms of what the forward pass kept: fv_unary_keeps_input says which.
  * Output: RELU [y > 0]. CLAMP [a < y < b]. SIGMOID y(1-y). TANH 1-y^2. EXP y. LINEAR a (kept may be NULL). HARD_SIGMOID
- * a [0 < y < 1]. Input: SOFTPLUS and RELU_SURROGATE 1/(1+e^{-kx}). SMOOTH_ABS 2/(1+e^{-kx}) - 1 = tanh(kx/2). ABS sgn(x), 0
- * where x is 0 or NaN. LEAKY_RELU x > 0 ? 1 : a. ELU x > 0 ? b : b*a*e^x. HARD_SWISH x > -3 ? x < 3 ? x/3 + 1/2 : 1 : 0. SOFTSIGN dx = dy / (1+|x|)^2. The others as the formulas give. Steps without a transcendental round as
- * the scalar definition does. */
+ * a [0 < y < 1].
+ * Input: SOFTPLUS and RELU_SURROGATE 1/(1+e^{-kx}). SMOOTH_ABS 2/(1+e^{-kx}) - 1 = tanh(kx/2). ABS sgn(x), 0 where x is
+ * 0 or NaN. LEAKY_RELU x > 0 ? 1 : a. ELU x > 0 ? b : b*a*e^x. HARD_SWISH x > -3 ? x < 3 ? x/3 + 1/2 : 1 : 0. SOFTSIGN
+ * dx = dy / (1+|x|)^2. The others as the formulas give. Steps without a transcendental round as the scalar definition
+ * does. */
 typedef void (*fv_unary_grad_fn)(const fv_real *kept, const fv_real *dy, fv_real *dx, size_t n, fv_real a, fv_real b);
 typedef void (*fv_binary_fn)(const fv_real *x1, const fv_real *x2, fv_real *y, size_t n);
 /* Per channel: y[p*pitch_y + c] = x[p*pitch_x + c] * gain[c] + shift[c]; shift may be NULL. `pixels` rows. */

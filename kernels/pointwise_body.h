@@ -303,7 +303,9 @@ static void unary_gelu(const float *x, float *y, size_t n, float a, float b) { r
 static void unary_gelu_tanh(const float *x, float *y, size_t n, float a, float b) { run_unary(gelu_tanh_step, x, y, n, a, b); }
 static void unary_silu(const float *x, float *y, size_t n, float a, float b) { run_unary(silu_step, x, y, n, a, b); }
 static void unary_mish(const float *x, float *y, size_t n, float a, float b) { run_unary(mish_step, x, y, n, a, b); }
-static void unary_hard_sigmoid(const float *x, float *y, size_t n, float a, float b) { run_unary(hard_sigmoid_step, x, y, n, a, b); }
+static void unary_hard_sigmoid(const float *x, float *y, size_t n, float a, float b) {
+    run_unary(hard_sigmoid_step, x, y, n, a, b);
+}
 static void unary_hard_swish(const float *x, float *y, size_t n, float a, float b) { run_unary(hard_swish_step, x, y, n, a, b); }
 static void unary_softsign(const float *x, float *y, size_t n, float a, float b) { run_unary(softsign_step, x, y, n, a, b); }
 

@@ -1,5 +1,5 @@
-/* exp, log, tanh, sigmoid, expm1, log1p and erf as plain C. In float they are our own, so that the C library and its CPU dispatch never
- * reach stored bits; the algorithms are those of Moshier's Cephes (single precision). The double build takes libm: it
+/* exp, log, tanh, sigmoid, expm1, log1p and erf as plain C. In float they are our own, so that the C library and its CPU
+ * dispatch never reach stored bits; the algorithms are those of Moshier's Cephes (single precision). The double build takes libm: it
  * is a reference, its bits are not kept. */
 #ifndef FV_KERNELS_SCALAR_MATH_H
 #define FV_KERNELS_SCALAR_MATH_H

@@ -61,7 +61,8 @@ static void check_rows(fv_case *c, bool logarithm) {
     for (size_t r = 0; r < s.count; r++) {
         const row_terms t = expect_terms(c, s.x + r * s.classes, s.classes);
         for (size_t i = 0; i < s.classes; i++)
-            expected[r * s.classes + i] = logarithm ? approx_sub(t.shifted[i], approx_log(t.sum, c->eps), c->eps) : approx_div(t.e[i], t.sum, c->eps);
+            expected[r * s.classes + i] = logarithm ? approx_sub(t.shifted[i], approx_log(t.sum, c->eps), c->eps)
+                                                    : approx_div(t.e[i], t.sum, c->eps);
     }
     float *y[3];
     for (int i = 0; i < 3; i++) y[i] = fv_check_start(c, "y", in_place, n);
@@ -278,8 +279,8 @@ static void check_entropy_loss(fv_case *c, loss_kind kind) {
         draw_labels(c, &l);
     else
         draw_target(c, &l);
-    fv_check_shape(c, "rows %zu classes %zu %s smoothing %.9g scale %.9g%s%s", l.s.count, l.s.classes, l.label ? "labels" : "targets",
-                   (double)l.smoothing, (double)l.scale, l.gradient ? "" : " loss alone", l.in_place ? " in place" : "");
+    fv_check_shape(c, "rows %zu classes %zu %s smoothing %.9g scale %.9g%s%s", l.s.count, l.s.classes,
+                   l.label ? "labels" : "targets", (double)l.smoothing, (double)l.scale, l.gradient ? "" : " loss alone", l.in_place ? " in place" : "");
     check_loss(c, &l);
 }
 

@@ -10,9 +10,10 @@ static const char *const unary_name[FV_UNARY_COUNT] = {
 
 /* Where a kind bends: inputs are drawn up to there. 0: anywhere. With k: of k*x. */
 static const float reaches[FV_UNARY_COUNT] = {
-    [FV_UNARY_SIGMOID] = 100, [FV_UNARY_TANH] = 12,      [FV_UNARY_EXP] = 110,       [FV_UNARY_SOFTPLUS] = 100,
-    [FV_UNARY_SMOOTH_ABS] = 30, [FV_UNARY_RELU_SURROGATE] = 100, [FV_UNARY_ELU] = 24, [FV_UNARY_ERF] = 5,
-    [FV_UNARY_GELU] = 8,      [FV_UNARY_GELU_TANH] = 8,  [FV_UNARY_SILU] = 110,      [FV_UNARY_MISH] = 110,
+    [FV_UNARY_SIGMOID] = 100,    [FV_UNARY_TANH] = 12,       [FV_UNARY_EXP] = 110,
+    [FV_UNARY_SOFTPLUS] = 100,   [FV_UNARY_SMOOTH_ABS] = 30, [FV_UNARY_RELU_SURROGATE] = 100,
+    [FV_UNARY_ELU] = 24,         [FV_UNARY_ERF] = 5,         [FV_UNARY_GELU] = 8,
+    [FV_UNARY_GELU_TANH] = 8,    [FV_UNARY_SILU] = 110,      [FV_UNARY_MISH] = 110,
     [FV_UNARY_HARD_SIGMOID] = 4, [FV_UNARY_HARD_SWISH] = 4};
 
 static bool has_k(fv_unary kind) { return kind >= FV_UNARY_SOFTPLUS && kind <= FV_UNARY_RELU_SURROGATE; }
@@ -120,8 +121,10 @@ static parameters draw_parameters(fv_case *c, fv_unary kind, bool forward) {
     if (!forward) p = (parameters){check_uniform(r, -1, 0), check_uniform(r, 0, 1)};
     if (c->values == FV_VALUES_INTEGER) p = (parameters){-2, 3};
     if (has_k(kind)) p.a = check_chance(r, 0.4) ? 1 : (float)exp(check_uniform(r, -7, 9.2f));
-    if (kind == FV_UNARY_ELU) p = check_chance(r, 0.5) ? (parameters){1, 1} : (parameters){check_uniform(r, 0.1f, 2), check_uniform(r, 0.5f, 2)};
-    if (kind == FV_UNARY_HARD_SIGMOID) p = check_chance(r, 0.5) ? (parameters){0.2f, 0.5f} : (parameters){check_uniform(r, -1, 1), check_uniform(r, 0, 1)};
+    if (kind == FV_UNARY_ELU) p = (parameters){check_uniform(r, 0.1f, 2), check_uniform(r, 0.5f, 2)};
+    if (kind == FV_UNARY_ELU && check_chance(r, 0.5)) p = (parameters){1, 1};
+    if (kind == FV_UNARY_HARD_SIGMOID) p = (parameters){check_uniform(r, -1, 1), check_uniform(r, 0, 1)};
+    if (kind == FV_UNARY_HARD_SIGMOID && check_chance(r, 0.5)) p = (parameters){0.2f, 0.5f};
     return p;
 }
 
@@ -134,8 +137,7 @@ void fv_check_unary(fv_case *c) {
     float ignored;
     fill_bends(c, kind, x, n, a);
     const float *in_place = check_chance(&c->random, 0.4) ? x : NULL;
-    fv_check_shape(c, "%s n%zu a %.9g b %.9g%s", unary_name[kind], n, (double)a, (double)b,
-                   in_place ? " in place" : "");
+    fv_check_shape(c, "%s n%zu a %.9g b %.9g%s", unary_name[kind], n, (double)a, (double)b, in_place ? " in place" : "");
     c->same_as_scalar = exact_unary(kind, 0, a, b, &ignored);
     fv_check_freeze(c);
     fv_approx *expected = fv_check_expected(c, n);
@@ -228,8 +230,7 @@ void fv_check_unary_grad(fv_case *c) {
     for (size_t i = 0; input && i < n; i++) /* an infinity times a slope that is 0 in float alone is nobody's contract */
         if (isinf(dy[i]) && !exact_grad(kind, 0, 0, a, b, &ignored)) dy[i] = NAN;
     const float *in_place = check_chance(&c->random, 0.4) ? dy : NULL;
-    fv_check_shape(c, "%s gradient n%zu a %.9g b %.9g%s", unary_name[kind], n, (double)a, (double)b,
-                   in_place ? " in place" : "");
+    fv_check_shape(c, "%s gradient n%zu a %.9g b %.9g%s", unary_name[kind], n, (double)a, (double)b, in_place ? " in place" : "");
     c->same_as_scalar = !input || exact_grad(kind, 0, 0, a, b, &ignored);
     fv_check_freeze(c);
     fv_approx *expected = fv_check_expected(c, n);
@@ -240,8 +241,7 @@ void fv_check_unary_grad(fv_case *c) {
     c->reference->pointwise.unary_grad[kind](y, in_place ? scalar : dy, scalar, n, a, b);
     fv_check_compare(c, "dx", dx, scalar, expected, n);
     FV_EACH_PART(c, n, p)
-    c->candidate->pointwise.unary_grad[kind](kept ? y + p->begin : NULL, (in_place ? parts : dy) + p->begin,
-                                             parts + p->begin, p->end - p->begin, a, b);
+    c->candidate->pointwise.unary_grad[kind](kept ? y + p->begin : NULL, (in_place ? parts : dy) + p->begin, parts + p->begin,
+                                             p->end - p->begin, a, b);
     fv_check_same_values(c, "dx in parts", parts, dx, n);
 }
-

@@ -1,5 +1,5 @@
-/* Pointwise layers of SPEC section 3 and the losses of probabilities and soft targets. ReLU with a surrogate gradient has no row: its
- * gradient is not that of its value (tests/unit/test_ops_activation.c holds it by value). */
+/* Pointwise layers of SPEC section 3 and the losses of probabilities and soft targets. ReLU with a surrogate gradient has no row:
+ * its gradient is not that of its value (tests/unit/test_ops_activation.c holds it by value). */
 #include "check/grad_draw.h"
 
 static float within(fv_grad_draw *d, float low, float high) { return check_uniform(fv_grad_random(d), low, high); }
@@ -10,16 +10,16 @@ static fv_value layer_input(fv_grad_draw *d, fv_grad_values values) {
     return chance(d, 0.5) ? x : fv_graph_scale(fv_grad_graph(d), x, within(d, 0.5f, 2), 0, NULL);
 }
 
-#define SMOOTH(name, call)                                                                                             \
-    ROW(name) {                                                                                                        \
-        const fv_value x = layer_input(d, FV_GRAD_UNIFORM);                                                            \
-        fv_grad_output(d, call);                                                                                       \
+#define SMOOTH(name, call)                                                                                                       \
+    ROW(name) {                                                                                                                  \
+        const fv_value x = layer_input(d, FV_GRAD_UNIFORM);                                                                      \
+        fv_grad_output(d, call);                                                                                                 \
     }
 /* With a kink. */
-#define BENT(name, call)                                                                                               \
-    ROW(name) {                                                                                                        \
-        const fv_value x = layer_input(d, FV_GRAD_SPACED);                                                             \
-        fv_grad_output(d, call);                                                                                       \
+#define BENT(name, call)                                                                                                         \
+    ROW(name) {                                                                                                                  \
+        const fv_value x = layer_input(d, FV_GRAD_SPACED);                                                                       \
+        fv_grad_output(d, call);                                                                                                 \
     }
 
 SMOOTH(softplus, fv_graph_softplus(fv_grad_graph(d), x, 1, NULL))

@@ -50,7 +50,8 @@ fv_value fv_graph_softsign(fv_graph *g, fv_value x, const char *name) {
 fv_value fv_graph_erf(fv_graph *g, fv_value x, const char *name) { return unary(g, x, FV_UNARY_ERF, 0, 0, name, "erf"); }
 
 fv_value fv_graph_prelu_with(fv_graph *g, fv_value x, fv_value slope, const char *name) {
-    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a PReLU's input") || !fv_build_valid(g, slope, "a PReLU's slopes")) return FV_NONE;
+    if (!fv_build_usable(g) || !fv_build_valid(g, x, "a PReLU's input") || !fv_build_valid(g, slope, "a PReLU's slopes"))
+        return FV_NONE;
     const fv_value in[2] = {x, slope};
     return fv_graph_node(g, &fv_op_prelu, fv_build_name(g, name, "prelu").text, in, 2, 1, NULL);
 }
@@ -61,7 +62,8 @@ fv_value fv_graph_prelu(fv_graph *g, fv_value x, bool one_a_map, const char *nam
     const fv_layer_name n = fv_build_name(g, name, "prelu");
     const int64_t maps = g->values[x].shape.rank > 1 ? g->values[x].shape.dim[1] : 0, slopes = one_a_map ? maps : 1;
     if (slopes < 1 || slopes > most)
-        return fv_graph_fail(g, FV_ERR_SHAPE, "node \"%s\": an input of %s has no maps", n.text, fv_shape_print(&g->values[x].shape).text);
+        return fv_graph_fail(g, FV_ERR_SHAPE, "node \"%s\": an input of %s has no maps", n.text,
+                             fv_shape_print(&g->values[x].shape).text);
     char full[sizeof n.text + 8];
     snprintf(full, sizeof full, "%s.slope", n.text);
     float *quarter = NULL;

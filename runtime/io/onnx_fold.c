@@ -1,4 +1,5 @@
-/* Layers that opset 17 spells out become one node again: GELU in both forms, SiLU, mish, softsign. Only what nothing else reads is taken in. */
+/* Layers that opset 17 spells out become one node again: GELU in both forms, SiLU, mish, softsign. Only what nothing else reads
+ * is taken in. */
 #include "io/onnx_internal.h"
 
 #include <math.h>

@@ -9,8 +9,9 @@ static fv_status read_plain(fv_onnx_reader *r, const FvOnnx__Node *n) {
     static const struct {
         const char *op;
         plain_fn build;
-    } rows[] = {{"Abs", fv_graph_abs},           {"Erf", fv_graph_erf},           {"Softsign", fv_graph_softsign},
-                {"HardSwish", fv_graph_hard_swish}, {"Mish", fv_graph_mish}, {"LogSoftmax", fv_graph_log_softmax}};
+    } rows[] = {{"Abs", fv_graph_abs},           {"Erf", fv_graph_erf},
+                {"Softsign", fv_graph_softsign}, {"HardSwish", fv_graph_hard_swish},
+                {"Mish", fv_graph_mish},         {"LogSoftmax", fv_graph_log_softmax}};
     fv_value x;
     size_t i = 0;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
@@ -37,10 +38,12 @@ static fv_status read_parametrized(fv_onnx_reader *r, const FvOnnx__Node *n) {
     if (strcmp(n->op_type, "Elu") == 0)
         return fv_onnx_done(r, n, fv_graph_elu(g, x, fv_onnx_attribute_float(n, "alpha", 1), name));
     if (strcmp(n->op_type, "HardSigmoid") == 0)
-        return fv_onnx_done(r, n, fv_graph_hard_sigmoid(g, x, fv_onnx_attribute_float(n, "alpha", 0.2f),
-                                                        fv_onnx_attribute_float(n, "beta", 0.5f), name));
-    return fv_onnx_done(r, n, fv_graph_selu_with(g, x, fv_onnx_attribute_float(n, "alpha", FV_SELU_ALPHA),
-                                                 fv_onnx_attribute_float(n, "gamma", FV_SELU_GAMMA), name));
+        return fv_onnx_done(r, n,
+                            fv_graph_hard_sigmoid(g, x, fv_onnx_attribute_float(n, "alpha", 0.2f),
+                                                  fv_onnx_attribute_float(n, "beta", 0.5f), name));
+    return fv_onnx_done(r, n,
+                        fv_graph_selu_with(g, x, fv_onnx_attribute_float(n, "alpha", FV_SELU_ALPHA),
+                                           fv_onnx_attribute_float(n, "gamma", FV_SELU_GAMMA), name));
 }
 
 static bool is_text(const FvOnnx__Attribute *a, const char *text) {
@@ -83,7 +86,8 @@ static fv_status read_div(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_input(r, n, 1, &divisor));
     if (divisor && divisor->constant && divisor->tensor.count == 1)
-        return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, 1 / fv_onnx_tensor_float(&divisor->tensor, 0), 0, fv_onnx_node_name(n)));
+        return fv_onnx_done(r, n,
+                            fv_graph_scale(r->graph, x, 1 / fv_onnx_tensor_float(&divisor->tensor, 0), 0, fv_onnx_node_name(n)));
     const bool computed = divisor && !divisor->constant && divisor->value != FV_NONE;
     const fv_value y = computed ? fv_onnx_fold_division(r, x, divisor->value, fv_onnx_node_name(n)) : FV_NONE;
     FV_FORWARD(fv_graph_status(r->graph));

@@ -1,18 +1,21 @@
-/* prelu: x, slope (C) or (1) -> y = x > 0 ? x : slope[c] * x, C on axis 1. prelu_grad: dy, x, slope -> dx, dslope. SPEC section 3. */
+/* prelu: x, slope (C) or (1) -> y = x > 0 ? x : slope[c] * x, C on axis 1. prelu_grad: dy, x, slope -> dx, dslope. SPEC
+ * section 3. */
 #include "ops/pieces.h"
 
 typedef struct prelu {
     const fv_kernels *kernels;
-    const fv_buffer *x, *slope, *y;           /* forward */
-    const fv_buffer *dy, *dx, *dslope, *parts; /* gradient: parts [chunks][channels], then their sums where one slope serves all */
-    const fv_buffer *single;                   /* the one slope, spread over `slope`; NULL: one a map */
-    size_t rows, channels, chunk, chunks;      /* rows of `channels` values */
+    const fv_buffer *x, *slope, *y; /* forward */
+    const fv_buffer *dy, *dx, *dslope,
+        *parts;                           /* gradient: parts [chunks][channels], then their sums where one slope serves all */
+    const fv_buffer *single;              /* the one slope, spread over `slope`; NULL: one a map */
+    size_t rows, channels, chunk, chunks; /* rows of `channels` values */
 } prelu;
 
 static fv_status prelu_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape, *slope = &values[n->in[1]].shape;
-    FV_RETURN_IF((x->rank != 2 && x->rank != 4) || slope->rank != 1 || (slope->dim[0] != x->dim[1] && slope->dim[0] != 1), FV_ERR_SHAPE,
-                 "node \"%s\": slopes %s do not fit the maps of %s", n->name, fv_shape_print(slope).text, fv_shape_print(x).text);
+    FV_RETURN_IF((x->rank != 2 && x->rank != 4) || slope->rank != 1 || (slope->dim[0] != x->dim[1] && slope->dim[0] != 1),
+                 FV_ERR_SHAPE, "node \"%s\": slopes %s do not fit the maps of %s", n->name, fv_shape_print(slope).text,
+                 fv_shape_print(x).text);
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     return FV_OK;
 }
@@ -53,8 +56,8 @@ static void run_prelu(void *arg, size_t piece, void *scratch) {
     const prelu *s = arg;
     const fv_range r = rows_of(s, piece);
     const size_t at = r.begin * s->channels;
-    s->kernels->pointwise.prelu((const fv_real *)s->x->data + at, (ptrdiff_t)s->channels, s->slope->data, (fv_real *)s->y->data + at,
-                                (ptrdiff_t)s->channels, s->channels, r.end - r.begin);
+    s->kernels->pointwise.prelu((const fv_real *)s->x->data + at, (ptrdiff_t)s->channels, s->slope->data,
+                                (fv_real *)s->y->data + at, (ptrdiff_t)s->channels, s->channels, r.end - r.begin);
 }
 
 static fv_status prelu_plan(fv_plan_op *p) {

@@ -35,8 +35,9 @@ static fv_value surrogate3(fv_graph *g, fv_value x) { return fv_graph_relu_surro
 static fv_value log_softmax(fv_graph *g, fv_value x) { return fv_graph_log_softmax(g, x, "f"); }
 
 /* Those of the golden file, in its order, then the others. */
-static const build_fn layers[] = {softplus1, softplus3, smooth_abs3, absolute, leaky,        prelu1,     elu,      selu,     gelu,
-                                  gelu_tanh, silu,      mish,        hard_sigmoid, hard_swish, softsign, erf_layer, surrogate3, log_softmax};
+static const build_fn layers[] = {softplus1,    softplus3,  smooth_abs3, absolute,  leaky,      prelu1,
+                                  elu,          selu,       gelu,        gelu_tanh, silu,       mish,
+                                  hard_sigmoid, hard_swish, softsign,    erf_layer, surrogate3, log_softmax};
 enum { golden_layers = 16, every_layer = sizeof layers / sizeof *layers };
 
 /* y and dx of a layer on (rows, columns). through: of an activation that the layer's output might overwrite. */
@@ -75,8 +76,8 @@ static fv_tensor golden(const char *path) {
 
 static void near_all(const char *what, size_t layer, const float *got, const double *want, size_t n, double tolerance) {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)got[i] - want[i]) <= tolerance * (1 + fabs(want[i])), "layer %zu, %s[%zu]: %.9g, expected %.9g",
-                      layer, what, i, (double)got[i], want[i]);
+        ck_assert_msg(fabs((double)got[i] - want[i]) <= tolerance * (1 + fabs(want[i])),
+                      "layer %zu, %s[%zu]: %.9g, expected %.9g", layer, what, i, (double)got[i], want[i]);
 }
 
 START_TEST(pytorch_agrees) {
@@ -162,7 +163,8 @@ START_TEST(gains_and_slopes_are_learned) {
         fv_trainer_settings s;
         ok(fv_graph_create(context, &g));
         fv_value v = fv_graph_input(g, "x", 4, shape);
-        v = kind == 0 ? fv_graph_gain(g, fv_graph_smooth_abs(g, v, 2, "f"), true, "layer") : fv_graph_prelu(g, v, per_map[kind - 1], "layer");
+        v = kind == 0 ? fv_graph_gain(g, fv_graph_smooth_abs(g, v, 2, "f"), true, "layer")
+                      : fv_graph_prelu(g, v, per_map[kind - 1], "layer");
         ok(fv_graph_output(g, fv_graph_flatten(g, v, NULL), "y"));
         ok(fv_model_create(g, 1, &m));
         fv_trainer_settings_default(&s);
@@ -185,8 +187,9 @@ START_TEST(gains_and_slopes_are_learned) {
         }
         ck_assert_int_eq(learned.shape[0], kind == 2 ? 1 : c);
         for (int i = 0; i < learned.shape[0]; i++)
-            ck_assert_msg(fabs((double)((float *)learned.data)[i] - (first - 0.125 * gradient[i])) < 1e-6, "kind %d, map %d: %g, wanted %g",
-                          kind, i, (double)((float *)learned.data)[i], first - 0.125 * gradient[i]);
+            ck_assert_msg(fabs((double)((float *)learned.data)[i] - (first - 0.125 * gradient[i])) < 1e-6,
+                          "kind %d, map %d: %g, wanted %g", kind, i, (double)((float *)learned.data)[i],
+                          first - 0.125 * gradient[i]);
         fv_model_free(trained);
         fv_trainer_free(t);
         fv_model_free(m);
@@ -217,7 +220,8 @@ static stepped step_once(const fv_trainer_settings *settings, ending end, float 
     fv_tensor w;
     fv_step step;
     ok(fv_graph_create(context, &g));
-    fv_value y = fv_graph_linear_with(g, fv_graph_input(g, "x", 2, shape), fv_graph_parameter(g, "w", 2, square, identity, FV_INIT_HE, true), FV_NONE, "fc");
+    fv_value y = fv_graph_linear_with(g, fv_graph_input(g, "x", 2, shape),
+                                      fv_graph_parameter(g, "w", 2, square, identity, FV_INIT_HE, true), FV_NONE, "fc");
     if (end == SOFTMAX) y = fv_graph_softmax(g, y, "p");
     if (end == SIGMOID) y = fv_graph_sigmoid(g, y, "p");
     ok(fv_graph_output(g, y, "y"));
@@ -355,7 +359,8 @@ START_TEST(mistakes_have_sentences) {
     fails(fv_graph_status(g), FV_ERR_SHAPE, "node \"l\": log_softmax takes (N,F)");
     fv_graph_free(g);
     ok(fv_graph_create(context, &g));
-    fails((fv_graph_gelu(g, 7, false, NULL), fv_graph_status(g)), FV_ERR_ARGUMENT, "a layer's input is not a value of this graph");
+    fails((fv_graph_gelu(g, 7, false, NULL), fv_graph_status(g)), FV_ERR_ARGUMENT,
+          "a layer's input is not a value of this graph");
     fv_graph_free(g);
     leave();
 }
@@ -376,7 +381,8 @@ START_TEST(wrong_targets_have_sentences) {
     fails(fv_trainer_create(m, &s, &t), FV_ERR_ARGUMENT, "unknown input of the loss 2");
     s.loss_input = FV_LOSS_FROM_LOGITS;
     ok(fv_trainer_create(m, &s, &t));
-    const fv_tensor in = maps(x, 1, net_c, net_h, net_w), negative = rows(target, 1, net_out), narrow = rows(target, 1, net_out - 1);
+    const fv_tensor in = maps(x, 1, net_c, net_h, net_w), negative = rows(target, 1, net_out),
+                    narrow = rows(target, 1, net_out - 1);
     fails(fv_trainer_step(t, &in, &negative, NULL), FV_ERR_ARGUMENT, "target -1 of image 0");
     fails(fv_trainer_step(t, &in, &narrow, NULL), FV_ERR_SHAPE, "targets of shape (1,5)");
     ck_assert_int_eq(fv_trainer_steps(t), 0);
@@ -537,9 +543,18 @@ START_TEST(only_whole_patterns_fold) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {pytorch_agrees, the_surrogate_gradient, values_of_the_spec, gains_and_slopes_are_learned,
-                                  losses_as_pytorch_has_them, probabilities_of_zero_stay_finite, mistakes_have_sentences,
-                                  wrong_targets_have_sentences, layers_come_back_from_files, operators_of_other_files,
-                                  softsign_in_three_nodes, only_whole_patterns_fold, NULL};
+    const TTest *const tests[] = {pytorch_agrees,
+                                  the_surrogate_gradient,
+                                  values_of_the_spec,
+                                  gains_and_slopes_are_learned,
+                                  losses_as_pytorch_has_them,
+                                  probabilities_of_zero_stay_finite,
+                                  mistakes_have_sentences,
+                                  wrong_targets_have_sentences,
+                                  layers_come_back_from_files,
+                                  operators_of_other_files,
+                                  softsign_in_three_nodes,
+                                  only_whole_patterns_fold,
+                                  NULL};
     return run_tests("ops_activation", tests, 120);
 }
