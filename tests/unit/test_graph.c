@@ -404,10 +404,13 @@ START_TEST(the_zoo_has_its_sizes) {
         size_t parameters;
     } sizes[] = {{"lenet5", 61706},
                  {"lecture", 3 * 25 + 3 + 9 * 75 + 9 + 10 * 144 + 10},
-                 {"cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129}};
+                 {"cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129},
+                 {"lenet5-1998", 156 + 12 + 16 * 151 + 32 + 120 * 401 + 84 * 121 + 10 * 85},
+                 {"allconv", 32 * 10 + 2 * 32 * 289 + 64 * 289 + 3 * 64 * 577 + 64 * 65 + 10 * 65},
+                 {"se-cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129 + 4 * 33 + 32 * 5 + 8 * 65 + 64 * 9}};
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
     fv_model *m = NULL;
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t total = 0, count;
         fv_tensor t;
         ok(fv_model_zoo(c, sizes[i].name, NULL, &m));
