@@ -17,7 +17,8 @@ static wire around(wire g, wire n, int64_t c, int64_t h, int64_t w) {
     return model_of(g);
 }
 
-static wire slice_of(size_t n, const int64_t *starts, const int64_t *ends, const int64_t *axes, const int64_t *steps, int64_t c, int64_t h, int64_t w) {
+static wire slice_of(size_t n, const int64_t *starts, const int64_t *ends, const int64_t *axes, const int64_t *steps,
+                     int64_t c, int64_t h, int64_t w) {
     wire g = {0};
     w_message(&g, G_INITIALIZER, list_of("s", n, starts));
     w_message(&g, G_INITIALIZER, list_of("e", n, ends));
@@ -31,13 +32,20 @@ START_TEST(slices_of_any_form) {
     static float x[4 * 36], y[4 * 36];
     enter();
     draw_all(x, 4 * 36, 21); /* what accepted() runs on */
-    accepted(slice_of(3, (int64_t[]){-3, INT64_MIN, 1}, (int64_t[]){-1, INT64_MAX, 6}, (int64_t[]){1, -2, 3}, (int64_t[]){1, 2, 3}, 2, 3, 2), y, 12);
+    accepted(slice_of(3, (int64_t[]){-3, INT64_MIN, 1}, (int64_t[]){-1, INT64_MAX, 6}, (int64_t[]){1, -2, 3},
+                      (int64_t[]){1, 2, 3}, 2, 3, 2),
+             y, 12);
     for (int i = 0; i < 12; i++) ck_assert(y[i] == x[(1 + i / 6) * 36 + 2 * (i / 2 % 3) * 6 + 1 + 3 * (i % 2)]);
-    refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){1}, (int64_t[]){0}, 2, 6, 6), FV_ERR_SHAPE, "a step of 0");
-    refused(slice_of(1, (int64_t[]){5}, (int64_t[]){0}, (int64_t[]){1}, (int64_t[]){-1}, 4, 6, 6), FV_ERR_UNSUPPORTED, "only steps forward");
-    refused(slice_of(1, (int64_t[]){3}, (int64_t[]){2}, (int64_t[]){1}, (int64_t[]){1}, 4, 6, 6), FV_ERR_UNSUPPORTED, "an empty slice");
-    refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){4}, (int64_t[]){1}, 4, 6, 6), FV_ERR_SHAPE, "axis 4 of a value of rank 4");
-    refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){0}, (int64_t[]){1}, 4, 6, 6), FV_ERR_UNSUPPORTED, "batches are not cut");
+    refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){1}, (int64_t[]){0}, 2, 6, 6), FV_ERR_SHAPE,
+            "a step of 0");
+    refused(slice_of(1, (int64_t[]){5}, (int64_t[]){0}, (int64_t[]){1}, (int64_t[]){-1}, 4, 6, 6), FV_ERR_UNSUPPORTED,
+            "only steps forward");
+    refused(slice_of(1, (int64_t[]){3}, (int64_t[]){2}, (int64_t[]){1}, (int64_t[]){1}, 4, 6, 6), FV_ERR_UNSUPPORTED,
+            "an empty slice");
+    refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){4}, (int64_t[]){1}, 4, 6, 6), FV_ERR_SHAPE,
+            "axis 4 of a value of rank 4");
+    refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){0}, (int64_t[]){1}, 4, 6, 6), FV_ERR_UNSUPPORTED,
+            "batches are not cut");
     leave();
 }
 END_TEST
@@ -68,7 +76,8 @@ START_TEST(splits_and_joins) {
 END_TEST
 
 static wire unpool_of(int64_t kernel, int64_t stride, const int64_t *size) {
-    wire g = {0}, pool = node_of("MaxPool", "p", "x", "v i"), back = node_of("MaxUnpool", "n", size ? "v i s" : "v i", "y");
+    wire g = {0}, pool = node_of("MaxPool", "p", "x", "v i"),
+         back = node_of("MaxUnpool", "n", size ? "v i s" : "v i", "y");
     node_attr(&pool, attr_ints("kernel_shape", 2, (int64_t[]){2, 2}));
     node_attr(&pool, attr_ints("strides", 2, (int64_t[]){2, 2}));
     node_attr(&back, attr_ints("kernel_shape", 2, (int64_t[]){kernel, kernel}));
