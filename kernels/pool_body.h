@@ -1,6 +1,6 @@
-/* Pooling over a vector wrapper, vectorized along channels; included by (isa)/pool_(isa).c. What a window has inside the input is a box
- * of values at fixed distances. Output pixels go by rows: the box's height is worked out once a row, its width at the row's two ends
- * alone, and between them windows stand side by side. */
+/* Pooling over a vector wrapper, vectorized along channels; included by (isa)/pool_(isa).c. What a window has inside
+ * the input is a box of values at fixed distances. Output pixels go by rows: the box's height is worked out once a row,
+ * its width at the row's two ends alone, and between them windows stand side by side. */
 #include "kernels/pool_cursor.h"
 #include "kernels/vec_math.h"
 
@@ -15,7 +15,8 @@ typedef struct pool_run {
     float p, divisor;
     size_t channels, windows;
     ptrdiff_t x_step, y_step; /* from window to window */
-    int32_t count[3], name, name_step[3], names_apart; /* name: what max pooling calls the first value; names_apart: from window to window */
+    int32_t count[3], name, name_step[3],
+        names_apart; /* name: what max pooling calls the first value; names_apart: from window to window */
     int32_t weight_step[3];
     ptrdiff_t step[3];
     /* Elements from x and from y on that whole vectors may read and write, the latter in ascending order. */
@@ -59,8 +60,9 @@ static vf lp_of(const pool_run *r, const float *x, size_t n) {
 }
 
 /* The box of one window, `vectors` vectors of channels at once (one of n lanes, or several whole ones). */
-FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index, int32_t first_name,
-                                  const int32_t depth, const int32_t height, const int32_t width, const size_t vectors, const size_t n) {
+FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index,
+                                  int32_t first_name, const int32_t depth, const int32_t height, const int32_t width,
+                                  const size_t vectors, const size_t n) {
     vf acc[4];
     vi at[4];
     for (size_t k = 0; k < vectors; k++) {
@@ -92,7 +94,8 @@ FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const
     }
 }
 
-FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, const int32_t depth, const int32_t height, const int32_t width) {
+FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, const int32_t depth,
+                                   const int32_t height, const int32_t width) {
     const pool_run own = *given, *const r = &own; /* stores of vectors may change anything but what is our own */
     const size_t last = (size_t)((depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2]);
     for (size_t i = 0; i < r->windows; i++) {
@@ -102,9 +105,11 @@ FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, 
         const int32_t name = r->name + (int32_t)i * r->names_apart;
         size_t c = 0;
         for (; step != LP && c + 4 * VW <= r->channels; c += 4 * VW)
-            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4, VW);
+            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4,
+                        VW);
         for (; step != LP && c + VW <= r->channels; c += VW)
-            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1, VW);
+            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1,
+                        VW);
         for (; c < r->channels; c += VW) {
             const size_t in = (size_t)(x - r->x) + c, out = (size_t)(y - r->y) + c;
             const bool whole = in + last + VW <= r->readable && out + VW <= r->writable;
@@ -112,7 +117,8 @@ FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, 
             if (step == LP)
                 store_channels(y + c, lp_of(r, x + c, n), n);
             else
-                take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1, n);
+                take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1,
+                            n);
         }
     }
 }
@@ -188,7 +194,8 @@ static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o,
     r->windows = windows;
     if (c->average) r->divisor = (float)fv_pool_divisor(d, o);
     if (!fv_pool_has_tap(&t)) {
-        for (size_t i = 0; i < windows; i++, r->y += r->y_step, r->index += r->index ? r->channels : 0) take_nothing(r, c->max, c->average);
+        for (size_t i = 0; i < windows; i++, r->y += r->y_step, r->index += r->index ? r->channels : 0)
+            take_nothing(r, c->max, c->average);
         return;
     }
     const ptrdiff_t in = fv_pool_tap_offset(d, o, &t);
@@ -203,7 +210,8 @@ static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o,
 static void pool(pool_call *c, float p, fv_range pixels) {
     const fv_pool_desc *d = c->d;
     int32_t inner_begin, inner_end;
-    pool_run r = {.p = p, .channels = (size_t)d->channels, .x_step = d->stride[2] * d->in_pitch[3], .y_step = d->out_pitch[3]};
+    pool_run r = {
+        .p = p, .channels = (size_t)d->channels, .x_step = d->stride[2] * d->in_pitch[3], .y_step = d->out_pitch[3]};
     const int32_t places[3] = {d->in[1] * d->in[2], d->in[2], 1};
     for (int a = 0; a < 3; a++) {
         r.weight_step[a] = a == 0 ? d->window[1] * d->window[2] : a == 1 ? d->window[2] : 1;

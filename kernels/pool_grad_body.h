@@ -1,5 +1,5 @@
-/* Gradients of pooling, and unpooling, over a vector wrapper; included after pool_body.h. Gather form: the windows that an input pixel lies
- * in are a box of output pixels, of one window where windows lie apart. */
+/* Gradients of pooling, and unpooling, over a vector wrapper; included after pool_body.h. Gather form: the windows that
+ * an input pixel lies in are a box of output pixels, of one window where windows lie apart. */
 
 typedef enum grad_step { GRAD_MAX, GRAD_AVERAGE, GRAD_ABS, GRAD_SQUARES, GRAD_LP, GRAD_WEIGHTED } grad_step;
 
@@ -13,13 +13,14 @@ typedef struct grad_call {
 
 /* One window an input pixel lies in. */
 typedef struct grad_window {
-    ptrdiff_t out;     /* its place in dy */
+    ptrdiff_t out; /* its place in dy */
     const int32_t *index;
     int32_t name, tap; /* the pixel's, to max pooling and in the window */
     float share;       /* average: 1 over its divisor */
 } grad_window;
 
-FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const grad_window *w, vf x, size_t c, size_t n, vf sum) {
+FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const grad_window *w, vf x, size_t c, size_t n,
+                              vf sum) {
     const vf dy = load_channels(g->dy + w->out + (ptrdiff_t)c, n);
     if (step == GRAD_MAX) {
         const vi at = n == VW ? vi_load(w->index + c) : vi_load_part(w->index + c, n);
@@ -37,9 +38,10 @@ FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const gr
 
 enum { LIST = 32 }; /* windows worked out at once */
 
-/* All channels of the input pixel at element `at`, over so many windows in ascending order; more: they come on top of what stands there. */
-FV_ALWAYS_INLINE void gather(const grad_step step, const grad_call *g, const grad_window *windows, const size_t count, ptrdiff_t at,
-                             const bool more) {
+/* All channels of the input pixel at element `at`, over so many windows in ascending order; more: they come on top of
+ * what stands there. */
+FV_ALWAYS_INLINE void gather(const grad_step step, const grad_call *g, const grad_window *windows, const size_t count,
+                             ptrdiff_t at, const bool more) {
     const size_t channels = (size_t)g->d->channels, last = count ? (size_t)windows[count - 1].out : 0;
     const bool reads_x = step >= GRAD_ABS && step <= GRAD_LP;
     size_t c = 0;
@@ -61,10 +63,12 @@ FV_ALWAYS_INLINE void gather(const grad_step step, const grad_call *g, const gra
 
 static grad_window describe(const grad_call *g, const fv_pool_pixel *i, const fv_pool_window *w, bool average) {
     const fv_pool_desc *d = g->d;
-    grad_window one = {.out = fv_pool_window_offset(d, i, w), .tap = fv_pool_window_index(d, w), .name = fv_pool_window_name(d, i, w)};
+    grad_window one = {
+        .out = fv_pool_window_offset(d, i, w), .tap = fv_pool_window_index(d, w), .name = fv_pool_window_name(d, i, w)};
     if (g->index) one.index = g->index + fv_pool_window_pixel(d, i, w) * (size_t)d->channels;
     if (average)
-        one.share = 1.0f / (float)(fv_pool_counted(d, 0, w->at[0]) * fv_pool_counted(d, 1, w->at[1]) * fv_pool_counted(d, 2, w->at[2]));
+        one.share = 1.0f / (float)(fv_pool_counted(d, 0, w->at[0]) * fv_pool_counted(d, 1, w->at[1]) *
+                                   fv_pool_counted(d, 2, w->at[2]));
     return one;
 }
 
@@ -75,7 +79,8 @@ typedef struct window_list {
     bool more;
 } window_list;
 
-FV_ALWAYS_INLINE void add_window(const grad_step step, const grad_call *g, window_list *l, const grad_window *one, ptrdiff_t at) {
+FV_ALWAYS_INLINE void add_window(const grad_step step, const grad_call *g, window_list *l, const grad_window *one,
+                                 ptrdiff_t at) {
     l->at[l->count++] = *one;
     if (l->count < LIST) return;
     gather(step, g, l->at, LIST, at, l->more);
@@ -84,7 +89,8 @@ FV_ALWAYS_INLINE void add_window(const grad_step step, const grad_call *g, windo
 }
 
 /* The windows of a box of output pixels that pixel i lies in, all its channels. Dilated windows may step over it. */
-FV_ALWAYS_INLINE void gather_pixel(const grad_step step, const grad_call *g, const fv_pool_pixel *i, const fv_pool_window *box) {
+FV_ALWAYS_INLINE void gather_pixel(const grad_step step, const grad_call *g, const fv_pool_pixel *i,
+                                   const fv_pool_window *box) {
     const fv_pool_desc *d = g->d;
     const ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
     const int32_t place = fv_pool_place(d, i->at);
@@ -93,11 +99,13 @@ FV_ALWAYS_INLINE void gather_pixel(const grad_step step, const grad_call *g, con
     l.more = false;
     for (int32_t z = box->low[0]; z < box->high[0]; z++)
         for (int32_t y = box->low[1]; y < box->high[1]; y++) {
-            const fv_pool_window first = {.at = {z, y, 0}, .tap = {i->at[0] + d->pad[0] - z * d->stride[0], i->at[1] + d->pad[1] - y * d->stride[1],
-                                                                   i->at[2] + d->pad[2]}};
+            const fv_pool_window first = {.at = {z, y, 0},
+                                          .tap = {i->at[0] + d->pad[0] - z * d->stride[0],
+                                                  i->at[1] + d->pad[1] - y * d->stride[1], i->at[2] + d->pad[2]}};
             const ptrdiff_t out = fv_pool_window_offset(d, i, &first);
             const size_t pixel = fv_pool_window_pixel(d, i, &first);
-            const int32_t tap = fv_pool_window_index(d, &first), counted = step == GRAD_AVERAGE ? fv_pool_counted(d, 0, z) * fv_pool_counted(d, 1, y) : 0;
+            const int32_t tap = fv_pool_window_index(d, &first),
+                          counted = step == GRAD_AVERAGE ? fv_pool_counted(d, 0, z) * fv_pool_counted(d, 1, y) : 0;
             for (int32_t x = box->low[2]; x < box->high[2]; x++) {
                 grad_window one = {.out = out + x * d->out_pitch[3], .tap = tap - x * d->stride[2]};
                 one.name = d->places ? place : one.tap;
@@ -125,7 +133,8 @@ FV_ALWAYS_INLINE void gather_dilated(const grad_step step, const grad_call *g, c
 
 static bool apart(const fv_pool_desc *d) {
     for (int a = 0; a < 3; a++)
-        if (d->stride[a] != d->window[a] || d->dilation[a] != 1 || d->pad[a] != 0 || d->out[a] * d->window[a] > d->in[a])
+        if (d->stride[a] != d->window[a] || d->dilation[a] != 1 || d->pad[a] != 0 ||
+            d->out[a] * d->window[a] > d->in[a])
             return false;
     return true;
 }
@@ -161,7 +170,8 @@ FV_ALWAYS_INLINE void gather_row_apart(const grad_step step, const grad_call *g,
 }
 
 FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given, fv_range pixels) {
-    const fv_pool_desc desc = *given->d, *const d = &desc; /* stores of vectors may change anything but what is our own */
+    const fv_pool_desc desc = *given->d, *const d =
+                                             &desc; /* stores of vectors may change anything but what is our own */
     grad_call own = *given, *const g = &own;
     own.d = d;
     const bool simple = apart(d), dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
@@ -196,7 +206,8 @@ static void pool_average_grad(const fv_pool_desc *d, const float *dy, float *dx,
     gather_pixels(GRAD_AVERAGE, &(grad_call){.d = d, .dy = dy, .dx = dx}, pixels);
 }
 
-static void pool_lp_grad(const fv_pool_desc *d, float p, const float *x, const float *y, const float *dy, float *dx, fv_range pixels) {
+static void pool_lp_grad(const fv_pool_desc *d, float p, const float *x, const float *y, const float *dy, float *dx,
+                         fv_range pixels) {
     grad_call g = {.d = d, .x = x, .y = y, .dy = dy, .dx = dx, .p = p};
     if (p == 1)
         gather_pixels(GRAD_ABS, &g, pixels);
@@ -206,26 +217,31 @@ static void pool_lp_grad(const fv_pool_desc *d, float p, const float *x, const f
         gather_pixels(GRAD_LP, &g, pixels);
 }
 
-static void pool_weighted_grad(const fv_pool_desc *d, const float *weight, const float *dy, float *dx, fv_range pixels) {
+static void pool_weighted_grad(const fv_pool_desc *d, const float *weight, const float *dy, float *dx,
+                               fv_range pixels) {
     gather_pixels(GRAD_WEIGHTED, &(grad_call){.d = d, .weight = weight, .dy = dy, .dx = dx}, pixels);
 }
 
 /* ---- unpooling: rows of channels are cleared and read as vectors, values go to their places one by one ---- */
 
-static inline bool stays_inside(const fv_unpool_desc *d, int32_t place) { return place >= 0 && (size_t)place < d->pixels; }
+static inline bool stays_inside(const fv_unpool_desc *d, int32_t place) {
+    return place >= 0 && (size_t)place < d->pixels;
+}
 
 static void unpool(const fv_unpool_desc *d, const float *x, const int32_t *place, float *y, fv_range channels) {
     const size_t width = channels.end - channels.begin;
     x += channels.begin, place += channels.begin, y += channels.begin;
     for (size_t p = 0; p < d->pixels; p++)
-        for (size_t c = 0; c < width; c += VW) store_channels(y + p * d->channels + c, v_zero(), fv_min_size(width - c, VW));
+        for (size_t c = 0; c < width; c += VW)
+            store_channels(y + p * d->channels + c, v_zero(), fv_min_size(width - c, VW));
     for (size_t i = 0; i < d->pooled; i++, x += d->channels, place += d->channels)
         for (size_t c = 0; c < width; c++)
             if (stays_inside(d, place[c])) y[(size_t)place[c] * d->channels + c] = x[c];
 }
 
 /* A bit a channel says that a later value has the place. */
-static void unpool_grad(const fv_unpool_desc *d, const int32_t *place, const float *dy, float *dx, fv_range channels, void *scratch) {
+static void unpool_grad(const fv_unpool_desc *d, const int32_t *place, const float *dy, float *dx, fv_range channels,
+                        void *scratch) {
     const size_t width = channels.end - channels.begin;
     uint16_t *taken = scratch;
     for (size_t p = 0; p < d->pixels; p++) taken[p] = 0;

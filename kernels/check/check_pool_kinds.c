@@ -21,7 +21,8 @@ static fv_approx power(fv_approx r, double p, double eps) {
     return r.value == 0 ? approx(0) : approx_exp(approx_mul(approx_log(r, eps), approx(p), eps), eps);
 }
 
-/* m (sum (|x|/m)^p)^(1/p), as the contract says it; the terms are at most 1 but for rounding, and so is the exponent's sign. */
+/* m (sum (|x|/m)^p)^(1/p), as the contract says it; the terms are at most 1 but for rounding, and so is the exponent's
+ * sign. */
 static fv_approx norm(const double *x, size_t n, double p, double eps) {
     fv_approx_sum sum = {0};
     double m = 0;
@@ -30,7 +31,9 @@ static fv_approx norm(const double *x, size_t n, double p, double eps) {
     if (p != 1 && p != 2 && !(m > 0 && m < INFINITY)) return approx(m);
     for (size_t i = 0; i < n; i++) {
         const fv_approx v = approx(fabs(x[i]));
-        approx_sum_add(&sum, p == 1 ? v : p == 2 ? approx_mul(v, v, eps) : power(approx_div(v, approx(m), eps), p, eps));
+        approx_sum_add(&sum, p == 1   ? v
+                             : p == 2 ? approx_mul(v, v, eps)
+                                      : power(approx_div(v, approx(m), eps), p, eps));
     }
     const fv_approx total = approx_sum(&sum, eps);
     if (p == 1) return total;
@@ -45,11 +48,13 @@ static float *draw_values(fv_case *c, const char *name, size_t n) {
     float *x = fv_check_place(c, name, n * sizeof *x, sizeof *x, true);
     fv_check_fill(c, x, n);
     for (size_t i = 0; i < n; i++)
-        if (isfinite(x[i]) && (fabsf(x[i]) > 1e6f || fabsf(x[i]) < 1e-6f)) x[i] = copysignf(x[i] == 0 ? 0 : 0.75f, x[i]);
+        if (isfinite(x[i]) && (fabsf(x[i]) > 1e6f || fabsf(x[i]) < 1e-6f))
+            x[i] = copysignf(x[i] == 0 ? 0 : 0.75f, x[i]);
     return x;
 }
 
-static void forward(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, const kind *f, const float *x, float *y, bool whole) {
+static void forward(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, const kind *f, const float *x, float *y,
+                    bool whole) {
     const fv_range all = {0, g->out_pixels};
     fv_check_cut cut = {.part = {all}, .parts = 1};
     if (!whole) cut = fv_check_cut_range(c, all);
@@ -60,7 +65,8 @@ static void forward(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, 
             k->pool.lp(&g->d, f->p, x, y, cut.part[i]);
 }
 
-static fv_approx expect_window(fv_case *c, const fv_check_pooling *g, const kind *f, const float *x, const fv_check_pixel *o, int32_t channel) {
+static fv_approx expect_window(fv_case *c, const fv_check_pooling *g, const kind *f, const float *x,
+                               const fv_check_pixel *o, int32_t channel) {
     static _Thread_local double inside[1024];
     fv_approx_sum sum = {0};
     size_t n = 0;
@@ -104,7 +110,8 @@ typedef struct sources {
     const float *x, *y, *dy;
 } sources;
 
-static void backward(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, const kind *f, const sources *s, float *dx, bool whole) {
+static void backward(fv_case *c, const fv_kernels *k, const fv_check_pooling *g, const kind *f, const sources *s,
+                     float *dx, bool whole) {
     const fv_range all = {0, g->in_pixels};
     fv_check_cut cut = {.part = {all}, .parts = 1};
     if (!whole) cut = fv_check_cut_range(c, all);
@@ -131,10 +138,12 @@ static fv_approx *expect_grad(fv_case *c, const fv_check_pooling *g, const kind 
         const fv_check_pixel o = fv_check_pixel_at(d->out, p);
         for (int32_t k = 0; k < fv_check_pool_window(d); k++) {
             bool counted;
-            const ptrdiff_t to = fv_check_pool_source(d, &o, k, &counted), from = fv_check_pixel_offset(d->out_pitch, &o);
+            const ptrdiff_t to = fv_check_pool_source(d, &o, k, &counted),
+                            from = fv_check_pixel_offset(d->out_pitch, &o);
             for (int32_t channel = 0; to >= 0 && channel < d->channels; channel++) {
                 const double dy = s->dy[from + channel];
-                const fv_approx w = f->weight ? approx(f->weight[k]) : share(s->x[to + channel], s->y[from + channel], f->p, c->eps);
+                const fv_approx w =
+                    f->weight ? approx(f->weight[k]) : share(s->x[to + channel], s->y[from + channel], f->p, c->eps);
                 approx_sum_add(&sum[to + channel], approx_mul(approx(dy), w, c->eps));
             }
         }
@@ -185,13 +194,15 @@ void fv_check_unpool(fv_case *c) {
     fv_check_random *r = &c->random;
     const fv_unpool_desc d = {fv_check_length(r, 30), fv_check_length(r, 90), fv_check_length(r, 40)};
     const bool back = c->argument;
-    const size_t small = d.pooled * d.channels, large = d.pixels * d.channels, from_size = back ? large : small, to_size = back ? small : large;
+    const size_t small = d.pooled * d.channels, large = d.pixels * d.channels, from_size = back ? large : small,
+                 to_size = back ? small : large;
     int32_t *place = fv_check_place(c, "place", small * sizeof *place, sizeof *place, true);
     for (size_t i = 0; i < small; i++) place[i] = draw_place(r, d.pixels);
     const float *from = fv_check_input(c, back ? "dy" : "x", from_size);
     const size_t first = check_below(r, d.channels);
     const fv_range channels = {first, first + 1 + check_below(r, fv_min_size(d.channels - first, FV_UNPOOL_CHANNELS))};
-    fv_check_shape(c, "pooled %zu pixels %zu channels %zu: %zu to %zu", d.pooled, d.pixels, d.channels, channels.begin, channels.end);
+    fv_check_shape(c, "pooled %zu pixels %zu channels %zu: %zu to %zu", d.pooled, d.pixels, d.channels, channels.begin,
+                   channels.end);
     fv_check_freeze(c);
     fv_approx *e = fv_check_expected(c, to_size);
     for (size_t k = channels.begin; k < channels.end; k++) {

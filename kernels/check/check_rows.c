@@ -20,7 +20,8 @@ void fv_check_rows_copy(fv_case *c) {
     y.size = (y.rows - 1) * (size_t)y.pitch + y.width;
     const bool zeros = check_chance(&c->random, 0.2);
     const float *from = zeros ? NULL : fv_check_input(c, "x", x.size);
-    fv_check_shape(c, "width %zu rows %zu pitches %zd, %zd%s", x.width, x.rows, x.pitch, y.pitch, zeros ? " zeros" : "");
+    fv_check_shape(c, "width %zu rows %zu pitches %zd, %zd%s", x.width, x.rows, x.pitch, y.pitch,
+                   zeros ? " zeros" : "");
     fv_check_freeze(c);
     fv_approx *e = fv_check_expected(c, y.size);
     for (size_t r = 0; r < x.rows; r++)
@@ -83,7 +84,8 @@ void fv_check_rows_inner(fv_case *c) {
     const fv_check_cut cut = fv_check_cut_range(c, (fv_range){0, m.rows});
     for (size_t i = 0; i < cut.parts; i++) {
         const size_t at = cut.part[i].begin * (size_t)m.pitch;
-        c->candidate->rows.inner(x1 + at, x2 + at, m.pitch, y[2] + cut.part[i].begin, m.width, cut.part[i].end - cut.part[i].begin);
+        c->candidate->rows.inner(x1 + at, x2 + at, m.pitch, y[2] + cut.part[i].begin, m.width,
+                                 cut.part[i].end - cut.part[i].begin);
     }
     fv_check_same_bits(c, "y cut into ranges", y[2], y[0], m.rows);
 }

@@ -18,12 +18,18 @@ static fv_norm_settings draw_settings(fv_grad_draw *d) {
     fv_norm_settings s;
     fv_norm_settings_default(&s);
     s.epsilon = chance(d, 0.5) ? 1e-5f : 0.1f;
-    s.unbiased_running_variance = chance(d, 0.5);
     return s;
 }
 
 ROW(batch_norm) {
     const fv_norm_settings s = draw_settings(d);
+    fv_grad_output(d, after(d, fv_graph_batch_norm(fv_grad_graph(d), norm_input(d, between(d, 1, 70)), &s, "norm")));
+}
+
+/* Its file is a function of its own: ONNX's running variance is the biased one. */
+ROW(batch_norm_unbiased) {
+    fv_norm_settings s = draw_settings(d);
+    s.unbiased_running_variance = true;
     fv_grad_output(d, after(d, fv_graph_batch_norm(fv_grad_graph(d), norm_input(d, between(d, 1, 70)), &s, "norm")));
 }
 
@@ -56,5 +62,6 @@ ROW(instance_norm) {
 
 const fv_grad_row fv_grad_rows_norm[] = {
     {"batch_norm", build_batch_norm}, {"batch_norm.conv", build_conv_batch_norm}, {"norm.group", build_group_norm},
-    {"norm.layer", build_layer_norm}, {"norm.instance", build_instance_norm},     {NULL, NULL},
+    {"norm.layer", build_layer_norm}, {"norm.instance", build_instance_norm}, {"batch_norm.unbiased", build_batch_norm_unbiased},
+    {NULL, NULL},
 };

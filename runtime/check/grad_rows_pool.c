@@ -65,7 +65,8 @@ ROW(unpool) {
 ROW(parts) {
     fv_graph *g = fv_grad_graph(d);
     int64_t shape[4] = {0, between(d, 1, 4), between(d, 1, 4), between(d, 1, 4)};
-    const int32_t rank = chance(d, 0.7) ? 4 : 2, axis = rank == 2 || chance(d, 0.6) ? 1 : between(d, 2, 3), count = between(d, 1, 4);
+    const int32_t rank = chance(d, 0.7) ? 4 : 2, axis = rank == 2 || chance(d, 0.6) ? 1 : between(d, 2, 3),
+                  count = between(d, 1, 4);
     int32_t sizes[4];
     fv_value parts[4], joined[5];
     shape[axis] = 0;
@@ -90,7 +91,8 @@ ROW(scale_maps) {
 }
 
 ROW(scale_pixels) {
-    const int64_t shape[4] = {0, between(d, 1, 20), between(d, 1, 6), between(d, 1, 6)}, one[4] = {0, 1, shape[2], shape[3]};
+    const int64_t shape[4] = {0, between(d, 1, 20), between(d, 1, 6), between(d, 1, 6)},
+                  one[4] = {0, 1, shape[2], shape[3]};
     const fv_value x = fv_grad_input(d, FV_GRAD_UNIFORM, 2, 4, shape);
     fv_grad_output(d, fv_graph_scale_pixels(fv_grad_graph(d), x, fv_grad_input(d, FV_GRAD_UNIFORM, 2, 4, one), NULL));
 }
@@ -104,7 +106,8 @@ ROW(squeeze) {
     pool.global = true;
     const int64_t shape[4] = {0, between(d, 2, 12), between(d, 1, 5), between(d, 1, 5)};
     const fv_value x = fv_grad_input(d, FV_GRAD_UNIFORM, 2, 4, shape);
-    fv_value s = fv_graph_tanh(g, fv_graph_linear(g, fv_graph_pool(g, x, &pool, NULL), 3, true, FV_INIT_HE, "fc1"), NULL);
+    fv_value s =
+        fv_graph_tanh(g, fv_graph_linear(g, fv_graph_pool(g, x, &pool, NULL), 3, true, FV_INIT_HE, "fc1"), NULL);
     s = fv_graph_sigmoid(g, fv_graph_linear(g, s, (int32_t)shape[1], true, FV_INIT_LECUN, "fc2"), NULL);
     fv_grad_output(d, fv_graph_scale_maps(g, x, s, NULL));
 }

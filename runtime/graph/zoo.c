@@ -137,6 +137,44 @@ static fv_value se_cnn(fv_graph *g, const zoo_shape *s) {
     return fv_graph_linear(g, fv_graph_dropout(g, x, 0.5f, "dropout3"), s->classes, true, FV_INIT_LECUN, "fc2");
 }
 
+/* LeCun et al. 1998. Sub-sampling is an average over 2x2, a coefficient and a bias a map (a depthwise 1x1 convolution), tanh; the third
+ * layer's maps see the maps of its table I; the output is linear. */
+static fv_value conv_tanh(fv_graph *g, fv_value x, int32_t maps, int32_t pad, const uint8_t *table, const char *name) {
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.out_channels = maps;
+    s.connections = table;
+    s.init = FV_INIT_LECUN;
+    for (int i = 0; i < 2; i++) {
+        s.kernel[i] = 5;
+        s.pad_before[i] = s.pad_after[i] = pad;
+    }
+    return fv_graph_tanh(g, fv_graph_conv(g, x, &s, name), NULL);
+}
+
+static fv_value subsample(fv_graph *g, fv_value x, int32_t maps, const char *pool, const char *gain) {
+    fv_pool_settings p;
+    fv_conv_settings s;
+    fv_pool_settings_default(&p);
+    p.kind = FV_POOL_AVERAGE;
+    fv_conv_settings_default(&s);
+    s.out_channels = s.groups = maps;
+    s.kernel[0] = s.kernel[1] = 1;
+    s.init = FV_INIT_LECUN;
+    return fv_graph_tanh(g, fv_graph_conv(g, fv_graph_pool(g, x, &p, pool), &s, gain), NULL);
+}
+
+static fv_value lenet5_1998(fv_graph *g, const zoo_shape *s) {
+    static const uint8_t table[16][6] = {{1, 1, 1}, {0, 1, 1, 1}, {0, 0, 1, 1, 1}, {0, 0, 0, 1, 1, 1}, {1, 0, 0, 0, 1, 1}, {1, 1, 0, 0, 0, 1},
+                                         {1, 1, 1, 1}, {0, 1, 1, 1, 1}, {0, 0, 1, 1, 1, 1}, {1, 0, 0, 1, 1, 1}, {1, 1, 0, 0, 1, 1}, {1, 1, 1, 0, 0, 1},
+                                         {1, 1, 0, 1, 1}, {0, 1, 1, 0, 1, 1}, {1, 0, 1, 1, 0, 1}, {1, 1, 1, 1, 1, 1}};
+    fv_value x = subsample(g, conv_tanh(g, input(g, s), 6, 2, NULL, "c1"), 6, "s2.pool", "s2");
+    x = subsample(g, conv_tanh(g, x, 16, 0, table[0], "c3"), 16, "s4.pool", "s4");
+    x = fv_graph_tanh(g, fv_graph_linear(g, x, 120, true, FV_INIT_LECUN, "c5"), NULL);
+    x = fv_graph_tanh(g, fv_graph_linear(g, x, 84, true, FV_INIT_LECUN, "f6"), NULL);
+    return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "output");
+}
+
 static const struct {
     const char *name, *about;
     fv_value (*build)(fv_graph *g, const zoo_shape *s);
@@ -146,6 +184,7 @@ static const struct {
     {"lecture", "the worked example: two convolutions of 3 and 9 maps, pooling, one unit", lecture, {1, 28, 28, 1}},
     {"jarrett", "two stages of filters, tanh, rectification, contrast normalization and average pooling", jarrett, {1, 28, 28, 10}},
     {"cnn", "four 3x3 convolutions of 32 and 64 maps, dropout", cnn, {1, 28, 28, 10}},
+    {"lenet5-1998", "LeNet-5 as published: connection table, tanh, average sub-sampling with gain and bias", lenet5_1998, {1, 28, 28, 10}},
     {"allconv", "convolutions alone: stride 2 instead of pooling, a global average at the end", allconv, {1, 28, 28, 10}},
     {"se-cnn", "cnn with squeeze-and-excitation after each pair of convolutions", se_cnn, {1, 28, 28, 10}},
     {"resnet18-cifar", "ResNet-18 for 32x32: 3x3 stem, four stages of two blocks, batch normalization", fv_zoo_resnet18_cifar, {3, 32, 32, 10}},

@@ -3,8 +3,9 @@
 
 /* An axis counted from the front. */
 static fv_status read_axis(const FvOnnx__Node *n, int64_t axis, const fv_shape *s, int32_t *out) {
-    FV_RETURN_IF(axis < -s->rank || axis >= s->rank, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): axis %lld of a value of rank %d", n->name ? n->name : "",
-                 n->op_type, (long long)axis, s->rank);
+    FV_RETURN_IF(axis < -s->rank || axis >= s->rank, FV_ERR_SHAPE,
+                 "node \"%.100s\" (%.60s): axis %lld of a value of rank %d", n->name ? n->name : "", n->op_type,
+                 (long long)axis, s->rank);
     *out = (int32_t)(axis < 0 ? axis + s->rank : axis);
     return FV_OK;
 }
@@ -14,7 +15,8 @@ static fv_status read_concat(fv_onnx_reader *r, const FvOnnx__Node *n) {
     int32_t axis;
     if (n->n_input < 1 || n->n_input > FV_MOST_PARTS) return fv_onnx_refuse(n, "only 1 to 32 values are joined");
     for (size_t i = 0; i < n->n_input; i++) FV_FORWARD(fv_onnx_value(r, n, i, &parts[i]));
-    FV_RETURN_IF(!fv_onnx_attribute(n, "axis"), FV_ERR_FORMAT, "node \"%.100s\" (Concat) has no axis", n->name ? n->name : "");
+    FV_RETURN_IF(!fv_onnx_attribute(n, "axis"), FV_ERR_FORMAT, "node \"%.100s\" (Concat) has no axis",
+                 n->name ? n->name : "");
     FV_FORWARD(read_axis(n, fv_onnx_attribute_int(n, "axis", 1), &fv_emit_info(r->graph, parts[0])->shape, &axis));
     if (axis == 0) return fv_onnx_refuse(n, "batches are not joined");
     return fv_onnx_done(r, n, fv_graph_concat(r->graph, parts, (int32_t)n->n_input, axis, fv_onnx_node_name(n)));
@@ -26,13 +28,14 @@ static fv_status read_sizes(const fv_onnx_reader *r, const FvOnnx__Node *n, int6
     const FvOnnx__Attribute *a = fv_onnx_attribute(n, "split");
     FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
     const size_t given = t ? t->count : a ? a->n_ints : n->n_output;
-    FV_RETURN_IF(given != n->n_output, FV_ERR_SHAPE, "node \"%.100s\" (Split): %zu sizes for %zu outputs", n->name ? n->name : "", given, n->n_output);
+    FV_RETURN_IF(given != n->n_output, FV_ERR_SHAPE, "node \"%.100s\" (Split): %zu sizes for %zu outputs",
+                 n->name ? n->name : "", given, n->n_output);
     const int64_t each = (whole + (int64_t)given - 1) / (int64_t)given;
     for (size_t i = 0; i < given; i++) {
         const int64_t rest = whole - (int64_t)i * each;
         const int64_t size = t ? fv_onnx_tensor_int(t, i) : a ? a->ints[i] : rest < each ? rest : each;
-        FV_RETURN_IF(size < 1 || size > whole, FV_ERR_SHAPE, "node \"%.100s\" (Split): part %zu has size %lld of %lld", n->name ? n->name : "", i,
-                     (long long)size, (long long)whole);
+        FV_RETURN_IF(size < 1 || size > whole, FV_ERR_SHAPE, "node \"%.100s\" (Split): part %zu has size %lld of %lld",
+                     n->name ? n->name : "", i, (long long)size, (long long)whole);
         sizes[i] = (int32_t)size;
     }
     return FV_OK;
@@ -68,8 +71,8 @@ static fv_status read_cut(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t
     for (size_t k = 0; k < 4; k++) FV_FORWARD(fv_onnx_constant(r, n, 1 + k, &list[k]));
     if (!list[0] || !list[1]) return fv_onnx_refuse(n, "starts and ends must be constants");
     for (size_t k = 1; k < 4; k++)
-        FV_RETURN_IF(list[k] && list[k]->count != list[0]->count, FV_ERR_SHAPE, "node \"%.100s\" (Slice): its lists differ in length",
-                     n->name ? n->name : "");
+        FV_RETURN_IF(list[k] && list[k]->count != list[0]->count, FV_ERR_SHAPE,
+                     "node \"%.100s\" (Slice): its lists differ in length", n->name ? n->name : "");
     FV_FORWARD(read_axis(n, list[2] ? fv_onnx_tensor_int(list[2], i) : (int64_t)i, shape, &c->axis));
     if (c->axis == 0) return fv_onnx_refuse(n, "batches are not cut");
     c->begin = clamp(fv_onnx_tensor_int(list[0], i), shape->dim[c->axis]);
@@ -96,14 +99,17 @@ static fv_status read_slice(fv_onnx_reader *r, const FvOnnx__Node *n) {
         const fv_shape shape = fv_emit_info(r->graph, x)->shape;
         cut c = {0};
         FV_FORWARD(read_cut(r, n, i, &shape, &c));
-        if (c.step > 1 && (shape.rank != 4 || c.axis < 2)) return fv_onnx_refuse(n, "steps are read along the rows and columns of maps");
+        if (c.step > 1 && (shape.rank != 4 || c.axis < 2))
+            return fv_onnx_refuse(n, "steps are read along the rows and columns of maps");
         if (c.step > 1) stride.stride[c.axis - 2] = (int32_t)c.step;
         if (c.end - c.begin < shape.dim[c.axis]) {
-            x = fv_graph_slice(r->graph, x, c.axis, (int32_t)c.begin, (int32_t)(c.end - c.begin), x == whole ? fv_onnx_node_name(n) : NULL);
+            x = fv_graph_slice(r->graph, x, c.axis, (int32_t)c.begin, (int32_t)(c.end - c.begin),
+                               x == whole ? fv_onnx_node_name(n) : NULL);
             FV_FORWARD(fv_graph_status(r->graph));
         }
     }
-    if (stride.stride[0] > 1 || stride.stride[1] > 1) x = fv_graph_pool(r->graph, x, &stride, x == whole ? fv_onnx_node_name(n) : NULL);
+    if (stride.stride[0] > 1 || stride.stride[1] > 1)
+        x = fv_graph_pool(r->graph, x, &stride, x == whole ? fv_onnx_node_name(n) : NULL);
     if (!starts) return fv_onnx_refuse(n, "starts must be a constant input");
     return fv_onnx_done(r, n, x);
 }
@@ -111,12 +117,14 @@ static fv_status read_slice(fv_onnx_reader *r, const FvOnnx__Node *n) {
 /* ---- factors (N,C) as (N,C,1,1): what scales maps ---- */
 
 fv_status fv_onnx_done_as_maps(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x) {
-    FV_RETURN_IF(n->n_output != 1 || !*n->output[0], FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has no output", n->name ? n->name : "", n->op_type);
+    FV_RETURN_IF(n->n_output != 1 || !*n->output[0], FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has no output",
+                 n->name ? n->name : "", n->op_type);
     return fv_onnx_define(r, &(fv_onnx_name){.name = n->output[0], .value = x, .as_maps = true});
 }
 
 bool fv_onnx_is_as_maps(const fv_shape *x, const fv_onnx_tensor *shape) {
-    if (x->rank != 2 || shape->count != 4 || fv_onnx_tensor_int(shape, 2) != 1 || fv_onnx_tensor_int(shape, 3) != 1) return false;
+    if (x->rank != 2 || shape->count != 4 || fv_onnx_tensor_int(shape, 2) != 1 || fv_onnx_tensor_int(shape, 3) != 1)
+        return false;
     const int64_t rows = fv_onnx_tensor_int(shape, 0), maps = fv_onnx_tensor_int(shape, 1);
     return (maps == x->dim[1] && (rows == 0 || rows == -1)) || ((maps == -1 || maps == 0) && rows == 0);
 }
@@ -139,9 +147,5 @@ static fv_status read_unsqueeze(fv_onnx_reader *r, const FvOnnx__Node *n) {
 }
 
 const fv_onnx_read_row fv_onnx_read_parts[] = {
-    {"Concat", read_concat},
-    {"Split", read_split},
-    {"Slice", read_slice},
-    {"Unsqueeze", read_unsqueeze},
-    {NULL, NULL},
+    {"Concat", read_concat}, {"Split", read_split}, {"Slice", read_slice}, {"Unsqueeze", read_unsqueeze}, {NULL, NULL},
 };

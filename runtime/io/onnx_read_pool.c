@@ -12,7 +12,8 @@ static fv_status read_window(const FvOnnx__Node *n, fv_pool_settings *s) {
 /* Max pooling's second output. */
 static fv_status read_indices(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_pool_settings *s) {
     fv_value indices;
-    if (fv_onnx_attribute_int(n, "storage_order", 0) != 0) return fv_onnx_refuse(n, "indices of column-major maps are not read");
+    if (fv_onnx_attribute_int(n, "storage_order", 0) != 0)
+        return fv_onnx_refuse(n, "indices of column-major maps are not read");
     const fv_value y = fv_graph_max_pool_indices(r->graph, x, s, &indices, fv_onnx_node_name(n));
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value made[2] = {y, indices};
@@ -30,7 +31,8 @@ static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n, fv_pool_kin
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     if (!global) {
         FV_FORWARD(read_window(n, &s));
-        if (kind == FV_POOL_AVERAGE && (s.dilation[0] != 1 || s.dilation[1] != 1)) return fv_onnx_refuse(n, "dilations are not read");
+        if (kind == FV_POOL_AVERAGE && (s.dilation[0] != 1 || s.dilation[1] != 1))
+            return fv_onnx_refuse(n, "dilations are not read");
         s.ceil_mode = fv_onnx_attribute_int(n, "ceil_mode", 0) != 0;
         s.count_padding = fv_onnx_attribute_int(n, "count_include_pad", 0) != 0;
     }
@@ -39,10 +41,16 @@ static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n, fv_pool_kin
 }
 
 static fv_status read_max_pool(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_MAX, false); }
-static fv_status read_average_pool(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_AVERAGE, false); }
+static fv_status read_average_pool(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    return read_pool(r, n, FV_POOL_AVERAGE, false);
+}
 static fv_status read_lp_pool(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_LP, false); }
-static fv_status read_global_max(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_MAX, true); }
-static fv_status read_global_average(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_AVERAGE, true); }
+static fv_status read_global_max(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    return read_pool(r, n, FV_POOL_MAX, true);
+}
+static fv_status read_global_average(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    return read_pool(r, n, FV_POOL_AVERAGE, true);
+}
 static fv_status read_global_lp(fv_onnx_reader *r, const FvOnnx__Node *n) { return read_pool(r, n, FV_POOL_LP, true); }
 
 /* The size of what is unpooled: output_shape, or from the attributes of the pooling. Indices count in it. */
@@ -58,7 +66,8 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(read_window(n, &s));
     const fv_shape shape = fv_emit_info(r->graph, x)->shape;
     if (shape.rank != 4) return fv_onnx_refuse(n, "only maps (N,C,H,W) are unpooled");
-    if (fv_emit_info(r->graph, indices)->dtype != FV_I64) return fv_onnx_refuse(n, "its second input is no indices of max pooling");
+    if (fv_emit_info(r->graph, indices)->dtype != FV_I64)
+        return fv_onnx_refuse(n, "its second input is no indices of max pooling");
     int64_t size[2];
     for (int i = 0; i < 2; i++)
         size[i] = (shape.dim[2 + i] - 1) * s.stride[i] - s.pad_before[i] - (int64_t)s.pad_after[i] + s.window[i];
@@ -68,8 +77,10 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
         for (size_t i = 0; i < 2; i++) size[i] = fv_onnx_tensor_int(wanted, 2 + i);
     }
     FV_RETURN_IF(size[0] < 1 || size[1] < 1 || size[0] > INT32_MAX || size[1] > INT32_MAX, FV_ERR_SHAPE,
-                 "node \"%.100s\" (MaxUnpool): an output of %lldx%lld", n->name ? n->name : "", (long long)size[0], (long long)size[1]);
-    return fv_onnx_done(r, n, fv_graph_max_unpool(r->graph, x, indices, (int32_t)size[0], (int32_t)size[1], fv_onnx_node_name(n)));
+                 "node \"%.100s\" (MaxUnpool): an output of %lldx%lld", n->name ? n->name : "", (long long)size[0],
+                 (long long)size[1]);
+    return fv_onnx_done(
+        r, n, fv_graph_max_unpool(r->graph, x, indices, (int32_t)size[0], (int32_t)size[1], fv_onnx_node_name(n)));
 }
 
 const fv_onnx_read_row fv_onnx_read_pool[] = {

@@ -2,7 +2,8 @@
 #include "io/onnx_writer.h"
 
 static void write_concat(fv_onnx_writer *w, const fv_node *source) {
-    FvOnnx__Node *n = fv_onnx_make_node(w, "Concat", source->name, (size_t)source->in_count, fv_onnx_value_name(w, source->out[0]));
+    FvOnnx__Node *n =
+        fv_onnx_make_node(w, "Concat", source->name, (size_t)source->in_count, fv_onnx_value_name(w, source->out[0]));
     if (!n) return;
     for (int32_t i = 0; i < source->in_count; i++) n->input[i] = fv_onnx_value_name(w, source->in[i]);
     fv_onnx_make_int(w, n, "axis", source->attr.parts.axis);
@@ -37,7 +38,8 @@ static void write_scale(fv_onnx_writer *w, const fv_node *source) {
     char *out = fv_onnx_value_name(w, source->out[0]), *factors = fv_onnx_value_name(w, source->in[1]);
     if (w->graph->values[source->in[1]].shape.rank == 2) {
         char *as_maps = fv_onnx_text(w, "%s.factors", out ? out : "", 0);
-        FvOnnx__Node *n = fv_onnx_make_node(w, "Unsqueeze", fv_onnx_text(w, "%s.unsqueeze", source->name, 0), 2, as_maps);
+        FvOnnx__Node *n =
+            fv_onnx_make_node(w, "Unsqueeze", fv_onnx_text(w, "%s.unsqueeze", source->name, 0), 2, as_maps);
         if (!n) return;
         n->input[0] = factors;
         n->input[1] = fv_onnx_make_list(w, out, "axes", 2, axes);
@@ -50,10 +52,6 @@ static void write_scale(fv_onnx_writer *w, const fv_node *source) {
 }
 
 const fv_onnx_write_row fv_onnx_write_parts[] = {
-    {&fv_op_concat, write_concat},
-    {&fv_op_split, write_split},
-    {&fv_op_slice, write_slice},
-    {&fv_op_scale_maps, write_scale},
-    {&fv_op_scale_pixels, write_scale},
-    {NULL, NULL},
+    {&fv_op_concat, write_concat},    {&fv_op_split, write_split},        {&fv_op_slice, write_slice},
+    {&fv_op_scale_maps, write_scale}, {&fv_op_scale_pixels, write_scale}, {NULL, NULL},
 };

@@ -2,17 +2,21 @@
 #include "io/onnx_function.h"
 #include "ops/pool_plan.h"
 
-/* The name that the places of a max pooling have in the file: of the indices made from them, or of what they were made from. */
+/* The name that the places of a max pooling have in the file: of the indices made from them, or of what they were made
+ * from. */
 static char *indices_name(fv_onnx_writer *w, fv_value positions) {
     const fv_graph *g = w->graph;
     const int32_t producer = g->values[positions].producer;
-    if (producer >= 0 && g->nodes[producer].op == &fv_op_positions) return fv_onnx_value_name(w, g->nodes[producer].in[0]);
+    if (producer >= 0 && g->nodes[producer].op == &fv_op_positions)
+        return fv_onnx_value_name(w, g->nodes[producer].in[0]);
     for (size_t i = 0; i < g->node_count; i++)
-        if (g->nodes[i].op == &fv_op_indices && g->nodes[i].in[0] == positions) return fv_onnx_value_name(w, g->nodes[i].out[0]);
+        if (g->nodes[i].op == &fv_op_indices && g->nodes[i].in[0] == positions)
+            return fv_onnx_value_name(w, g->nodes[i].out[0]);
     return fv_onnx_value_name(w, positions);
 }
 
-/* Explicit padding under which sizes rounded down are what they are rounded up: padding that counts as zero may grow. */
+/* Explicit padding under which sizes rounded down are what they are rounded up: padding that counts as zero may grow.
+ */
 static fv_window_attr explicit_window(const fv_onnx_writer *w, const fv_node *source) {
     const fv_shape *x = &w->graph->values[source->in[0]].shape, *y = &w->graph->values[source->out[0]].shape;
     fv_window_attr a = source->attr.pool.window;
@@ -30,7 +34,8 @@ static void write_lp(fv_onnx_writer *w, FvOnnx__Node *n, const fv_node *source) 
     const fv_window_attr window = a->ceil_mode ? explicit_window(w, source) : a->window;
     const int64_t p = (int64_t)a->p;
     if ((fv_real)p != a->p || (!a->global && (window.dilation[1] != 1 || window.dilation[2] != 1))) {
-        w->status = fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": ONNX has no Lp pooling with p = %g or dilation", source->name, (double)a->p);
+        w->status = fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": ONNX has no Lp pooling with p = %g or dilation",
+                            source->name, (double)a->p);
         return;
     }
     fv_onnx_make_int(w, n, "p", p);
@@ -79,7 +84,8 @@ static void write_stride(fv_onnx_writer *w, const fv_node *source) {
 }
 
 static void write_pool(fv_onnx_writer *w, const fv_node *source) {
-    static const char *const names[3][2] = {{"MaxPool", "GlobalMaxPool"}, {"AveragePool", "GlobalAveragePool"}, {"LpPool", "GlobalLpPool"}};
+    static const char *const names[3][2] = {
+        {"MaxPool", "GlobalMaxPool"}, {"AveragePool", "GlobalAveragePool"}, {"LpPool", "GlobalLpPool"}};
     const fv_pool_attr *a = &source->attr.pool;
     if (a->kind == FV_POOL_WEIGHTED || a->kind == FV_POOL_STRIDE) {
         if (a->kind == FV_POOL_WEIGHTED) write_weighted(w, source);
@@ -87,7 +93,8 @@ static void write_pool(fv_onnx_writer *w, const fv_node *source) {
         return;
     }
     /* with indices also a global window is written out: GlobalMaxPool has none */
-    FvOnnx__Node *n = fv_onnx_make_node(w, names[a->kind][a->global && !a->places], source->name, 1, fv_onnx_value_name(w, source->out[0]));
+    FvOnnx__Node *n = fv_onnx_make_node(w, names[a->kind][a->global && !a->places], source->name, 1,
+                                        fv_onnx_value_name(w, source->out[0]));
     if (!n) return;
     n->input[0] = fv_onnx_value_name(w, source->in[0]);
     if (a->kind == FV_POOL_LP) {

@@ -1,5 +1,5 @@
-/* concat: parts... -> y along one axis; split: x -> parts...; each is the other's gradient. slice: x -> the second of three parts;
- * slice_grad: dy -> dx, zero beside it. All are copies of rows at a pitch. SPEC section 7. */
+/* concat: parts... -> y along one axis; split: x -> parts...; each is the other's gradient. slice: x -> the second of
+ * three parts; slice_grad: dy -> dx, zero beside it. All are copies of rows at a pitch. SPEC section 7. */
 #include "ops/pieces.h"
 
 typedef struct part {
@@ -49,7 +49,15 @@ static fv_status plan_parts(fv_plan_op *p, fv_value whole, const fv_value *parts
         part *s;
         if (width && (join || parts[k] != FV_NONE)) {
             FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-            *s = (part){p->kernels, fv_plan_buffer(p, whole), fv_plan_buffer(p, parts[k]), offset, width, pitch, rows, fv_rows_per_piece(width), join};
+            *s = (part){p->kernels,
+                        fv_plan_buffer(p, whole),
+                        fv_plan_buffer(p, parts[k]),
+                        offset,
+                        width,
+                        pitch,
+                        rows,
+                        fv_rows_per_piece(width),
+                        join};
             FV_FORWARD(fv_plan_phase(p, false, run_part, s, fv_div_up(rows, s->chunk)));
         }
         offset += width;
@@ -58,8 +66,9 @@ static fv_status plan_parts(fv_plan_op *p, fv_value whole, const fv_value *parts
 }
 
 static fv_status check_axis(const fv_node *n, const fv_shape *s) {
-    FV_RETURN_IF(n->attr.parts.axis < 1 || n->attr.parts.axis >= s->rank, FV_ERR_SHAPE, "node \"%s\": axis %d of %s; the batch is not cut", n->name,
-                 n->attr.parts.axis, fv_shape_print(s).text);
+    FV_RETURN_IF(n->attr.parts.axis < 1 || n->attr.parts.axis >= s->rank, FV_ERR_SHAPE,
+                 "node \"%s\": axis %d of %s; the batch is not cut", n->name, n->attr.parts.axis,
+                 fv_shape_print(s).text);
     return FV_OK;
 }
 
@@ -84,15 +93,16 @@ static fv_status concat_infer(fv_node *n, fv_value_info *values) {
             fv_shape like = v->shape;
             if (like.rank == first->shape.rank) like.dim[a->axis] = first->shape.dim[a->axis];
             FV_RETURN_IF(v->dtype != FV_REAL_DTYPE || !fv_shape_same(&like, &first->shape), FV_ERR_SHAPE,
-                         "node \"%s\": inputs %s and %s do not join along axis %d", n->name, fv_shape_print(&first->shape).text,
-                         fv_shape_print(&v->shape).text, a->axis);
+                         "node \"%s\": inputs %s and %s do not join along axis %d", n->name,
+                         fv_shape_print(&first->shape).text, fv_shape_print(&v->shape).text, a->axis);
             a->size[k] = (int32_t)v->shape.dim[a->axis];
         }
         total += a->size[k];
     }
     a->count = n->in_count;
     FV_RETURN_IF(!first, FV_ERR_ARGUMENT, "node \"%s\": nothing to join", n->name);
-    FV_RETURN_IF(total > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": size %lld on axis %d", n->name, (long long)total, a->axis);
+    FV_RETURN_IF(total > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": size %lld on axis %d", n->name, (long long)total,
+                 a->axis);
     const fv_value_info like = *first;
     set_size(&values[n->out[0]], &like, a->axis, total);
     return FV_OK;
@@ -115,19 +125,21 @@ static fv_status check_sizes(const fv_node *n, const fv_shape *x) {
     int64_t total = 0;
     FV_FORWARD(check_axis(n, x));
     for (int32_t k = 0; k < a->count; k++) {
-        FV_RETURN_IF(a->size[k] < (n->op == &fv_op_split), FV_ERR_ARGUMENT, "node \"%s\": part %d has size %d", n->name, k, a->size[k]);
+        FV_RETURN_IF(a->size[k] < (n->op == &fv_op_split), FV_ERR_ARGUMENT, "node \"%s\": part %d has size %d", n->name,
+                     k, a->size[k]);
         total += a->size[k];
     }
-    FV_RETURN_IF(total != x->dim[a->axis], FV_ERR_SHAPE, "node \"%s\": its parts have %lld together, axis %d of %s has %lld", n->name,
-                 (long long)total, a->axis, fv_shape_print(x).text, (long long)x->dim[a->axis]);
+    FV_RETURN_IF(total != x->dim[a->axis], FV_ERR_SHAPE,
+                 "node \"%s\": its parts have %lld together, axis %d of %s has %lld", n->name, (long long)total,
+                 a->axis, fv_shape_print(x).text, (long long)x->dim[a->axis]);
     return FV_OK;
 }
 
 static fv_status split_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     FV_FORWARD(check_sizes(n, &x.shape));
-    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || n->attr.parts.count != n->out_count, FV_ERR_ARGUMENT, "node \"%s\": %d sizes for %d outputs", n->name,
-                 n->attr.parts.count, n->out_count);
+    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || n->attr.parts.count != n->out_count, FV_ERR_ARGUMENT,
+                 "node \"%s\": %d sizes for %d outputs", n->name, n->attr.parts.count, n->out_count);
     for (int32_t k = 0; k < n->out_count; k++)
         if (n->out[k] != FV_NONE) set_size(&values[n->out[k]], &x, n->attr.parts.axis, n->attr.parts.size[k]);
     return FV_OK;
@@ -148,7 +160,8 @@ static fv_status slice_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     FV_RETURN_IF(x.dtype != FV_REAL_DTYPE, FV_ERR_ARGUMENT, "node \"%s\": only real values are cut", n->name);
     FV_FORWARD(check_sizes(n, &x.shape));
-    FV_RETURN_IF(n->attr.parts.size[1] < 1, FV_ERR_SHAPE, "node \"%s\": a slice of size %d", n->name, n->attr.parts.size[1]);
+    FV_RETURN_IF(n->attr.parts.size[1] < 1, FV_ERR_SHAPE, "node \"%s\": a slice of size %d", n->name,
+                 n->attr.parts.size[1]);
     set_size(&values[n->out[0]], &x, n->attr.parts.axis, n->attr.parts.size[1]);
     return FV_OK;
 }

@@ -33,7 +33,8 @@ static void run_stride_grad(void *arg, size_t piece, void *scratch) {
         fv_real *dx = (fv_real *)s->out->data + (ptrdiff_t)row * d->in_pitch[2];
         const fv_real *dy = (const fv_real *)s->in->data + image * d->out_pitch[0] + y / d->stride[1] * d->out_pitch[2];
         k->copy(NULL, 0, dx, d->in_pitch[2], (size_t)d->in_pitch[2], 1);
-        if (y % d->stride[1] == 0) k->copy(dy, d->out_pitch[3], dx, d->stride[2] * d->in_pitch[3], width, (size_t)d->out[2]);
+        if (y % d->stride[1] == 0)
+            k->copy(dy, d->out_pitch[3], dx, d->stride[2] * d->in_pitch[3], width, (size_t)d->out[2]);
     }
 }
 
@@ -64,7 +65,8 @@ static fv_status pool_grad_plan(fv_plan_op *p) {
         return fv_plan_phase(p, false, run_back_x, s, fv_pool_pass_pieces(&s->along_x, true));
     }
     const bool stride = s->kind == FV_POOL_STRIDE;
-    const size_t channels = (size_t)x->dim[1], count = fv_shape_count(x), row = channels * (stride ? (size_t)x->dim[3] : 1);
+    const size_t channels = (size_t)x->dim[1], count = fv_shape_count(x),
+                 row = channels * (stride ? (size_t)x->dim[3] : 1);
     s->pixels = row ? count / row : 0;
     s->chunk = fv_rows_per_piece(row);
     return fv_plan_phase(p, false, stride ? run_stride_grad : run_pool_grad, s, fv_div_up(s->pixels, s->chunk));

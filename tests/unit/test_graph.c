@@ -405,6 +405,9 @@ START_TEST(the_zoo_has_its_sizes) {
     } sizes[] = {{"lenet5", 61706},
                  {"lecture", 3 * 25 + 3 + 9 * 75 + 9 + 144 + 1},
                  {"cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129},
+                 {"lenet5-1998", 156 + 12 + 16 * 151 + 32 + 120 * 401 + 84 * 121 + 10 * 85},
+                 {"allconv", 32 * 10 + 2 * 32 * 289 + 64 * 289 + 3 * 64 * 577 + 64 * 65 + 10 * 65},
+                 {"se-cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129 + 4 * 33 + 32 * 5 + 8 * 65 + 64 * 9},
                  {"resnet18-cifar", 11173962 + 2 * 4800},   /* He et al.: of them 2 x 4800 running moments */
                  {"mobilenet-cifar", 2236682 + 2 * 17056}}; /* Sandler et al. */
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);

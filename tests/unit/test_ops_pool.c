@@ -1,5 +1,5 @@
-/* The other kinds of pooling, unpooling, values joined and cut, attention: against nested loops in double, against PyTorch (the files of
- * tests/golden/pool_torch.py, gradients too), what is refused, and ONNX there and back. */
+/* The other kinds of pooling, unpooling, values joined and cut, attention: against nested loops in double, against
+ * PyTorch (the files of tests/golden/pool_torch.py, gradients too), what is refused, and ONNX there and back. */
 #include "graph/graph.h"
 #include "train/autodiff.h"
 #include "wire.h"
@@ -20,8 +20,8 @@ static void leave(void) {
 
 static void near(const char *what, const float *got, const double *want, size_t n, double tolerance) {
     for (size_t i = 0; i < n; i++)
-        ck_assert_msg(fabs((double)got[i] - want[i]) <= tolerance * (1 + fabs(want[i])), "%s[%zu]: %g, expected %g", what, i, (double)got[i],
-                      want[i]);
+        ck_assert_msg(fabs((double)got[i] - want[i]) <= tolerance * (1 + fabs(want[i])), "%s[%zu]: %g, expected %g",
+                      what, i, (double)got[i], want[i]);
 }
 
 /* ---- pooling against its definition ---- */
@@ -32,7 +32,8 @@ static double weight_of(const fv_pool_settings *s, int u, int v) {
     double sum = 0, mine = 0;
     for (int i = 0; i < n[0]; i++)
         for (int k = 0; k < n[1]; k++) {
-            const double y = i - (n[0] - 1) / 2.0, x = k - (n[1] - 1) / 2.0, w = exp(-(y * y + x * x) / (2 * sigma * sigma));
+            const double y = i - (n[0] - 1) / 2.0, x = k - (n[1] - 1) / 2.0,
+                         w = exp(-(y * y + x * x) / (2 * sigma * sigma));
             sum += w;
             if (i == u && k == v) mine = w;
         }
@@ -44,7 +45,8 @@ static double expect_window(const fv_pool_settings *s, int h, int w, const float
     if (s->kind == FV_POOL_STRIDE) return x[oy * s->stride[0] * w + ox * s->stride[1]];
     for (int u = 0; u < s->window[0]; u++)
         for (int v = 0; v < s->window[1]; v++) {
-            const int yy = oy * s->stride[0] + u * s->dilation[0] - s->pad_before[0], xx = ox * s->stride[1] + v * s->dilation[1] - s->pad_before[1];
+            const int yy = oy * s->stride[0] + u * s->dilation[0] - s->pad_before[0],
+                      xx = ox * s->stride[1] + v * s->dilation[1] - s->pad_before[1];
             if (yy < 0 || yy >= h || xx < 0 || xx >= w) continue;
             const double value = x[yy * w + xx];
             sum += s->kind == FV_POOL_LP ? pow(fabs(value), (double)s->p) : weight_of(s, u, v) * value;
@@ -70,7 +72,9 @@ static fv_session *session_of(fv_graph *g, fv_model **m, int64_t batch) {
     return s;
 }
 
-static int draw_in(uint32_t *state, int low, int high) { return low + (int)((draw_u32(state) >> 8) % (uint32_t)(high - low + 1)); }
+static int draw_in(uint32_t *state, int low, int high) {
+    return low + (int)((draw_u32(state) >> 8) % (uint32_t)(high - low + 1));
+}
 
 static void check_pool(const fv_pool_settings *s, int n, int c, int h, int w, uint32_t seed) {
     static float x[8192], y[8192];
@@ -129,7 +133,8 @@ START_TEST(kinds_are_their_definitions) {
 }
 END_TEST
 
-/* HARDENING D37: the last window begins in the padding after the input, and is left out; one that begins in the last column stays. */
+/* HARDENING D37: the last window begins in the padding after the input, and is left out; one that begins in the last
+ * column stays. */
 START_TEST(sizes_rounded_up) {
     enter();
     fv_pool_settings s;
@@ -154,7 +159,8 @@ typedef struct golden {
 static fv_value lp(fv_graph *g, fv_value x, float p, int32_t height, int32_t width, int32_t down, int32_t right) {
     fv_pool_settings s;
     fv_pool_settings_default(&s);
-    s = (fv_pool_settings){FV_POOL_LP, {height, width}, {down, right}, {1, 1}, {0, 0}, {0, 0}, FV_PAD_EXPLICIT, false, false, false, p, 0};
+    s = (fv_pool_settings){FV_POOL_LP,      {height, width}, {down, right}, {1, 1}, {0, 0}, {0, 0},
+                           FV_PAD_EXPLICIT, false,           false,         false,  p,      0};
     return fv_graph_pool(g, x, &s, NULL);
 }
 
@@ -193,7 +199,8 @@ static fv_value build_squeeze(fv_graph *g, const fv_value *in) {
     fv_pool_settings_default(&s);
     s.kind = FV_POOL_AVERAGE;
     s.global = true;
-    fv_value v = fv_graph_relu(g, fv_graph_linear_with(g, fv_graph_pool(g, in[0], &s, NULL), in[1], FV_NONE, NULL), NULL);
+    fv_value v =
+        fv_graph_relu(g, fv_graph_linear_with(g, fv_graph_pool(g, in[0], &s, NULL), in[1], FV_NONE, NULL), NULL);
     v = fv_graph_sigmoid(g, fv_graph_linear_with(g, v, in[2], FV_NONE, NULL), NULL);
     return fv_graph_scale_maps(g, in[0], v, NULL);
 }
@@ -201,9 +208,8 @@ static fv_value build_squeeze(fv_graph *g, const fv_value *in) {
 static fv_value build_mask(fv_graph *g, const fv_value *in) { return fv_graph_scale_pixels(g, in[0], in[1], NULL); }
 
 static const golden goldens[] = {
-    {"lp3", {"x"}, build_lp3},       {"lp2", {"x"}, build_lp2},
-    {"unpool", {"x"}, build_unpool}, {"global", {"x"}, build_global},
-    {"parts", {"x"}, build_parts},   {"squeeze", {"x", "w1", "w2"}, build_squeeze},
+    {"lp3", {"x"}, build_lp3},        {"lp2", {"x"}, build_lp2},     {"unpool", {"x"}, build_unpool},
+    {"global", {"x"}, build_global},  {"parts", {"x"}, build_parts}, {"squeeze", {"x", "w1", "w2"}, build_squeeze},
     {"mask", {"x", "m"}, build_mask},
 };
 
@@ -291,7 +297,8 @@ START_TEST(indices_count_in_the_whole_tensor) {
     fv_value indices;
     fv_pool_settings_default(&s);
     ok(fv_graph_create(context, &g));
-    ok(fv_graph_output(g, fv_graph_max_pool_indices(g, fv_graph_input(g, "x", 4, (int64_t[]){0, 3, 7, 6}), &s, &indices, NULL), "y"));
+    ok(fv_graph_output(
+        g, fv_graph_max_pool_indices(g, fv_graph_input(g, "x", 4, (int64_t[]){0, 3, 7, 6}), &s, &indices, NULL), "y"));
     ok(fv_graph_output(g, indices, "places"));
     fv_session *session = session_of(g, &m, 2);
     const fv_tensor out[2] = {maps(y, 2, 3, 3, 3), {FV_I64, FV_PLAIN, 4, {2, 3, 3, 3}, got}};
@@ -309,7 +316,8 @@ START_TEST(indices_count_in_the_whole_tensor) {
 }
 END_TEST
 
-/* HARDENING D42: an index outside the tensor, or in another image's or map's part of it, keeps nothing; of equal ones the last value stays. */
+/* HARDENING D42: an index outside the tensor, or in another image's or map's part of it, keeps nothing; of equal ones
+ * the last value stays. */
 START_TEST(indices_from_outside) {
     enter();
     const int64_t shape[4] = {0, 2, 1, 2};
@@ -378,7 +386,9 @@ static fv_value indices_of_average(fv_graph *g, fv_value x) {
 static fv_value unpool_by_values(fv_graph *g, fv_value x) { return fv_graph_max_unpool(g, x, x, 4, 4, "layer"); }
 static fv_value concat_nothing(fv_graph *g, fv_value x) { return fv_graph_concat(g, &x, 0, 1, "layer"); }
 static fv_value concat_batch(fv_graph *g, fv_value x) { return fv_graph_concat(g, (fv_value[]){x, x}, 2, 0, "layer"); }
-static fv_value concat_other(fv_graph *g, fv_value x) { return fv_graph_concat(g, (fv_value[]){x, fv_graph_flatten(g, x, NULL)}, 2, 1, "layer"); }
+static fv_value concat_other(fv_graph *g, fv_value x) {
+    return fv_graph_concat(g, (fv_value[]){x, fv_graph_flatten(g, x, NULL)}, 2, 1, "layer");
+}
 static fv_value split_short(fv_graph *g, fv_value x) {
     fv_value parts[2] = {FV_NONE, FV_NONE};
     (void)fv_graph_split(g, x, 1, 2, (int32_t[]){1, 1}, parts, "layer");
@@ -489,7 +499,8 @@ START_TEST(files_come_back) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {kinds_are_their_definitions, sizes_rounded_up,   what_pytorch_gives, indices_count_in_the_whole_tensor,
-                                         indices_from_outside,        mistakes_have_sentences, files_come_back, NULL};
+    const TTest *const tests[] = {
+        kinds_are_their_definitions, sizes_rounded_up,        what_pytorch_gives, indices_count_in_the_whole_tensor,
+        indices_from_outside,        mistakes_have_sentences, files_come_back,    NULL};
     return run_tests("ops_pool", tests, 60);
 }

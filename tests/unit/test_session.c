@@ -126,12 +126,12 @@ static fv_model *zoo(fv_context *c, const char *name) {
 }
 
 START_TEST(any_team_gives_the_same_bits) {
-    static const char *const names[] = {"lenet5", "cnn", "lecture"};
+    static const char *const names[] = {"lenet5", "cnn", "lecture", "lenet5-1998", "allconv", "se-cnn"};
     static float x[3 * 784], first[30], y[30];
     fv_backend backends[3];
     const size_t n = backends_here(backends);
     draw_all(x, 3 * 784, 8);
-    for (int model = 0; model < 3; model++)
+    for (size_t model = 0; model < sizeof names / sizeof *names; model++)
         for (size_t b = 0; b < n; b++)
             for (int threads = 1; threads <= 8; threads = threads == 3 ? 8 : threads + 1) {
                 fv_context *c = context_of(backends[b], threads);
