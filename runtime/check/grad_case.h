@@ -24,6 +24,9 @@ void fv_grad_loss(fv_grad_draw *d, fv_value v, fv_loss loss, fv_reduction reduct
 /* Residuals are fused as for inference, where training would leave an add. */
 void fv_grad_fuse_residual(fv_grad_draw *d);
 
+/* The library takes an algorithm that rounds so much more than a sum of products does. */
+void fv_grad_amplify(fv_grad_draw *d, double factor);
+
 fv_graph *fv_grad_graph(fv_grad_draw *d);
 fv_check_random *fv_grad_random(fv_grad_draw *d);
 
@@ -34,7 +37,7 @@ typedef struct fv_grad_row {
         fv_grad_draw *); /* builds with fovea.h; ends with fv_grad_output or fv_grad_loss. Errors stick to the graph */
 } fv_grad_row;
 /* The rows of a family, in its own file, end with a NULL name. */
-extern const fv_grad_row fv_grad_rows_layers[];
+extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_winograd[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);
@@ -60,7 +63,7 @@ typedef struct fv_grad_variable {
 typedef struct fv_grad_case {
     fv_grad_variable *variables;
     size_t variable_count;
-    double loss;
+    double loss, amplification; /* see fv_grad_amplify; 1 without */
     char shape[256]; /* the graph in words */
 } fv_grad_case;
 

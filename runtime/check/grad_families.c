@@ -2,7 +2,7 @@
 
 #include "kernels/base.h"
 
-static const fv_grad_row *const families[] = {fv_grad_rows_layers};
+static const fv_grad_row *const families[] = {fv_grad_rows_layers, fv_grad_rows_winograd};
 
 const fv_grad_row *fv_grad_row_at(size_t i) {
     for (size_t k = 0; k < FV_ARRAY_SIZE(families); k++)
