@@ -219,6 +219,7 @@ static verdict estimate_error(trial *t) {
     for (size_t i = 0; i < c->variable_count; i++) {
         if (kept[i]) memcpy(c->variables[i].value, kept[i], c->variables[i].count * sizeof(double));
         free(kept[i]);
+        t->bound[i] *= c->amplification;
     }
     return found;
 }

@@ -30,6 +30,7 @@ struct fv_grad_draw {
     drawn_input inputs[MOST];
     size_t output_count, input_count;
     bool has_loss, fuse_residual, probabilities, soft_targets;
+    double amplification;
     fv_loss loss;
     fv_reduction reduction;
     float smoothing;
@@ -56,6 +57,7 @@ typedef struct grad_case {
 
 /* ---- what rows call ---- */
 
+void fv_grad_amplify(fv_grad_draw *d, double factor) { d->amplification = factor; }
 fv_graph *fv_grad_graph(fv_grad_draw *d) { return d->graph; }
 fv_check_random *fv_grad_random(fv_grad_draw *d) { return &d->random; }
 void fv_grad_fuse_residual(fv_grad_draw *d) { d->fuse_residual = true; }
@@ -331,7 +333,9 @@ static fv_status draw_case(grad_case *c, const fv_grad_request *r) {
         r->seed * 0x9e3779b97f4a7c15u ^ r->number * 0xd1342543de82ef95u ^ (r->row + 1) * 0xaf251af3b0f025b5u;
     c->random.state = check_bits(&c->draw.random) + r->attempt;
     c->batch = check_between(&c->draw.random, 1, 4);
+    c->draw.amplification = 1;
     fv_grad_row_at(r->row)->build(&c->draw);
+    c->shown.amplification = c->draw.amplification;
     FV_FORWARD(fv_graph_status(c->draw.graph));
     c->shown.has_loss = c->draw.has_loss;
     return copy_of_model(c);

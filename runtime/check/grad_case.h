@@ -26,6 +26,9 @@ void fv_grad_loss_form(fv_grad_draw *d, fv_loss_input input, bool soft_targets);
 /* Residuals are fused as for inference, where training would leave an add. */
 void fv_grad_fuse_residual(fv_grad_draw *d);
 
+/* The library takes an algorithm that rounds so much more than a sum of products does. */
+void fv_grad_amplify(fv_grad_draw *d, double factor);
+
 fv_graph *fv_grad_graph(fv_grad_draw *d);
 fv_check_random *fv_grad_random(fv_grad_draw *d);
 
@@ -36,18 +39,9 @@ typedef struct fv_grad_row {
         fv_grad_draw *); /* builds with fovea.h; ends with fv_grad_output or fv_grad_loss. Errors stick to the graph */
 } fv_grad_row;
 /* The rows of a family, in its own file, end with a NULL name. */
-extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
-extern const fv_grad_row fv_grad_rows_conv_transpose[];
-extern const fv_grad_row fv_grad_rows_pool[];
-extern const fv_grad_row fv_grad_rows_layers[];
-extern const fv_grad_row fv_grad_rows_contrast[];
-extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
-extern const fv_grad_row fv_grad_rows_activation[];
-extern const fv_grad_row fv_grad_rows_norm[];
-extern const fv_grad_row fv_grad_rows_options[];
-extern const fv_grad_row fv_grad_rows_pool[];
-extern const fv_grad_row fv_grad_rows_layers[];
-extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[];
+extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[], fv_grad_rows_conv_transpose[], fv_grad_rows_pool[],
+    fv_grad_rows_contrast[], fv_grad_rows_activation[], fv_grad_rows_norm[], fv_grad_rows_options[],
+    fv_grad_rows_winograd[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);
@@ -74,8 +68,8 @@ typedef struct fv_grad_variable {
 typedef struct fv_grad_case {
     fv_grad_variable *variables;
     size_t variable_count;
-    double loss;
-    bool has_loss;   /* of a training loss: the outputs are not held, the loss is */
+    double loss, amplification; /* see fv_grad_amplify; 1 without */
+    bool has_loss;              /* of a training loss: the outputs are not held, the loss is */
     char shape[256]; /* the graph in words */
 } fv_grad_case;
 

@@ -27,17 +27,12 @@ typedef struct fv_onnx_write_row {
     const fv_op *op; /* NULL ends a family */
     void (*write)(fv_onnx_writer *w, const fv_node *source);
 } fv_onnx_write_row;
-extern const fv_onnx_write_row fv_onnx_write_activations[];
-extern const fv_onnx_write_row fv_onnx_write_conv_transpose[];
-extern const fv_onnx_write_row fv_onnx_write_pool[], fv_onnx_write_parts[];
-extern const fv_onnx_write_row fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[];
-extern const fv_onnx_write_row fv_onnx_write_norm[];
-extern const fv_onnx_write_row fv_onnx_write_local[];
+extern const fv_onnx_write_row fv_onnx_write_activations[], fv_onnx_write_conv_transpose[], fv_onnx_write_pool[], fv_onnx_write_parts[],
+    fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[], fv_onnx_write_norm[],
+    fv_onnx_write_local[], fv_onnx_write_contrast[];
 
 /* A unary node of a kind that onnx_write_pointwise.c does not know. */
 void fv_onnx_write_activation(fv_onnx_writer *w, const fv_node *source);
-extern const fv_onnx_write_row fv_onnx_write_contrast[];
-extern const fv_onnx_write_row fv_onnx_write_local[];
 
 void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
 /* A string; format takes a %s and then an %lld. */
