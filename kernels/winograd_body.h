@@ -286,14 +286,12 @@ FV_ALWAYS_INLINE void output_vector(const int32_t m, const float *p, size_t stri
 
 /* Products of frequency f and a panel for every tile of a block; the next panel is brought into L2 meanwhile. */
 static void multiply(const fv_conv_desc *d, const float *v, size_t tiles, const float *panel, const float *next, float *product) {
-    const size_t channels = (size_t)d->in_channels, pitch = v_pitch(d), bytes = channels * NR * sizeof(float);
-    const size_t ahead = fv_round_up(bytes / fv_div_up(tiles, TILE_ROWS) + 1, 64);
-    const char *at = (const char *)next, *end = at + bytes;
+    const size_t channels = (size_t)d->in_channels, pitch = v_pitch(d), runs = fv_div_up(tiles, TILE_ROWS);
+    ahead a = {(const char *)next, fv_div_up(NR * sizeof(float), runs)};
     for (size_t i = 0; i < tiles;) {
         const size_t left = tiles - i, rows = left <= TILE_ROWS ? left : left < 2 * TILE_ROWS ? (left + 1) / 2 : TILE_ROWS;
-        const char *stop = (size_t)(end - at) > ahead ? at + ahead : end;
-        for (; at < stop; at += 64) __builtin_prefetch(at, 0, 2);
-        product_tiles[rows - 1](v + i * pitch, pitch, panel, channels, product + i * NR);
+        product_tiles[rows - 1](v + i * pitch, pitch, panel, channels, product + i * NR, a);
+        a.at += channels * a.step;
         i += rows;
     }
 }

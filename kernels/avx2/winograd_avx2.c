@@ -2,21 +2,28 @@
 #include "kernels/avx2/vec_avx2.h"
 #include "kernels/kernels.h"
 
+/* What the tile brings into L2: a place further on with every channel, so that memory is busy all the time. */
+typedef struct ahead {
+    const char *at;
+    size_t step;
+} ahead;
+
 /* product[r*16 + k] = sum_c v[r*pitch + c] * panel[c*16 + k], one chain in the order of c. */
-typedef void (*product_tile)(const float *v, size_t pitch, const float *panel, size_t channels, float *product);
+typedef void (*product_tile)(const float *v, size_t pitch, const float *panel, size_t channels, float *product, ahead next);
 
 enum { TILE_ROWS = 6 };
 #define ROWS_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
 
 /* rows tiles x 16 channels: 12 accumulators named one by one, 2 weights, 1 broadcast. */
 FV_ALWAYS_INLINE void product_16(const size_t rows, const float *v, size_t pitch, const float *panel, size_t channels,
-                                 float *product) {
+                                 float *product, ahead next) {
 #define DECLARE(r)                                                                                                               \
     const float *const v##r = v + (r < rows ? r : 0) * pitch;                                                                    \
     __m256 low##r = _mm256_setzero_ps(), high##r = low##r;
     ROWS_6(DECLARE)
 #undef DECLARE
-    for (size_t c = 0; c < channels; c++, panel += 16) {
+    for (size_t c = 0; c < channels; c++, panel += 16, next.at += next.step) {
+        __builtin_prefetch(next.at, 0, 2);
         const __m256 weight_low = _mm256_load_ps(panel), weight_high = _mm256_load_ps(panel + 8);
 #define MULTIPLY(r)                                                                                                              \
     if (r < rows) {                                                                                                              \
@@ -38,8 +45,8 @@ FV_ALWAYS_INLINE void product_16(const size_t rows, const float *v, size_t pitch
 
 #define PRODUCT_TILE(rows)                                                                                                       \
     static void winograd_product_##rows##x16_avx2(const float *v, size_t pitch, const float *panel, size_t channels,             \
-                                                  float *product) {                                                              \
-        product_16(rows, v, pitch, panel, channels, product);                                                                    \
+                                                  float *product, ahead next) {                                                  \
+        product_16(rows, v, pitch, panel, channels, product, next);                                                              \
     }
 PRODUCT_TILE(1)
 PRODUCT_TILE(2)
