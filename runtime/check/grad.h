@@ -22,11 +22,13 @@
 fv_check_result fv_grad_check(const fv_check_options *options, fv_check_report *report);
 
 /* What a check held: values of the float library's outputs (or losses) and gradients against those in double, over
- * every ISA, and cases that failed by the one or the other. */
+ * every ISA, cases held against differences, and cases that failed by the one or the other. */
 typedef struct fv_grad_held {
-    uint64_t outputs, gradients, output_failures, gradient_failures;
+    uint64_t outputs, gradients, differences, output_failures, gradient_failures;
 } fv_grad_held;
+/* options->op as fv_grad_row_matches takes it. */
 fv_check_result fv_grad_check_held(const fv_check_options *options, fv_grad_held *held);
+/* A name that a row has means that row alone; else its family. */
 bool fv_grad_row_matches(const fv_grad_row *row, const char *op);
 
 /* The same with other builds, for tests of the check. */

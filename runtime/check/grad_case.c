@@ -29,7 +29,7 @@ struct fv_grad_draw {
     fv_value outputs[MOST];
     drawn_input inputs[MOST];
     size_t output_count, input_count;
-    bool has_loss, fuse_residual, probabilities, soft_targets;
+    bool has_loss, fuse_residual, probabilities, soft_targets, surrogate;
     double amplification;
     fv_loss loss;
     fv_reduction reduction;
@@ -58,6 +58,7 @@ typedef struct grad_case {
 /* ---- what rows call ---- */
 
 void fv_grad_amplify(fv_grad_draw *d, double factor) { d->amplification = factor; }
+void fv_grad_surrogate(fv_grad_draw *d) { d->surrogate = true; }
 fv_graph *fv_grad_graph(fv_grad_draw *d) { return d->graph; }
 fv_check_random *fv_grad_random(fv_grad_draw *d) { return &d->random; }
 void fv_grad_fuse_residual(fv_grad_draw *d) { d->fuse_residual = true; }
@@ -336,6 +337,7 @@ static fv_status draw_case(grad_case *c, const fv_grad_request *r) {
     c->draw.amplification = 1;
     fv_grad_row_at(r->row)->build(&c->draw);
     c->shown.amplification = c->draw.amplification;
+    c->shown.surrogate = c->draw.surrogate;
     FV_FORWARD(fv_graph_status(c->draw.graph));
     c->shown.has_loss = c->draw.has_loss;
     return copy_of_model(c);

@@ -28,6 +28,8 @@ void fv_grad_fuse_residual(fv_grad_draw *d);
 
 /* The library takes an algorithm that rounds so much more than a sum of products does. */
 void fv_grad_amplify(fv_grad_draw *d, double factor);
+/* The gradient is by intent not that of the value: held against the scalar definitions alone, not against differences. */
+void fv_grad_surrogate(fv_grad_draw *d);
 
 fv_graph *fv_grad_graph(fv_grad_draw *d);
 fv_check_random *fv_grad_random(fv_grad_draw *d);
@@ -70,6 +72,7 @@ typedef struct fv_grad_case {
     size_t variable_count;
     double loss, amplification; /* see fv_grad_amplify; 1 without */
     bool has_loss;              /* of a training loss: the outputs are not held, the loss is */
+    bool surrogate;             /* see fv_grad_surrogate */
     char shape[256]; /* the graph in words */
 } fv_grad_case;
 

@@ -224,13 +224,14 @@ ROW(squared_error) {
 
 /* ---- graphs ---- */
 
-/* One value read by several nodes: its gradients are added. */
+/* One value read by several nodes: its gradients are added. No product of it with its own sigmoid, which a file's
+ * reader takes for SiLU. */
 ROW(used_twice) {
     fv_graph *g = fv_grad_graph(d);
     const fv_value x = fv_graph_tanh(g, maps_or_vector(d, FV_GRAD_UNIFORM), NULL);
-    const fv_value y = fv_graph_multiply(g, fv_graph_sigmoid(g, x, NULL), x, NULL);
+    const fv_value y = fv_graph_multiply(g, fv_graph_exp(g, x, NULL), x, NULL);
     fv_grad_output(d, fv_graph_add(g, y, x, NULL));
-    if (chance(d, 0.5)) fv_grad_output(d, fv_graph_exp(g, x, NULL));
+    if (chance(d, 0.5)) fv_grad_output(d, fv_graph_sigmoid(g, x, NULL));
 }
 
 /* One weight, two convolutions. */

@@ -1,5 +1,4 @@
-/* Pointwise layers of SPEC section 3 and the losses of probabilities and soft targets. ReLU with a surrogate gradient has no row:
- * its gradient is not that of its value (tests/unit/test_ops_activation.c holds it by value). */
+/* Pointwise layers of SPEC section 3 and the losses of probabilities and soft targets. */
 #include "check/grad_draw.h"
 
 static float within(fv_grad_draw *d, float low, float high) { return check_uniform(fv_grad_random(d), low, high); }
@@ -38,38 +37,57 @@ BENT(hard_swish, fv_graph_hard_swish(fv_grad_graph(d), fv_graph_scale(fv_grad_gr
 SMOOTH(softsign, fv_graph_softsign(fv_grad_graph(d), x, NULL))
 SMOOTH(erf, fv_graph_erf(fv_grad_graph(d), x, NULL))
 
-/* Gains of a pointwise layer, fixed or learned, before something that reads the layer too. */
-ROW(gain_of) {
+/* By value too in tests/unit/test_ops_activation.c. */
+ROW(relu_surrogate) {
+    fv_grad_surrogate(d);
+    fv_grad_output(d, fv_graph_relu_surrogate(fv_grad_graph(d), layer_input(d, FV_GRAD_SPACED), within(d, 0.3f, 4), NULL));
+}
+
+/* A gain of a pointwise layer, before something that reads the layer too. */
+static void build_gain_of(fv_grad_draw *d, fv_value layer, bool learned) {
     fv_graph *g = fv_grad_graph(d);
+    const fv_value y = fv_graph_gain(g, layer, learned, "gain");
+    fv_grad_output(d, chance(d, 0.5) ? y : fv_graph_multiply(g, y, fv_graph_silu(g, layer, NULL), NULL));
+}
+
+ROW(gain_fixed) { build_gain_of(d, fv_graph_tanh(fv_grad_graph(d), layer_input(d, FV_GRAD_UNIFORM), NULL), false); }
+ROW(gain_learned) { build_gain_of(d, fv_graph_tanh(fv_grad_graph(d), layer_input(d, FV_GRAD_UNIFORM), NULL), true); }
+ROW(gain_of_smooth_abs) {
     const fv_value x = layer_input(d, FV_GRAD_UNIFORM);
-    const fv_value y = chance(d, 0.5) ? fv_graph_tanh(g, x, NULL) : fv_graph_smooth_abs(g, x, within(d, 0.3f, 4), NULL);
-    const fv_value z = fv_graph_gain(g, y, chance(d, 0.5), "gain");
-    fv_grad_output(d, chance(d, 0.5) ? z : fv_graph_multiply(g, z, fv_graph_silu(g, y, NULL), NULL));
+    build_gain_of(d, fv_graph_smooth_abs(fv_grad_graph(d), x, within(d, 0.3f, 4), NULL), chance(d, 0.5));
 }
 
 ROW(prelu) { fv_grad_output(d, fv_graph_prelu(fv_grad_graph(d), layer_input(d, FV_GRAD_SPACED), chance(d, 0.6), "prelu")); }
 
 ROW(log_softmax) { fv_grad_output(d, fv_graph_log_softmax(fv_grad_graph(d), vector(d, FV_GRAD_UNIFORM, 2, 40), NULL)); }
 
-static void end_cross_entropy(fv_grad_draw *d, fv_value y) {
+static void end_cross_entropy(fv_grad_draw *d, fv_value y, bool smoothed) {
     const fv_reduction reduction = chance(d, 0.5) ? FV_REDUCTION_MEAN : FV_REDUCTION_SUM;
-    fv_grad_loss(d, y, FV_LOSS_CROSS_ENTROPY, reduction, chance(d, 0.5) ? 0 : within(d, 0.01f, 0.5f));
+    fv_grad_loss(d, y, FV_LOSS_CROSS_ENTROPY, reduction, smoothed ? within(d, 0.01f, 0.5f) : 0);
 }
 
-ROW(soft_cross_entropy) {
+static void build_soft(fv_grad_draw *d, bool smoothed) {
     fv_grad_loss_form(d, FV_LOSS_FROM_LOGITS, true);
-    end_cross_entropy(d, vector(d, FV_GRAD_UNIFORM, 2, 40));
+    end_cross_entropy(d, vector(d, FV_GRAD_UNIFORM, 2, 40), smoothed);
 }
+
+ROW(soft_cross_entropy) { build_soft(d, false); }
+ROW(soft_cross_entropy_smoothed) { build_soft(d, true); }
 
 /* After a softmax, or any layer that is positive. */
-ROW(entropy) {
+static void build_entropy(fv_grad_draw *d, bool soft, bool smoothed) {
     fv_graph *g = fv_grad_graph(d);
     const fv_value x = vector(d, FV_GRAD_UNIFORM, 2, 40);
-    fv_grad_loss_form(d, FV_LOSS_FROM_PROBABILITIES, chance(d, 0.5));
-    end_cross_entropy(d, chance(d, 0.4)   ? fv_graph_softmax(g, x, NULL)
-                         : chance(d, 0.5) ? fv_graph_sigmoid(g, x, NULL)
-                                          : fv_graph_softplus(g, x, within(d, 0.5f, 2), NULL));
+    fv_grad_loss_form(d, FV_LOSS_FROM_PROBABILITIES, soft);
+    const fv_value y = chance(d, 0.4)   ? fv_graph_softmax(g, x, NULL)
+                       : chance(d, 0.5) ? fv_graph_sigmoid(g, x, NULL)
+                                        : fv_graph_softplus(g, x, within(d, 0.5f, 2), NULL);
+    end_cross_entropy(d, y, smoothed);
 }
+
+ROW(entropy_labels) { build_entropy(d, false, false); }
+ROW(entropy_soft) { build_entropy(d, true, false); }
+ROW(entropy_smoothed) { build_entropy(d, chance(d, 0.5), true); }
 
 const fv_grad_row fv_grad_rows_activation[] = {
     {"unary.softplus", build_softplus},
@@ -87,10 +105,16 @@ const fv_grad_row fv_grad_rows_activation[] = {
     {"unary.hard_swish", build_hard_swish},
     {"unary.softsign", build_softsign},
     {"unary.erf", build_erf},
-    {"gain.of_layer", build_gain_of},
+    {"unary.relu_surrogate", build_relu_surrogate},
+    {"gain.fixed", build_gain_fixed},
+    {"gain.learned", build_gain_learned},
+    {"gain.of_smooth_abs", build_gain_of_smooth_abs},
     {"prelu", build_prelu},
     {"log_softmax", build_log_softmax},
     {"loss.soft_cross_entropy", build_soft_cross_entropy},
-    {"loss.entropy", build_entropy},
+    {"loss.soft_cross_entropy.smoothed", build_soft_cross_entropy_smoothed},
+    {"loss.entropy.labels", build_entropy_labels},
+    {"loss.entropy.soft", build_entropy_soft},
+    {"loss.entropy.smoothed", build_entropy_smoothed},
     {NULL, NULL},
 };

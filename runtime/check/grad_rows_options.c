@@ -57,7 +57,8 @@ static void set_rectangle(fv_grad_draw *d, fv_conv_settings *s) {
     s->kernel[even] = 2 * between(d, 1, 2);
     s->kernel[1 - even] = 2 * between(d, 0, 1) + 1;
 }
-static void set_no_bias(fv_grad_draw *d, fv_conv_settings *s) { (void)d, s->bias = false; }
+static void set_no_bias(fv_grad_draw *d, fv_conv_settings *s) { (void)d, s->bias = FV_BIAS_NONE; }
+static void set_tied_bias(fv_grad_draw *d, fv_conv_settings *s) { (void)d, s->bias = FV_BIAS_TIED; }
 
 ROW(conv_valid) { build_conv_option(d, set_valid); }
 ROW(conv_true) { build_conv_option(d, set_true); }
@@ -69,6 +70,82 @@ ROW(conv_same_lower) { build_conv_option(d, set_same_lower); }
 ROW(conv_groups) { build_conv_option(d, set_groups); }
 ROW(conv_rectangle) { build_conv_option(d, set_rectangle); }
 ROW(conv_no_bias) { build_conv_option(d, set_no_bias); }
+ROW(conv_tied_bias) { build_conv_option(d, set_tied_bias); }
+
+/* 1-D: maps of one row. */
+ROW(conv_line) {
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.kernel[0] = 1;
+    s.kernel[1] = between(d, 2, 5);
+    s.stride[1] = between(d, 1, 3);
+    s.pad_before[1] = between(d, 0, s.kernel[1] - 1);
+    s.out_channels = between(d, 1, 20);
+    const int64_t shape[4] = {0, between(d, 1, 5), 1, s.kernel[1] + between(d, 0, 12)};
+    fv_grad_output(d, fv_graph_conv(fv_grad_graph(d), fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "conv"));
+}
+
+/* ---- transposed convolution ---- */
+
+typedef void (*transposed_option)(fv_grad_draw *d, fv_conv_transpose_settings *s);
+
+static void build_transposed_option(fv_grad_draw *d, transposed_option set) {
+    fv_conv_transpose_settings s;
+    fv_conv_transpose_settings_default(&s);
+    s.out_channels = between(d, 1, 20);
+    for (int i = 0; i < 2; i++) s.kernel[i] = between(d, 1, 4);
+    set(d, &s);
+    const int64_t shape[4] = {0, s.groups * between(d, 1, 5), between(d, 3, 5), between(d, 3, 5)};
+    fv_grad_output(d, fv_graph_conv_transpose(fv_grad_graph(d), fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "up"));
+}
+
+static void up_stride(fv_grad_draw *d, fv_conv_transpose_settings *s) {
+    for (int i = 0; i < 2; i++) s->stride[i] = between(d, 2, 4);
+}
+static void up_padding(fv_grad_draw *d, fv_conv_transpose_settings *s) {
+    for (int i = 0; i < 2; i++) {
+        s->kernel[i] = between(d, 2, 4);
+        s->pad_before[i] = between(d, 0, s->kernel[i] / 2);
+        s->pad_after[i] = s->pad_before[i] ? between(d, 0, s->kernel[i] / 2) : 1;
+    }
+}
+static void up_same(fv_grad_draw *d, fv_conv_transpose_settings *s) {
+    s->padding = chance(d, 0.5) ? FV_PAD_SAME_UPPER : FV_PAD_SAME_LOWER;
+    for (int i = 0; i < 2; i++) {
+        s->stride[i] = between(d, 1, 3);
+        s->kernel[i] = s->stride[i] + between(d, 0, 2);
+    }
+}
+static void up_dilation(fv_grad_draw *d, fv_conv_transpose_settings *s) {
+    for (int i = 0; i < 2; i++) {
+        s->dilation[i] = between(d, 2, 3);
+        s->kernel[i] = between(d, 2, 3);
+    }
+}
+static void up_output_padding(fv_grad_draw *d, fv_conv_transpose_settings *s) {
+    for (int i = 0; i < 2; i++) {
+        s->stride[i] = between(d, 2, 4);
+        s->output_padding[i] = between(d, 1, s->stride[i] - 1);
+    }
+}
+static void up_groups(fv_grad_draw *d, fv_conv_transpose_settings *s) {
+    s->groups = between(d, 2, 4);
+    s->out_channels = s->groups * between(d, 1, 5);
+}
+static void up_no_bias(fv_grad_draw *d, fv_conv_transpose_settings *s) { (void)d, s->bias = false; }
+static void up_true(fv_grad_draw *d, fv_conv_transpose_settings *s) {
+    s->true_convolution = true;
+    s->kernel[between(d, 0, 1)] = between(d, 2, 4);
+}
+
+ROW(transposed_stride) { build_transposed_option(d, up_stride); }
+ROW(transposed_padding) { build_transposed_option(d, up_padding); }
+ROW(transposed_same) { build_transposed_option(d, up_same); }
+ROW(transposed_dilation) { build_transposed_option(d, up_dilation); }
+ROW(transposed_output_padding) { build_transposed_option(d, up_output_padding); }
+ROW(transposed_groups) { build_transposed_option(d, up_groups); }
+ROW(transposed_no_bias) { build_transposed_option(d, up_no_bias); }
+ROW(transposed_true) { build_transposed_option(d, up_true); }
 
 /* ---- fully connected ---- */
 
@@ -134,6 +211,55 @@ ROW(average_counted) { build_pool_option(d, FV_POOL_AVERAGE, set_counted); }
 ROW(average_ceil) { build_pool_option(d, FV_POOL_AVERAGE, set_ceil); }
 ROW(average_global) { build_pool_option(d, FV_POOL_AVERAGE, set_global); }
 
+/* ---- architectures ---- */
+
+static fv_value smooth_conv(fv_grad_draw *d, fv_value x, int32_t maps_out, int32_t stride, const char *name) {
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.out_channels = maps_out;
+    for (int i = 0; i < 2; i++) {
+        s.stride[i] = stride;
+        s.pad_before[i] = s.pad_after[i] = 1;
+    }
+    return fv_graph_tanh(fv_grad_graph(d), fv_graph_conv(fv_grad_graph(d), x, &s, name), NULL);
+}
+
+static fv_value network_input(fv_grad_draw *d) {
+    const int64_t shape[4] = {0, between(d, 1, 3), 2 * between(d, 2, 3), 2 * between(d, 2, 3)};
+    return fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape);
+}
+
+/* Paths of their own, joined along the maps. */
+ROW(multipath) {
+    const fv_value x = network_input(d);
+    const fv_value paths[2] = {smooth_conv(d, x, 3, 1, "left"), smooth_conv(d, smooth_conv(d, x, 2, 1, "right1"), 4, 1, "right2")};
+    fv_grad_output(d, smooth_conv(d, fv_graph_concat(fv_grad_graph(d), paths, 2, 1, NULL), 3, 1, "last"));
+}
+
+ROW(encoder_decoder) {
+    fv_conv_transpose_settings s;
+    fv_conv_transpose_settings_default(&s);
+    s.out_channels = between(d, 1, 3);
+    for (int i = 0; i < 2; i++) {
+        s.kernel[i] = 4;
+        s.stride[i] = 2;
+        s.pad_before[i] = s.pad_after[i] = 1;
+    }
+    const fv_value code = smooth_conv(d, smooth_conv(d, network_input(d), 4, 1, "conv"), 6, 2, "down");
+    fv_grad_output(d, fv_graph_conv_transpose(fv_grad_graph(d), code, &s, "up"));
+}
+
+/* A stride where others pool. */
+ROW(all_convolutional) {
+    fv_pool_settings pool;
+    fv_pool_settings_default(&pool);
+    pool.kind = FV_POOL_AVERAGE;
+    pool.global = true;
+    fv_graph *g = fv_grad_graph(d);
+    const fv_value x = smooth_conv(d, smooth_conv(d, network_input(d), 4, 2, "conv1"), 5, 1, "conv2");
+    fv_grad_loss(d, fv_graph_flatten(g, fv_graph_pool(g, x, &pool, NULL), NULL), FV_LOSS_CROSS_ENTROPY, FV_REDUCTION_MEAN, 0);
+}
+
 /* ---- losses ---- */
 
 ROW(entropy_mean) { fv_grad_loss(d, vector(d, FV_GRAD_UNIFORM, 2, 40), FV_LOSS_CROSS_ENTROPY, FV_REDUCTION_MEAN, 0); }
@@ -156,6 +282,16 @@ const fv_grad_row fv_grad_rows_options[] = {
     {"conv.groups", build_conv_groups},
     {"conv.rectangle", build_conv_rectangle},
     {"conv.no_bias", build_conv_no_bias},
+    {"conv.tied_bias", build_conv_tied_bias},
+    {"conv.line", build_conv_line},
+    {"conv_transpose.stride", build_transposed_stride},
+    {"conv_transpose.padding", build_transposed_padding},
+    {"conv_transpose.same", build_transposed_same},
+    {"conv_transpose.dilation", build_transposed_dilation},
+    {"conv_transpose.output_padding", build_transposed_output_padding},
+    {"conv_transpose.groups", build_transposed_groups},
+    {"conv_transpose.no_bias", build_transposed_no_bias},
+    {"conv_transpose.true", build_transposed_true},
     {"linear.maps", build_linear_maps},
     {"linear.vector", build_linear_vector},
     {"pool.max.apart", build_max_apart},
@@ -170,6 +306,9 @@ const fv_grad_row fv_grad_rows_options[] = {
     {"pool.average.counted", build_average_counted},
     {"pool.average.ceil", build_average_ceil},
     {"pool.average.global", build_average_global},
+    {"graph.multipath", build_multipath},
+    {"graph.encoder_decoder", build_encoder_decoder},
+    {"graph.all_convolutional", build_all_convolutional},
     {"loss.cross_entropy.mean", build_entropy_mean},
     {"loss.cross_entropy.sum", build_entropy_sum},
     {"loss.cross_entropy.smoothed", build_entropy_smoothed},

@@ -16,17 +16,20 @@ static void draw_windows(fv_grad_draw *d, fv_pool_settings *s, int64_t shape[4],
     }
 }
 
-ROW(pool_lp) {
-    static const float often[4] = {1, 2, 2, 3};
+static void build_lp(fv_grad_draw *d, float p, bool global) {
     fv_pool_settings s;
     int64_t shape[4];
     fv_pool_settings_default(&s);
     draw_windows(d, &s, shape, 3);
     s.kind = FV_POOL_LP;
-    s.global = chance(d, 0.15);
-    s.p = chance(d, 0.7) ? often[between(d, 0, 3)] : check_uniform(fv_grad_random(d), 1.5f, 4);
+    s.global = global;
+    s.p = p;
     fv_grad_output(d, fv_graph_pool(fv_grad_graph(d), fv_grad_input(d, FV_GRAD_SPACED, 2, 4, shape), &s, NULL));
 }
+
+ROW(pool_lp) { build_lp(d, (float)between(d, 1, 3), false); }
+ROW(pool_lp_fraction) { build_lp(d, check_uniform(fv_grad_random(d), 1.5f, 4), chance(d, 0.2)); } /* ONNX's p is whole */
+ROW(pool_lp_global) { build_lp(d, (float)between(d, 1, 3), true); }
 
 /* Large windows go in two passes. */
 ROW(pool_weighted) {
@@ -114,6 +117,8 @@ ROW(squeeze) {
 
 const fv_grad_row fv_grad_rows_pool[] = {
     {"pool.lp", build_pool_lp},
+    {"pool.lp.fraction", build_pool_lp_fraction},
+    {"pool.lp.global", build_pool_lp_global},
     {"pool.weighted", build_pool_weighted},
     {"pool.stride", build_pool_stride},
     {"unpool", build_unpool},

@@ -187,6 +187,8 @@ void fv_spec_run_grads(fv_spec *s, const fv_check_options *options) {
             (fv_spec_cell){ran && held.outputs && !held.output_failures ? FV_SPEC_OK : FV_SPEC_FAILED, o.cases};
         g->gradient =
             (fv_spec_cell){ran && held.gradients && !held.gradient_failures ? FV_SPEC_OK : FV_SPEC_FAILED, o.cases};
+        /* a surrogate gradient: right by its definition, and no derivative */
+        if (g->gradient.state == FV_SPEC_OK && held.differences == 0) g->gradient.state = FV_SPEC_NONE;
         if (options->progress) options->progress(options->user, (double)(i + 1) / (double)s->grad_count);
     }
 }

@@ -4,7 +4,7 @@
  *
  * The file: a header line "section,operator,option,slots,grad,onnx", then a line an option. slots: kernel slots or
  * families, separated by
- * ';'. grad: a row (or family) of the gradient check. onnx: standard, function (a model-local function of the domain
+ * ';'. grad: a row of the gradient check, or where none has that name a family. onnx: standard, function (a model-local function of the domain
  * "fovea") or none. slots and grad may be empty: not applicable. */
 #ifndef FV_CHECK_SPEC_H
 #define FV_CHECK_SPEC_H
