@@ -125,12 +125,11 @@ static int normalize(training *t, int32_t channels) {
     return take(t, status, &edited);
 }
 
-/* --new-head, --normalize, --freeze. What an earlier --normalize put into a file stays as it is. */
+/* --new-head, --normalize, --freeze. */
 static int edit_model(training *t, int32_t channels) {
     const train_options *o = t->o;
     fv_model *edited = NULL;
     int status = -1;
-    if (fv_model_freeze(t->model, "normalize.*", NULL, &edited) == FV_OK) status = take(t, FV_OK, &edited);
     if (o->new_head) status = take(t, fv_model_new_head(t->model, (int32_t)o->new_head, o->seed, &edited), &edited);
     if (status < 0 && o->normalize) status = normalize(t, channels);
     if (status < 0 && o->freeze) status = take(t, fv_model_freeze(t->model, o->freeze, NULL, &edited), &edited);

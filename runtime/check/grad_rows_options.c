@@ -270,6 +270,7 @@ ROW(entropy_smoothed) {
 }
 ROW(squared_mean) { fv_grad_loss(d, vector(d, FV_GRAD_UNIFORM, 1, 40), FV_LOSS_SQUARED_ERROR, FV_REDUCTION_MEAN, 0); }
 ROW(squared_sum) { fv_grad_loss(d, vector(d, FV_GRAD_UNIFORM, 1, 40), FV_LOSS_SQUARED_ERROR, FV_REDUCTION_SUM, 0); }
+ROW(squared_maps) { fv_grad_loss(d, fv_graph_tanh(fv_grad_graph(d), maps(d, FV_GRAD_UNIFORM, 6), NULL), FV_LOSS_SQUARED_ERROR, FV_REDUCTION_MEAN, 0); }
 
 const fv_grad_row fv_grad_rows_options[] = {
     {"conv.valid", build_conv_valid},
@@ -314,5 +315,6 @@ const fv_grad_row fv_grad_rows_options[] = {
     {"loss.cross_entropy.smoothed", build_entropy_smoothed},
     {"loss.squared_error.mean", build_squared_mean},
     {"loss.squared_error.sum", build_squared_sum},
+    {"loss.squared_error.maps", build_squared_maps},
     {NULL, NULL},
 };

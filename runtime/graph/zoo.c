@@ -189,6 +189,7 @@ static const struct {
     {"se-cnn", "cnn with squeeze-and-excitation after each pair of convolutions", se_cnn, {1, 28, 28, 10}},
     {"resnet18-cifar", "ResNet-18 for 32x32: 3x3 stem, four stages of two blocks, batch normalization", fv_zoo_resnet18_cifar, {3, 32, 32, 10}},
     {"mobilenet-cifar", "MobileNetV2 for 32x32: inverted residuals, batch normalization, clip 0..6", fv_zoo_mobilenet_cifar, {3, 32, 32, 10}},
+    {"autoencoder", "two convolutions down, two transposed ones up: images 0..1 to images, for removing noise", fv_zoo_autoencoder, {1, 28, 28, 10}},
 };
 
 void fv_zoo_settings_default(fv_zoo_settings *s) {

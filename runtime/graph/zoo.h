@@ -11,5 +11,8 @@ typedef struct zoo_shape {
 /* He et al. 2016 at 32x32 (a 3x3 stem, no pooling); Sandler et al. 2018 with the strides of 32x32. zoo_residual.c */
 fv_value fv_zoo_resnet18_cifar(fv_graph *g, const zoo_shape *s);
 fv_value fv_zoo_mobilenet_cifar(fv_graph *g, const zoo_shape *s);
+/* Two convolutions of stride 2 down, two transposed ones up, a sigmoid: maps of the input's shape, whatever its sizes. Classes mean
+ * nothing. zoo_autoencoder.c */
+fv_value fv_zoo_autoencoder(fv_graph *g, const zoo_shape *s);
 
 #endif

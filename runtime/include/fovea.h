@@ -412,15 +412,15 @@ typedef struct fv_zoo_settings {
 } fv_zoo_settings;
 
 FV_API void fv_zoo_settings_default(fv_zoo_settings *s);
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "resnet18-cifar", "mobilenet-cifar". @return FV_ERR_NOT_FOUND naming the ones there are. */
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "jarrett". @return FV_ERR_NOT_FOUND naming the ones there are. */
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "allconv", "se-cnn". @return FV_ERR_NOT_FOUND naming the ones there are. */
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "lenet5-1998", "allconv", "se-cnn". @return FV_ERR_NOT_FOUND naming the ones there are. */
+/** `name` of a built-in network, for example "lenet5"; fv_zoo_name lists them all. Their outputs are logits (N,classes), but for
+ *  "autoencoder": images 0..1 of the input's shape, to be trained by squared error against images without noise; classes mean nothing to it.
+ *  @return FV_ERR_NOT_FOUND naming the ones there are. */
 FV_API fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s, fv_model **out);
 /** Name of the i-th, its sentence in *about (may be NULL); NULL past the end. Static. */
 FV_API const char *fv_zoo_name(size_t i, const char **about);
 
-/** Reads an ONNX file. @return FV_ERR_UNSUPPORTED naming every node that cannot run, at once. */
+/** Reads an ONNX file. Parameters are trainable but those that fv_model_save wrote as constants (metadata "fovea.constant:NAME", which
+ *  others ignore) and running moments. @return FV_ERR_UNSUPPORTED naming every node that cannot run, at once. */
 FV_API fv_status fv_model_load(fv_context *c, const char *path, fv_model **out);
 /** Writes ONNX beside `path` and renames: an existing file is replaced whole or not at all. */
 FV_API fv_status fv_model_save(const fv_model *m, const char *path);
@@ -514,7 +514,8 @@ typedef struct fv_trainer_settings {
     int64_t batch;            /**< largest batch a step may bring; default 64 */
     fv_layout input_layout;   /**< of the maps given to steps; default FV_PLAIN */
     fv_loss loss;             /**< cross-entropy takes int32 labels (N) and fuses the model's last softmax, or takes its output as logits;
-                                   squared error takes float targets of the output's shape, or labels made one-hot */
+                                   squared error takes float targets of the output's shape (maps in input_layout; an image's
+                                   loss is half the sum of squares over all its values), or for outputs (N,classes) labels made one-hot */
     fv_loss_input loss_input; /**< cross-entropy: from logits as above, or -sum t ln y of the model's output y > 0 as it is, after a softmax
                                    or any positive layer (a y below 2^-126 counts as that) */
     bool soft_targets;        /**< cross-entropy: steps take float targets (N,classes) of 0 or more, as they are; or labels, made one-hot */
@@ -553,7 +554,8 @@ FV_API int64_t fv_trainer_steps(const fv_trainer *t);
 /** A new model with the parameters as they are now. */
 FV_API fv_status fv_trainer_model(const fv_trainer *t, fv_model **out);
 /** The whole state (step, parameters, optimizer state), written beside and renamed; loading checks that model and settings fit and
- *  continues bit-exactly: the same steps on the same batches give the same bits as without interruption. */
+ *  continues bit-exactly: the same steps on the same batches give the same bits as without interruption. Batch size, learning rate and its
+ *  schedule may be others, for a training that goes on longer: all else of the settings is the file's. */
 FV_API fv_status fv_trainer_save(const fv_trainer *t, const char *path);
 FV_API fv_status fv_trainer_load(fv_trainer *t, const char *path);
 /** Planned memory of a step in bytes. */

@@ -7,6 +7,8 @@
 
 enum { FV_ONNX_IR_VERSION = 8, FV_ONNX_OPSET = 17, FV_ONNX_DOMAIN_VERSION = 1 };
 #define FV_ONNX_DOMAIN "fovea" /* of the model-local functions (onnx_function.h) */
+/* Metadata of the file, one entry a parameter that training leaves alone: this key and its initializer's name. ONNX has no such flag. */
+#define FV_ONNX_CONSTANT "fovea.constant:"
 enum { FV_ONNX_FLOAT = 1, FV_ONNX_INT32 = 6, FV_ONNX_INT64 = 7, FV_ONNX_DOUBLE = 11 };
 enum {
     FV_ONNX_ATTR_FLOAT = 1,

@@ -127,6 +127,17 @@ static fv_status read_nodes(fv_onnx_reader *r) {
     return FV_OK;
 }
 
+/* Entries about what is no parameter, or no more, say nothing. */
+static void read_constants(fv_onnx_reader *r) {
+    const size_t length = strlen(FV_ONNX_CONSTANT);
+    for (size_t i = 0; i < r->model->n_metadata_props; i++) {
+        const char *key = r->model->metadata_props[i]->key;
+        if (!key || strncmp(key, FV_ONNX_CONSTANT, length) != 0) continue;
+        const fv_onnx_name *known = fv_onnx_find(r, key + length);
+        if (known && known->constant && known->value != FV_NONE) r->graph->values[known->value].trainable = false;
+    }
+}
+
 static fv_status read_outputs(fv_onnx_reader *r) {
     const FvOnnx__Graph *g = r->model->graph;
     FV_RETURN_IF(g->n_output == 0, FV_ERR_FORMAT, "the model has no output");
@@ -170,6 +181,7 @@ static fv_status read_graph(fv_onnx_reader *r) {
     FV_FORWARD(read_initializers(r));
     for (size_t i = 0; i < g->n_input; i++) FV_FORWARD(read_input(r, g->input[i]));
     FV_FORWARD(read_nodes(r));
+    read_constants(r);
     FV_FORWARD(read_outputs(r));
     FV_FORWARD(fv_onnx_fold(r));
     return fv_graph_status(r->graph);

@@ -55,7 +55,9 @@ static fv_status read_with_constant(fv_onnx_reader *r, const FvOnnx__Node *n, fv
                                     bool first) {
     const char op = n->op_type[0]; /* Add, Sub, Mul */
     if (op == 'A' && is_per_value(&entry->tensor, &fv_emit_info(r->graph, x)->shape)) return read_untied_bias(r, n, x, entry);
-    if (entry->tensor.count == 1) {
+    const fv_shape *shape = &fv_emit_info(r->graph, x)->shape;
+    const bool one_map = op == 'M' && entry->tensor.shape.rank == shape->rank - 1 && fv_onnx_is_per_map(&entry->tensor, shape); /* a gain */
+    if (entry->tensor.count == 1 && !one_map) {
         const float k = fv_onnx_tensor_float(&entry->tensor, 0);
         if (op == 'M') return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, k, 0, fv_onnx_node_name(n)));
         if (op == 'A') return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, 1, k, fv_onnx_node_name(n)));

@@ -54,7 +54,7 @@ static const field_row fields[] = {
     {TENSOR_TYPE, 2, SHAPE}, {SHAPE, 1, DIMENSION},   {DIMENSION, 1, SCALAR},  {DIMENSION, 2, TEXT},
     {MODEL, 25, FUNCTION},   {FUNCTION, 1, TEXT},     {FUNCTION, 4, TEXT},     {FUNCTION, 5, TEXT},
     {FUNCTION, 6, TEXT},     {FUNCTION, 7, NODE},     {FUNCTION, 9, OPSET},    {FUNCTION, 10, TEXT},
-    {ATTRIBUTE, 21, TEXT},
+    {ATTRIBUTE, 21, TEXT},   {MODEL, 14, ENTRY},
 };
 
 /* Bytes of a UTF-8 character by its first byte; 0: none begins so. */

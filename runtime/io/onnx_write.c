@@ -117,6 +117,21 @@ static FvOnnx__OperatorSetId opset_of(const char *domain, int64_t version) {
     return opset;
 }
 
+/* Parameters that training leaves alone, by their initializers' names. */
+static void write_constants(fv_onnx_writer *w, FvOnnx__Model *model) {
+    const fv_graph *g = w->graph;
+    model->metadata_props = fv_onnx_take(w, (g->value_count + 1) * sizeof *model->metadata_props);
+    for (size_t v = 0; model->metadata_props && v < g->value_count; v++) {
+        if (g->values[v].kind != FV_VALUE_PARAMETER || g->values[v].trainable || !fv_graph_uses(g, (fv_value)v)) continue;
+        FvOnnx__StringEntry *entry = fv_onnx_take(w, sizeof *entry);
+        if (!entry) return;
+        fv_onnx__string_entry__init(entry);
+        entry->key = fv_onnx_text(w, FV_ONNX_CONSTANT "%s", fv_onnx_value_name(w, (fv_value)v), 0);
+        entry->value = (char *)"";
+        model->metadata_props[model->n_metadata_props++] = entry;
+    }
+}
+
 fv_status fv_onnx_write_made(fv_onnx_writer *w, const char *path) {
     const fv_graph *g = w->graph;
     FvOnnx__Model model = FV_ONNX__MODEL__INIT;
@@ -133,6 +148,7 @@ fv_status fv_onnx_write_made(fv_onnx_writer *w, const char *path) {
     graph.n_output = g->output_count;
     graph.output = value_infos(w, g->outputs, g->output_count);
     model.functions = fv_onnx_take(w, (w->function_count + 1) * sizeof *model.functions);
+    write_constants(w, &model);
     FV_FORWARD(w->status);
     FV_FORWARD(check_names(w, &graph));
     for (size_t i = 0; i < w->function_count; i++) model.functions[i] = &w->functions[i]->message;

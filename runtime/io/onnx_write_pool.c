@@ -103,7 +103,8 @@ static void write_pool(fv_onnx_writer *w, const fv_node *source) {
     }
     if (a->places) fv_onnx_make_output(w, n, indices_name(w, source->out[1]));
     if (a->global && !a->places) return;
-    fv_onnx_make_window(w, n, &a->window, a->window.kernel);
+    fv_onnx_make_ints(w, n, "kernel_shape", 2, a->window.kernel + 1);
+    fv_onnx_make_steps(w, n, &a->window, a->kind == FV_POOL_MAX); /* AveragePool of opset 17 has no dilations */
     fv_onnx_make_int(w, n, "ceil_mode", a->ceil_mode);
     if (a->kind == FV_POOL_AVERAGE) fv_onnx_make_int(w, n, "count_include_pad", a->count_padding);
 }

@@ -77,6 +77,17 @@ static fv_value logits_of(const fv_graph *g) {
     return producer >= 0 && g->nodes[producer].op == &fv_op_softmax ? g->nodes[producer].in[0] : y;
 }
 
+/* Targets as the loss reads them: maps lie as the output does. */
+static fv_value inside_layout(fv_graph *g, fv_value target, fv_layout given) {
+    const fv_shape *s = &g->values[target].shape;
+    if (s->rank != 4) return target;
+    g->values[target].layout = given;
+    if (given == FV_NHWC || s->dim[1] == 1 || s->dim[2] * s->dim[3] == 1) return target;
+    const fv_value made = fv_graph_node(g, &fv_op_layout, NULL, &target, 1, 1, NULL);
+    if (made != FV_NONE) g->values[made].layout = FV_NHWC;
+    return made;
+}
+
 static fv_value target_input(fv_graph *g, const fv_shape *output, bool labels) {
     const fv_shape rows = {1, {output->dim[0]}};
     const fv_value v = fv_graph_new_value(g, FV_VALUE_INPUT, NULL, labels ? FV_I32 : FV_REAL_DTYPE, labels ? &rows : output);
@@ -95,11 +106,13 @@ static fv_status add_loss(fv_trainer *t, fv_value *output, fv_value *seed) {
     const fv_attributes attr = {.loss = {(fv_real)t->settings.label_smoothing, t->settings.reduction, probabilities}};
     *output = cross_entropy && !probabilities ? logits_of(g) : g->outputs[0];
     const fv_shape shape = g->values[*output].shape;
-    FV_RETURN_IF(shape.rank != 2, FV_ERR_UNSUPPORTED, "the model's output %s is not one row of values an image", fv_shape_print(&shape).text);
-    t->classes = shape.dim[1];
+    FV_RETURN_IF(cross_entropy && shape.rank != 2, FV_ERR_UNSUPPORTED,
+                 "the model's output %s is not one row of values an image, which cross-entropy needs", fv_shape_print(&shape).text);
+    t->classes = shape.rank == 2 ? shape.dim[1] : 0;
     t->target = target_input(g, &shape, cross_entropy && !t->settings.soft_targets);
     FV_FORWARD(fv_graph_status(g));
-    const fv_value in[2] = {*output, t->target};
+    const fv_value in[2] = {*output, inside_layout(g, t->target, t->settings.input_layout)};
+    FV_FORWARD(fv_graph_status(g));
     t->loss = fv_graph_node(g, cross_entropy ? &fv_op_cross_entropy : &fv_op_squared_error, "loss", in, 2, cross_entropy ? 3 : 2, &attr);
     FV_FORWARD(fv_graph_status(g));
     *seed = t->loss + 1;

@@ -1,5 +1,5 @@
 /* The whole state of a trainer in one file:
- *   "FVCKPT01", u32 value size, u32 count of values, i64 steps, u64 fingerprint of the model's parameters and the optimizer,
+ *   "FVCKPT01", u32 value size, u32 count of values, i64 steps, u64 fingerprint of the model's parameters and the settings,
  *   then per value u64 elements and its elements as they lie in the trainer, then the CRC-32 of everything before it.
  * Little-endian. Everything is checked before the trainer is touched. */
 #include "core/file.h"
@@ -30,7 +30,7 @@ static uint32_t crc32_of(uint32_t crc, const void *data, size_t bytes) {
     return ~crc;
 }
 
-/* ---- what must be the same to go on ---- */
+/* ---- what must be the same to go on: all that a step means but the learning rate, which a longer training may choose anew ---- */
 
 static uint64_t mix(uint64_t h, const void *data, size_t bytes) {
     for (const uint8_t *p = data; bytes--; p++) h = (h ^ *p) * 1099511628211u;
@@ -39,9 +39,12 @@ static uint64_t mix(uint64_t h, const void *data, size_t bytes) {
 
 static uint64_t fingerprint(const fv_trainer *t) {
     uint64_t h = 1469598103934665603u;
-    const int32_t kinds[3] = {(int32_t)t->settings.optimizer, (int32_t)t->settings.loss, (int32_t)t->settings.reduction};
+    const fv_trainer_settings *s = &t->settings;
+    const int32_t kinds[5] = {(int32_t)s->optimizer, (int32_t)s->loss, (int32_t)s->reduction, (int32_t)s->loss_input, s->soft_targets};
+    const float numbers[7] = {s->label_smoothing, s->momentum, s->beta1, s->beta2, s->epsilon, s->weight_decay, s->clip};
     h = mix(h, kinds, sizeof kinds);
-    h = mix(h, &t->settings.seed, sizeof t->settings.seed);
+    h = mix(h, numbers, sizeof numbers);
+    h = mix(h, &s->seed, sizeof s->seed);
     const fv_value_info *v;
     for (size_t i = 0; (v = fv_trainer_value(t, i)); i++) {
         const int32_t form[4] = {(int32_t)v->kind, v->shape.rank, (int32_t)v->layout, v->taps};

@@ -53,7 +53,7 @@ static fv_status fill_trainer(fv_trainer *t) {
     t->run = (fv_run_info){.momentum = (fv_real)(adam ? s->beta1 : s->momentum), .beta2 = (fv_real)s->beta2,
                            .epsilon = (fv_real)s->epsilon, .weight_decay = (fv_real)s->weight_decay, .clip = (fv_real)s->clip};
     fv_rng_key(s->seed, FV_PURPOSE_DROPOUT, t->run.dropout_key);
-    if (s->loss != FV_LOSS_SQUARED_ERROR && !s->soft_targets) return FV_OK;
+    if (t->classes == 0 || (s->loss != FV_LOSS_SQUARED_ERROR && !s->soft_targets)) return FV_OK;
     size_t count;
     FV_RETURN_IF(!fv_mul_size((size_t)s->batch, (size_t)t->classes, &count), FV_ERR_LIMIT, "a batch of %lld is too large", (long long)s->batch);
     return fv_alloc_array(t->graph->context, count, sizeof *t->one_hot, "training targets", (void **)&t->one_hot);
@@ -149,6 +149,19 @@ static fv_status check_labels(const fv_trainer *t, const fv_tensor *labels, int6
     return FV_OK;
 }
 
+/* Of the output's shape, for so many images. */
+static fv_status check_floats(const fv_trainer *t, const fv_tensor *targets, int64_t rows) {
+    fv_shape want = t->graph->values[t->target].shape;
+    want.dim[0] = rows;
+    bool fits = targets->rank == want.rank;
+    for (int32_t i = 0; fits && i < want.rank; i++) fits = targets->shape[i] == want.dim[i];
+    FV_RETURN_IF(!fits, FV_ERR_SHAPE, "a training step needs targets of shape %s", fv_shape_print(&want).text);
+    const bool same_bytes = want.rank != 4 || want.dim[1] == 1 || want.dim[2] * want.dim[3] == 1;
+    FV_RETURN_IF(!same_bytes && targets->layout != t->settings.input_layout, FV_ERR_SHAPE,
+                 "a training step got targets in another layout than its images");
+    return FV_OK;
+}
+
 /* *target: what the plan reads. */
 static fv_status check_targets(fv_trainer *t, const fv_tensor *targets, int64_t rows, void **target) {
     FV_RETURN_IF(!targets->data, FV_ERR_ARGUMENT, "a training step needs targets with data");
@@ -157,6 +170,7 @@ static fv_status check_targets(fv_trainer *t, const fv_tensor *targets, int64_t 
                  "a training step got targets not aligned to their elements");
     *target = targets->data;
     if (targets->dtype == FV_I32) {
+        FV_RETURN_IF(t->classes == 0, FV_ERR_ARGUMENT, "the model's output is not one row of values an image: it takes float targets of its shape");
         FV_FORWARD(check_labels(t, targets, rows));
         if (t->settings.loss == FV_LOSS_CROSS_ENTROPY && !t->settings.soft_targets) return FV_OK;
         const int32_t *label = targets->data;
@@ -168,8 +182,7 @@ static fv_status check_targets(fv_trainer *t, const fv_tensor *targets, int64_t 
     const bool floats = t->settings.loss == FV_LOSS_SQUARED_ERROR || t->settings.soft_targets;
     FV_RETURN_IF(!floats || targets->dtype != FV_REAL_DTYPE, FV_ERR_ARGUMENT,
                  "cross-entropy takes int32 labels, squared error and soft_targets labels or float targets");
-    FV_RETURN_IF(targets->rank != 2 || targets->shape[0] != rows || targets->shape[1] != t->classes, FV_ERR_SHAPE,
-                 "a training step needs targets of shape (%lld,%lld)", (long long)rows, (long long)t->classes);
+    FV_FORWARD(check_floats(t, targets, rows));
     const fv_real *value = targets->data;
     for (int64_t i = 0; t->settings.soft_targets && i < rows * t->classes; i++)
         FV_RETURN_IF(!(value[i] >= 0) || isinf(value[i]), FV_ERR_ARGUMENT, "target %g of image %lld; soft targets are numbers of 0 or more",

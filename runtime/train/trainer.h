@@ -23,7 +23,7 @@ struct fv_trainer {
     fv_value input, target, loss, correct, norm; /* correct, norm: FV_NONE without */
     fv_trainer_plan plans[FV_TRAINER_PLANS];
     fv_real *one_hot; /* squared error or soft targets, with labels: [batch][classes] */
-    int64_t classes;  /* values a row of the output */
+    int64_t classes;  /* values a row of the output; 0: it is no row */
 };
 
 /* The whole parameter and state values, in order: what checkpoints hold. NULL past the end. */

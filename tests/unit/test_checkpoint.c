@@ -166,8 +166,46 @@ START_TEST(foreign_files_are_named) {
 }
 END_TEST
 
+/* Whatever makes another step of the same batch is in the file; the learning rate is not. */
+START_TEST(other_settings_are_refused) {
+    fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
+    fv_model *m = tiny_model(c, 2);
+    const fv_trainer_settings same = train_settings(2, FV_MOMENTUM);
+    fv_trainer_settings s[12];
+    enter();
+    for (int i = 0; i < 12; i++) s[i] = same;
+    s[0].label_smoothing = 0.1f;
+    s[1].loss_input = FV_LOSS_FROM_PROBABILITIES;
+    s[2].soft_targets = true;
+    s[3].loss = FV_LOSS_SQUARED_ERROR;
+    s[4].reduction = FV_REDUCTION_SUM;
+    s[5].optimizer = FV_NESTEROV;
+    s[6].momentum = 0.5f;
+    s[7].weight_decay = 1e-3f;
+    s[8].seed = 2;
+    s[9].clip = 1;
+    s[10].lr = 0.01f;
+    s[11].schedule = FV_SCHEDULE_COSINE;
+    s[11].total_steps = 9;
+    fv_trainer *t = trainer_of(m, &same);
+    ok(fv_trainer_save(t, path));
+    fv_trainer_free(t);
+    for (int i = 0; i < 12; i++) {
+        t = trainer_of(m, &s[i]);
+        if (i < 10)
+            fails(fv_trainer_load(t, path), FV_ERR_STATE, "written by a training of another");
+        else
+            ok(fv_trainer_load(t, path));
+        fv_trainer_free(t);
+    }
+    fv_model_free(m);
+    fv_context_free(c);
+    leave();
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {training_goes_on_bit_for_bit, no_torn_or_damaged_file_is_taken,
-                                  foreign_files_are_named, NULL};
+                                  foreign_files_are_named, other_settings_are_refused, NULL};
     return run_tests("checkpoint", tests, 120);
 }

@@ -409,7 +409,8 @@ START_TEST(the_zoo_has_its_sizes) {
                  {"allconv", 32 * 10 + 2 * 32 * 289 + 64 * 289 + 3 * 64 * 577 + 64 * 65 + 10 * 65},
                  {"se-cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129 + 4 * 33 + 32 * 5 + 8 * 65 + 64 * 9},
                  {"resnet18-cifar", 11173962 + 2 * 4800},   /* He et al.: of them 2 x 4800 running moments */
-                 {"mobilenet-cifar", 2236682 + 2 * 17056}}; /* Sandler et al. */
+                 {"mobilenet-cifar", 2236682 + 2 * 17056}, /* Sandler et al. */
+                 {"autoencoder", 16 * 10 + 32 * 145 + 32 * 16 * 9 + 16 + 16 * 9 + 1}};
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
     fv_model *m = NULL;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

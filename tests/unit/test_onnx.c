@@ -348,9 +348,60 @@ START_TEST(files_that_cannot_be) {
 }
 END_TEST
 
+/* What training leaves alone it leaves alone after a file too, once more saved as well. */
+START_TEST(constants_stay_constant) {
+    const int64_t shape[4] = {0, 2, 6, 6};
+    const float mean[2] = {0.5f, 0.25f}, deviation[2] = {2, 4};
+    fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
+    fv_graph *g = NULL;
+    fv_model *plain = NULL, *normal = NULL, *m = NULL, *back = NULL, *again = NULL;
+    size_t constants = 0;
+    wire_enter();
+    ok(fv_graph_create(c, &g));
+    fv_conv_settings conv;
+    fv_conv_settings_default(&conv);
+    fv_value x = fv_graph_conv(g, fv_graph_input(g, "x", 4, shape), &conv, "conv");
+    x = fv_graph_batch_norm(g, fv_graph_gain(g, fv_graph_tanh(g, x, NULL), false, "fixed"), NULL, "norm");
+    x = fv_graph_gain(g, fv_graph_tanh(g, x, NULL), true, "free");
+    ok(fv_graph_output(g, fv_graph_linear(g, fv_graph_linear(g, x, 5, true, FV_INIT_HE, "fc"), 3, true, FV_INIT_HE, "head"), "y"));
+    ok(fv_model_create(g, 1, &plain));
+    ok(fv_model_normalize(plain, mean, deviation, 2, &normal));
+    ok(fv_model_freeze(normal, "fc.*", NULL, &m));
+    ok(fv_model_save(m, wire_path));
+    ok(fv_model_load(c, wire_path, &back));
+    ok(fv_model_save(back, wire_path));
+    ok(fv_model_load(c, wire_path, &again));
+    ck_assert_uint_eq(fv_model_parameter_count(m), fv_model_parameter_count(again));
+    for (size_t i = 0; i < fv_model_parameter_count(m); i++) {
+        const char *name;
+        bool found = false, is_found = false, trainable, is;
+        ok(fv_model_parameter(m, i, &name, NULL, &trainable));
+        constants += !trainable;
+        for (size_t k = 0; k < fv_model_parameter_count(again); k++) {
+            const char *other;
+            ok(fv_model_parameter(again, k, &other, NULL, &is));
+            if (strcmp(name, other) != 0) continue;
+            found = true;
+            is_found = is;
+        }
+        ck_assert_msg(found && is_found == trainable, "%s", name);
+    }
+    ck_assert_uint_eq(constants, 2 + 1 + 2 + 2); /* normalize, the gain, running moments, fc */
+    fv_model_free(again);
+    fv_model_free(back);
+    fv_model_free(m);
+    fv_model_free(normal);
+    fv_model_free(plain);
+    fv_graph_free(g);
+    fv_context_free(c);
+    wire_leave();
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {
         every_operator_comes_back, shared_weights_keep_their_forms, odd_names_are_kept_apart, no_prefix_is_a_model,
-        corruption_never_crashes,  any_allocation_may_fail,         files_that_cannot_be,     NULL};
+        corruption_never_crashes,  any_allocation_may_fail,         files_that_cannot_be,     constants_stay_constant,
+        NULL};
     return run_tests("onnx", tests, 150);
 }
