@@ -52,9 +52,9 @@ void lab_invariance(lab *l) {
     const lab_net net = {lab_lenet, NULL, l->train.channels, l->train.height, l->train.width};
     lab_data still = lab_copy(&l->test, 1000), moved = lab_copy(&l->test, 1000);
     lab_transform(&l->test, 0, 1, 1, 0, &moved);
-    double values[3][64];
+    double values[3][LAB_SEEDS];
     for (int seed = 0; seed < l->seeds; seed++) {
-        fv_model *trained = lab_train(l, &net, &l->train, 0.05, l->epochs, 1 + (uint64_t)seed);
+        fv_model *trained = lab_train(l, &net, &l->train, 0.02, l->epochs, 1 + (uint64_t)seed);
         for (int how = 0; how < 3; how++) {
             const lab_net features = {build_features, &how, net.channels, net.height, net.width};
             fv_model *m = with_weights(l, &features, trained);
@@ -92,11 +92,11 @@ void lab_robustness(lab *l) {
     const lab_net nets[] = {{lab_lenet, NULL, l->train.channels, l->train.height, l->train.width},
                             {build_unpooled, NULL, l->train.channels, l->train.height, l->train.width},
                             {lab_dense, NULL, l->train.channels, l->train.height, l->train.width}};
-    double accuracy[3][3][5][64]; /* kind, net, value, seed */
+    double accuracy[3][3][5][LAB_SEEDS]; /* kind, net, value, seed */
     lab_data changed = lab_copy(&l->test, l->quick ? 1000 : 5000);
     for (int net = 0; net < 3; net++)
         for (int seed = 0; seed < l->seeds; seed++) {
-            fv_model *m = lab_train(l, &nets[net], &l->train, 0.05, l->epochs, 1 + (uint64_t)seed);
+            fv_model *m = lab_train(l, &nets[net], &l->train, 0.02, l->epochs, 1 + (uint64_t)seed);
             for (int kind = 0; kind < 3; kind++)
                 for (int i = 0; i < 5; i++) {
                     const double v = kinds[kind].value[i];

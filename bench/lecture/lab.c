@@ -81,6 +81,12 @@ lab_data lab_copy(const lab_data *d, int64_t count) {
     return c;
 }
 
+lab_data lab_first(const lab *l, int64_t count) {
+    lab_data d = l->train;
+    if (count < d.count) d.count = count;
+    return d;
+}
+
 /* splitmix64 (Steele, Lea, Flood 2014) */
 double lab_random(uint64_t *state) {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -237,7 +243,7 @@ float *lab_outputs(const fv_model *m, const lab_data *d, size_t *width) {
     return out;
 }
 
-double lab_accuracy(const fv_model *m, const lab_data *d) {
+double lab_answers(const fv_model *m, const lab_data *d, int32_t *classes) {
     size_t width;
     float *out = lab_outputs(m, d, &width);
     int64_t right = 0;
@@ -245,10 +251,18 @@ double lab_accuracy(const fv_model *m, const lab_data *d) {
         size_t best = 0;
         for (size_t k = 1; k < width; k++)
             if (out[(size_t)n * width + k] > out[(size_t)n * width + best]) best = k;
-        right += (int32_t)best == d->labels[n];
+        classes[n] = (int32_t)best;
+        right += classes[n] == d->labels[n];
     }
     free(out);
     return (double)right / (double)d->count;
+}
+
+double lab_accuracy(const fv_model *m, const lab_data *d) {
+    int32_t *classes = need(malloc((size_t)d->count * sizeof *classes));
+    const double accuracy = lab_answers(m, d, classes);
+    free(classes);
+    return accuracy;
 }
 
 fv_value lab_conv_relu(fv_graph *g, fv_value x, int32_t maps, int32_t kernel, int32_t stride, int32_t pad, const char *name) {

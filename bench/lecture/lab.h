@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+enum { LAB_SEEDS = 16 }; /* the most that a run may use */
+
 /* Images as floats, channels last; for points in the plane height and width are 1 and channels 2. */
 typedef struct lab_data {
     float *x;
@@ -51,12 +53,16 @@ void lab_fail(const char *what);     /* prints the library's last sentence and e
 void lab_open(lab *l, const char *spec);
 void lab_close(lab *l);
 lab_data lab_copy(const lab_data *d, int64_t count);
+/* The first `count` training images or all, a view. */
+lab_data lab_first(const lab *l, int64_t count);
 void lab_free(lab_data *d);
 
 fv_model *lab_model(const lab *l, const lab_net *net, uint64_t seed);
 /* Momentum 0.9, cosine from lr to 0, batch 64. */
 fv_model *lab_train(const lab *l, const lab_net *net, const lab_data *d, double lr, int epochs, uint64_t seed);
 double lab_accuracy(const fv_model *m, const lab_data *d);
+/* The same, and the class of the largest output of every image. */
+double lab_answers(const fv_model *m, const lab_data *d, int32_t *classes);
 /* The first output of the model for every image, rows of `width` values, freed by the caller. */
 float *lab_outputs(const fv_model *m, const lab_data *d, size_t *width);
 size_t lab_parameters(const fv_model *m);
@@ -99,6 +105,8 @@ void lab_regions(const lab *l, const char *name, const lab_region *regions, int 
 /* ---- the experiments, one a file ---- */
 
 void lab_vanishing(lab *l);
+void lab_smooth(lab *l);
+void lab_contrast(lab *l);
 void lab_pooling(lab *l);
 void lab_invariance(lab *l);
 void lab_topology(lab *l);

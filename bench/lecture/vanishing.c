@@ -66,11 +66,12 @@ static void gradient_norms(const lab *l, const deep *d, uint64_t seed, double *n
 void lab_vanishing(lab *l) {
     static const int depths[] = {2, 4, 8, 16};
     static double layer[MOST_DEPTH], norm[2][MOST_DEPTH];
-    lab_heading(l, "Gradients by depth: norm of the first layer's gradient over the last hidden layer's", "| depth | sigmoid | ReLU |");
+    lab_heading(l, "Gradients by depth at the initialization: norm of the first layer's over the last hidden layer's (depth 2: the output layer's)",
+                "| depth | sigmoid | ReLU |");
     for (size_t i = 0; i < 4; i++) {
         lab_spread ratio[2];
         for (int sigmoid = 0; sigmoid < 2; sigmoid++) {
-            double values[64];
+            double values[LAB_SEEDS];
             memset(norm[sigmoid], 0, sizeof norm[sigmoid]);
             for (int seed = 0; seed < l->seeds; seed++) {
                 const deep d = {depths[i], sigmoid};
