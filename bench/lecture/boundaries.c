@@ -75,8 +75,8 @@ void lab_boundaries(lab *l) {
             s[layers - 1] = lab_summary(accuracy, l->seeds);
             regions[layers - 1] = (lab_region){captions[layers - 1], classes[layers - 1]};
         }
-        lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", tasks[meshed], s[0].mean, s[0].deviation, s[1].mean, s[1].deviation, s[2].mean,
-                s[2].deviation);
+        lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", tasks[meshed], s[0].mean, s[0].deviation, s[1].mean,
+                s[1].deviation, s[2].mean, s[2].deviation);
         lab_regions(l, files[meshed], regions, LAYERS, SIDE, &train);
         lab_free(&train);
         lab_free(&test);

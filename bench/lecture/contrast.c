@@ -1,5 +1,5 @@
-/* Jarrett et al. 2009, "What is the best multi-stage architecture for object recognition?": two stages of filters, tanh, average pooling,
- * with and without rectification, with and without subtractive and divisive contrast normalization. */
+/* Jarrett et al. 2009, "What is the best multi-stage architecture for object recognition?": two stages of filters, tanh, average
+ * pooling, with and without rectification, with and without subtractive and divisive contrast normalization. */
 #include "lab.h"
 
 typedef struct stages {
@@ -42,7 +42,8 @@ void lab_contrast(lab *l) {
     const lab_data train = lab_first(l, 10000);
     char title[200];
     snprintf(title, sizeof title,
-             "Rectification and contrast normalization: 5x5 filters (16, 32 maps), tanh, [abs], [9x9 normalization], average pooling (%lld images)",
+             "Rectification and contrast normalization: 5x5 filters (16, 32 maps), tanh, [abs], [9x9 normalization], average "
+             "pooling (%lld images)",
              (long long)train.count);
     lab_heading(l, title, "| rectification | normalization | accuracy | accuracy on the training images |");
     for (int i = 0; i < 4; i++) {
@@ -56,6 +57,7 @@ void lab_contrast(lab *l) {
             fv_model_free(m);
         }
         const lab_spread a = lab_summary(tested, l->seeds), b = lab_summary(trained, l->seeds);
-        lab_row(l, "| %s | %s | %.4f ± %.4f | %.4f ± %.4f |", names[how.rectified], names[how.normalized], a.mean, a.deviation, b.mean, b.deviation);
+        lab_row(l, "| %s | %s | %.4f ± %.4f | %.4f ± %.4f |", names[how.rectified], names[how.normalized], a.mean, a.deviation,
+                b.mean, b.deviation);
     }
 }

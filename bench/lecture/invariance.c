@@ -1,5 +1,5 @@
-/* Pooled features change less under a shift by one pixel than the features they come from; and accuracy against shift, scale and rotation
- * of the test images, for a net with pooling, the same without, and a fully connected one. */
+/* Pooled features change less under a shift by one pixel than the features they come from; and accuracy against shift, scale and
+ * rotation of the test images, for a net with pooling, the same without, and a fully connected one. */
 #include "lab.h"
 
 #include <math.h>
@@ -100,7 +100,8 @@ void lab_robustness(lab *l) {
             for (int kind = 0; kind < 3; kind++)
                 for (int i = 0; i < 5; i++) {
                     const double v = kinds[kind].value[i];
-                    lab_transform(&l->test, 0, kind == 0 ? v : 0, kind == 1 ? v : 1, kind == 2 ? v * 3.14159265358979 / 180 : 0, &changed);
+                    lab_transform(&l->test, 0, kind == 0 ? v : 0, kind == 1 ? v : 1, kind == 2 ? v * 3.14159265358979 / 180 : 0,
+                                  &changed);
                     accuracy[kind][net][i][seed] = lab_accuracy(m, &changed);
                 }
             fv_model_free(m);
@@ -119,8 +120,9 @@ void lab_robustness(lab *l) {
                 mean[net][i] = s.mean;
                 deviation[net][i] = s.deviation;
             }
-            lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", names[net], mean[net][0], deviation[net][0],
-                    mean[net][1], deviation[net][1], mean[net][2], deviation[net][2], mean[net][3], deviation[net][3], mean[net][4], deviation[net][4]);
+            lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", names[net], mean[net][0],
+                    deviation[net][0], mean[net][1], deviation[net][1], mean[net][2], deviation[net][2], mean[net][3],
+                    deviation[net][3], mean[net][4], deviation[net][4]);
             curves[net] = (lab_curve){names[net], kinds[kind].value, mean[net], deviation[net], 5};
         }
         lab_plot(l, kinds[kind].file, title, kinds[kind].label, "test accuracy", curves, 3, false);

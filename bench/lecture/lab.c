@@ -38,7 +38,8 @@ static lab_data read_split(const lab *l, const char *spec, bool test) {
     s.test = test;
     LAB_OK(fv_dataset_open(l->context, spec, &s, &set));
     LAB_OK(fv_dataset_get_info(set, &info));
-    lab_data d = {.count = info.count, .channels = info.channels, .height = info.height, .width = info.width, .classes = info.classes};
+    lab_data d = {
+        .count = info.count, .channels = info.channels, .height = info.height, .width = info.width, .classes = info.classes};
     const size_t image = lab_image(&d);
     d.x = need(malloc((size_t)d.count * image * sizeof *d.x));
     d.labels = need(malloc((size_t)d.count * sizeof *d.labels));
@@ -180,7 +181,8 @@ static void train_epoch(fv_trainer *t, const lab_data *d, const size_t *order, f
             memcpy(batch + (size_t)i * image, d->x + order[first + i] * image, image * sizeof *batch);
             labels[i] = d->labels[order[first + i]];
         }
-        const fv_tensor x = {.dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, d->channels, d->height, d->width}, .data = batch};
+        const fv_tensor x = {
+            .dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, d->channels, d->height, d->width}, .data = batch};
         const fv_tensor y = {.dtype = FV_I32, .rank = 1, .shape = {n}, .data = labels};
         LAB_OK(fv_trainer_step(t, &x, &y, NULL));
     }
@@ -233,7 +235,10 @@ float *lab_outputs(const fv_model *m, const lab_data *d, size_t *width) {
             s.input_layout = FV_NHWC;
             LAB_OK(fv_session_create(m, &s, &session));
         }
-        const fv_tensor x = {.dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, d->channels, d->height, d->width},
+        const fv_tensor x = {.dtype = FV_F32,
+                             .layout = FV_NHWC,
+                             .rank = 4,
+                             .shape = {n, d->channels, d->height, d->width},
                              .data = d->x + (size_t)first * lab_image(d)};
         y.shape[0] = n;
         y.data = out + (size_t)first * *width;

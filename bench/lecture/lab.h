@@ -1,5 +1,5 @@
-/* What the experiments share: images in memory, training and testing of a network from a builder function, rows of results, plots.
- * Everything follows from the seed. */
+/* What the experiments share: images in memory, training and testing of a network from a builder function, rows of results,
+ * plots. Everything follows from the seed. */
 #ifndef FV_BENCH_LECTURE_LAB_H
 #define FV_BENCH_LECTURE_LAB_H
 
@@ -45,9 +45,9 @@ lab_spread lab_summary(const double *values, int count);
 
 size_t lab_image(const lab_data *d); /* values of one image */
 void lab_fail(const char *what);     /* prints the library's last sentence and ends the program */
-#define LAB_OK(call)                                                                                                                 \
-    do {                                                                                                                           \
-        if ((call) != FV_OK) lab_fail(#call);                                                                                      \
+#define LAB_OK(call)                                                                                                             \
+    do {                                                                                                                         \
+        if ((call) != FV_OK) lab_fail(#call);                                                                                    \
     } while (0)
 
 void lab_open(lab *l, const char *spec);
@@ -93,8 +93,8 @@ typedef struct lab_curve {
     int count;
 } lab_curve;
 /* FOLDER/NAME.png, a line a curve; nothing where the build has no cairo. */
-void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label, const lab_curve *curves,
-              int count, bool logarithmic);
+void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label,
+              const lab_curve *curves, int count, bool logarithmic);
 /* FOLDER/NAME.png from side x side class numbers a picture, `count` pictures in a row with captions; points are drawn over it. */
 typedef struct lab_region {
     const char *caption;

@@ -10,14 +10,16 @@
 static const struct {
     const char *name;
     void (*run)(lab *l);
-} experiments[] = {{"vanishing", lab_vanishing},   {"smooth", lab_smooth},         {"contrast", lab_contrast},
-                   {"pooling", lab_pooling},       {"skips", lab_skips},           {"invariance", lab_invariance},
-                   {"robustness", lab_robustness}, {"topology", lab_topology},     {"boundaries", lab_boundaries}};
+} experiments[] = {{"vanishing", lab_vanishing},   {"smooth", lab_smooth},     {"contrast", lab_contrast},
+                   {"pooling", lab_pooling},       {"skips", lab_skips},       {"invariance", lab_invariance},
+                   {"robustness", lab_robustness}, {"topology", lab_topology}, {"boundaries", lab_boundaries}};
 enum { EXPERIMENTS = sizeof experiments / sizeof *experiments };
 
 static int usage(const char *what) {
-    fprintf(stderr,
-            "fovea-lecture: \"%s\" does not belong there\nfovea-lecture [--quick] [--data D] [--out DIR] [--only NAME], NAME one of", what);
+    fprintf(
+        stderr,
+        "fovea-lecture: \"%s\" does not belong there\nfovea-lecture [--quick] [--data D] [--out DIR] [--only NAME], NAME one of",
+        what);
     for (int i = 0; i < EXPERIMENTS; i++) fprintf(stderr, " %s", experiments[i].name);
     fputc('\n', stderr);
     return 2;
@@ -43,7 +45,8 @@ static int run(lab *l, const char *data, const char *only) {
         return 1;
     }
     fprintf(l->table,
-            "%s: %d seeds, %lld training images (fewer where a heading says so), %lld test images, %d epochs of momentum 0.9 in batches of 64, the "
+            "%s: %d seeds, %lld training images (fewer where a heading says so), %lld test images, %d epochs of momentum 0.9 in "
+            "batches of 64, the "
             "rate falling to 0 as a cosine; means ± standard deviations over the seeds.\n",
             data, l->seeds, (long long)l->train.count, (long long)l->test.count, l->epochs);
     for (int i = 0; i < EXPERIMENTS; i++) {
@@ -69,7 +72,7 @@ int main(int argc, char **argv) {
             l.quick = true;
             l.seeds = 3;
             l.epochs = 2;
-            l.images = 10000;
+            l.images = 8000;
         } else if (i + 1 < argc && strcmp(argv[i], "--data") == 0) {
             data = argv[++i];
         } else if (i + 1 < argc && strcmp(argv[i], "--out") == 0) {

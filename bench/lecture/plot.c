@@ -22,7 +22,8 @@ static void words(cairo_t *cr, double x, double y, double size, double align, co
 static void save(const lab *l, cairo_surface_t *surface, const char *name) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s.png", l->folder, name);
-    if (cairo_surface_write_to_png(surface, path) != CAIRO_STATUS_SUCCESS) fprintf(stderr, "fovea-lecture: cannot write %s\n", path);
+    if (cairo_surface_write_to_png(surface, path) != CAIRO_STATUS_SUCCESS)
+        fprintf(stderr, "fovea-lecture: cannot write %s\n", path);
 }
 
 typedef struct frame {
@@ -117,8 +118,8 @@ static void draw(cairo_t *cr, const frame *f, const lab_curve *u) {
     }
 }
 
-void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label, const lab_curve *curves,
-              int count, bool logarithmic) {
+void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label,
+              const lab_curve *curves, int count, bool logarithmic) {
     cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, WIDTH, HEIGHT);
     cairo_t *cr = cairo_create(surface);
     const frame f = frame_of(curves, count, logarithmic);
@@ -143,7 +144,8 @@ void lab_plot(const lab *l, const char *name, const char *title, const char *x_l
 
 void lab_regions(const lab *l, const char *name, const lab_region *regions, int count, int side, const lab_data *points) {
     enum { GAP = 16, HEAD = 30, DRAWN = 300 };
-    cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, GAP + count * (2 * side + GAP), HEAD + 2 * side + GAP);
+    cairo_surface_t *surface =
+        cairo_image_surface_create(CAIRO_FORMAT_RGB24, GAP + count * (2 * side + GAP), HEAD + 2 * side + GAP);
     cairo_t *cr = cairo_create(surface);
     cairo_set_source_rgb(cr, 1, 1, 1);
     cairo_paint(cr);
@@ -171,8 +173,8 @@ void lab_regions(const lab *l, const char *name, const lab_region *regions, int 
 
 #else
 
-void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label, const lab_curve *curves,
-              int count, bool logarithmic) {
+void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label,
+              const lab_curve *curves, int count, bool logarithmic) {
     (void)l, (void)name, (void)title, (void)x_label, (void)y_label, (void)curves, (void)count, (void)logarithmic;
 }
 

@@ -1,5 +1,5 @@
-/* Max against average pooling against a stride in the convolution (Springenberg et al. 2015, "Striving for simplicity"), and skip factors:
- * what a larger stride of the first convolution costs and saves. */
+/* Max against average pooling against a stride in the convolution (Springenberg et al. 2015, "Striving for simplicity"), and skip
+ * factors: what a larger stride of the first convolution costs and saves. */
 #include "lab.h"
 
 #include <stdlib.h>

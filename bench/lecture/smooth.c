@@ -1,5 +1,5 @@
-/* Softplus(k) and smooth rectification tend to ReLU and |x| as k grows: largest difference over [-4,4] and, in a small net, test accuracy and
- * the share of the test images that it answers like the net with the limit itself trained from the same seed. */
+/* Softplus(k) and smooth rectification tend to ReLU and |x| as k grows: largest difference over [-4,4] and, in a small net, test
+ * accuracy and the share of the test images that it answers like the net with the limit itself trained from the same seed. */
 #include "lab.h"
 
 #include <math.h>
@@ -88,20 +88,24 @@ static void measure(const lab *l, const lab_data *train, form f, const double *k
 }
 
 void lab_smooth(lab *l) {
-    static const char *const names[] = {"softplus(k)", "smooth rectification(k)", "ReLU, softplus(k)'s gradient"}, *const limits[] = {"ReLU", "abs", "ReLU"};
+    static const char *const names[] = {"softplus(k)", "smooth rectification(k)", "ReLU, softplus(k)'s gradient"},
+                             *const limits[] = {"ReLU", "abs", "ReLU"};
     static const double k[GAINS] = {1, 10, 100, 1000, 10000};
     static double logarithm[GAINS], mean[FORMS][GAINS], deviation[FORMS][GAINS];
     const lab_data train = lab_first(l, 10000);
     lab_curve curves[FORMS];
     char title[160];
-    snprintf(title, sizeof title, "Smooth activations and their limits (5x5 convolutions of 8 and 16 maps, stride 2; %lld images)", (long long)train.count);
+    snprintf(title, sizeof title,
+             "Smooth activations and their limits (5x5 convolutions of 8 and 16 maps, stride 2; %lld images)",
+             (long long)train.count);
     lab_heading(l, title, "| activation | k | largest difference on [-4,4] | accuracy | answers as with the limit |");
     for (int f = 0; f < FORMS; f++) {
         lab_spread accuracy[GAINS + 1], agreement[GAINS + 1];
         measure(l, &train, (form)f, k, accuracy, agreement);
         for (int i = 0; i < GAINS; i++) {
-            lab_row(l, "| %s | %g | %.3g | %.4f ± %.4f | %.4f ± %.4f |", names[f], k[i], largest_difference(l, &(activation){(form)f, k[i]}),
-                    accuracy[i].mean, accuracy[i].deviation, agreement[i].mean, agreement[i].deviation);
+            lab_row(l, "| %s | %g | %.3g | %.4f ± %.4f | %.4f ± %.4f |", names[f], k[i],
+                    largest_difference(l, &(activation){(form)f, k[i]}), accuracy[i].mean, accuracy[i].deviation,
+                    agreement[i].mean, agreement[i].deviation);
             logarithm[i] = log10(k[i]);
             mean[f][i] = accuracy[i].mean;
             deviation[f][i] = accuracy[i].deviation;

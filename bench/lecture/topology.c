@@ -1,5 +1,6 @@
-/* Parameters and accuracy of a fully connected net and a convolutional one, and both again with the pixels of every image in one fixed
- * random order: the fully connected net does not care about the order of its inputs, the convolutional one is built on it. */
+/* Parameters and accuracy of a fully connected net and a convolutional one, and both again with the pixels of every image in one
+ * fixed random order: the fully connected net does not care about the order of its inputs, the convolutional one is built on it.
+ */
 #include "lab.h"
 
 void lab_topology(lab *l) {
@@ -23,8 +24,8 @@ void lab_topology(lab *l) {
                 "| net | parameters | in place | permuted | lost |");
     for (int net = 0; net < 2; net++) {
         const lab_spread a = lab_summary(accuracy[net][0], l->seeds), b = lab_summary(accuracy[net][1], l->seeds);
-        lab_row(l, "| %s | %zu | %.4f ± %.4f | %.4f ± %.4f | %.4f |", names[net], parameters[net], a.mean, a.deviation, b.mean, b.deviation,
-                a.mean - b.mean);
+        lab_row(l, "| %s | %zu | %.4f ± %.4f | %.4f ± %.4f | %.4f |", names[net], parameters[net], a.mean, a.deviation, b.mean,
+                b.deviation, a.mean - b.mean);
     }
     lab_free(&train);
     lab_free(&test);
