@@ -52,21 +52,23 @@ void lab_invariance(lab *l) {
     const lab_net net = {lab_lenet, NULL, l->train.channels, l->train.height, l->train.width};
     lab_data still = lab_copy(&l->test, 1000), moved = lab_copy(&l->test, 1000);
     lab_transform(&l->test, 0, 1, 1, 0, &moved);
-    double values[3][LAB_SEEDS];
+    double values[3][LAB_SEEDS], shares[3][LAB_SEEDS];
     for (int seed = 0; seed < l->seeds; seed++) {
         fv_model *trained = lab_train(l, &net, &l->train, 0.02, l->epochs, 1 + (uint64_t)seed);
         for (int how = 0; how < 3; how++) {
             const lab_net features = {build_features, &how, net.channels, net.height, net.width};
             fv_model *m = with_weights(l, &features, trained);
             values[how][seed] = change(m, &still, &moved);
+            shares[how][seed] = values[how][seed] / values[0][seed];
             fv_model_free(m);
         }
         fv_model_free(trained);
     }
-    lab_heading(l, "Invariance: relative change of features when the image moves by one pixel", "| features | change |");
+    lab_heading(l, "Invariance: relative change of features when the image moves by one pixel",
+                "| features | change | of the unpooled |");
     for (int how = 0; how < 3; how++) {
-        const lab_spread s = lab_summary(values[how], l->seeds);
-        lab_row(l, "| %s | %.3f ± %.3f |", names[how], s.mean, s.deviation);
+        const lab_spread s = lab_summary(values[how], l->seeds), share = lab_summary(shares[how], l->seeds);
+        lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f |", names[how], s.mean, s.deviation, share.mean, share.deviation);
     }
     lab_free(&still);
     lab_free(&moved);
