@@ -65,9 +65,9 @@ void lab_boundaries(lab *l) {
         lab_region regions[LAYERS];
         for (int layers = 1; layers <= LAYERS; layers++) {
             const lab_net net = {build, &layers, 2, 1, 1};
-            double accuracy[64];
+            double accuracy[LAB_SEEDS];
             for (int seed = l->seeds - 1; seed >= 0; seed--) {
-                fv_model *m = lab_train(l, &net, &train, 0.1, l->quick ? 100 : 400, 1 + (uint64_t)seed);
+                fv_model *m = lab_train(l, &net, &train, 0.1, 400, 1 + (uint64_t)seed);
                 accuracy[seed] = lab_accuracy(m, &test);
                 if (seed == 0) regions_of(m, &where, classes[layers - 1]);
                 fv_model_free(m);
@@ -75,8 +75,8 @@ void lab_boundaries(lab *l) {
             s[layers - 1] = lab_summary(accuracy, l->seeds);
             regions[layers - 1] = (lab_region){captions[layers - 1], classes[layers - 1]};
         }
-        lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", tasks[meshed], s[0].mean, s[0].deviation, s[1].mean, s[1].deviation, s[2].mean,
-                s[2].deviation);
+        lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", tasks[meshed], s[0].mean, s[0].deviation, s[1].mean,
+                s[1].deviation, s[2].mean, s[2].deviation);
         lab_regions(l, files[meshed], regions, LAYERS, SIDE, &train);
         lab_free(&train);
         lab_free(&test);

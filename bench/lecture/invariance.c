@@ -1,5 +1,5 @@
-/* Pooled features change less under a shift by one pixel than the features they come from; and accuracy against shift, scale and rotation
- * of the test images, for a net with pooling, the same without, and a fully connected one. */
+/* Pooled features change less under a shift by one pixel than the features they come from; and accuracy against shift, scale and
+ * rotation of the test images, for a net with pooling, the same without, and a fully connected one. */
 #include "lab.h"
 
 #include <math.h>
@@ -52,21 +52,23 @@ void lab_invariance(lab *l) {
     const lab_net net = {lab_lenet, NULL, l->train.channels, l->train.height, l->train.width};
     lab_data still = lab_copy(&l->test, 1000), moved = lab_copy(&l->test, 1000);
     lab_transform(&l->test, 0, 1, 1, 0, &moved);
-    double values[3][64];
+    double values[3][LAB_SEEDS], shares[3][LAB_SEEDS];
     for (int seed = 0; seed < l->seeds; seed++) {
-        fv_model *trained = lab_train(l, &net, &l->train, 0.05, l->epochs, 1 + (uint64_t)seed);
+        fv_model *trained = lab_train(l, &net, &l->train, 0.02, l->epochs, 1 + (uint64_t)seed);
         for (int how = 0; how < 3; how++) {
             const lab_net features = {build_features, &how, net.channels, net.height, net.width};
             fv_model *m = with_weights(l, &features, trained);
             values[how][seed] = change(m, &still, &moved);
+            shares[how][seed] = values[how][seed] / values[0][seed];
             fv_model_free(m);
         }
         fv_model_free(trained);
     }
-    lab_heading(l, "Invariance: relative change of features when the image moves by one pixel", "| features | change |");
+    lab_heading(l, "Invariance: relative change of features when the image moves by one pixel",
+                "| features | change | of the unpooled |");
     for (int how = 0; how < 3; how++) {
-        const lab_spread s = lab_summary(values[how], l->seeds);
-        lab_row(l, "| %s | %.3f ± %.3f |", names[how], s.mean, s.deviation);
+        const lab_spread s = lab_summary(values[how], l->seeds), share = lab_summary(shares[how], l->seeds);
+        lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f |", names[how], s.mean, s.deviation, share.mean, share.deviation);
     }
     lab_free(&still);
     lab_free(&moved);
@@ -92,15 +94,16 @@ void lab_robustness(lab *l) {
     const lab_net nets[] = {{lab_lenet, NULL, l->train.channels, l->train.height, l->train.width},
                             {build_unpooled, NULL, l->train.channels, l->train.height, l->train.width},
                             {lab_dense, NULL, l->train.channels, l->train.height, l->train.width}};
-    double accuracy[3][3][5][64]; /* kind, net, value, seed */
+    double accuracy[3][3][5][LAB_SEEDS]; /* kind, net, value, seed */
     lab_data changed = lab_copy(&l->test, l->quick ? 1000 : 5000);
     for (int net = 0; net < 3; net++)
         for (int seed = 0; seed < l->seeds; seed++) {
-            fv_model *m = lab_train(l, &nets[net], &l->train, 0.05, l->epochs, 1 + (uint64_t)seed);
+            fv_model *m = lab_train(l, &nets[net], &l->train, 0.02, l->epochs, 1 + (uint64_t)seed);
             for (int kind = 0; kind < 3; kind++)
                 for (int i = 0; i < 5; i++) {
                     const double v = kinds[kind].value[i];
-                    lab_transform(&l->test, 0, kind == 0 ? v : 0, kind == 1 ? v : 1, kind == 2 ? v * 3.14159265358979 / 180 : 0, &changed);
+                    lab_transform(&l->test, 0, kind == 0 ? v : 0, kind == 1 ? v : 1, kind == 2 ? v * 3.14159265358979 / 180 : 0,
+                                  &changed);
                     accuracy[kind][net][i][seed] = lab_accuracy(m, &changed);
                 }
             fv_model_free(m);
@@ -119,8 +122,9 @@ void lab_robustness(lab *l) {
                 mean[net][i] = s.mean;
                 deviation[net][i] = s.deviation;
             }
-            lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", names[net], mean[net][0], deviation[net][0],
-                    mean[net][1], deviation[net][1], mean[net][2], deviation[net][2], mean[net][3], deviation[net][3], mean[net][4], deviation[net][4]);
+            lab_row(l, "| %s | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f | %.3f ± %.3f |", names[net], mean[net][0],
+                    deviation[net][0], mean[net][1], deviation[net][1], mean[net][2], deviation[net][2], mean[net][3],
+                    deviation[net][3], mean[net][4], deviation[net][4]);
             curves[net] = (lab_curve){names[net], kinds[kind].value, mean[net], deviation[net], 5};
         }
         lab_plot(l, kinds[kind].file, title, kinds[kind].label, "test accuracy", curves, 3, false);

@@ -38,7 +38,8 @@ static lab_data read_split(const lab *l, const char *spec, bool test) {
     s.test = test;
     LAB_OK(fv_dataset_open(l->context, spec, &s, &set));
     LAB_OK(fv_dataset_get_info(set, &info));
-    lab_data d = {.count = info.count, .channels = info.channels, .height = info.height, .width = info.width, .classes = info.classes};
+    lab_data d = {
+        .count = info.count, .channels = info.channels, .height = info.height, .width = info.width, .classes = info.classes};
     const size_t image = lab_image(&d);
     d.x = need(malloc((size_t)d.count * image * sizeof *d.x));
     d.labels = need(malloc((size_t)d.count * sizeof *d.labels));
@@ -79,6 +80,12 @@ lab_data lab_copy(const lab_data *d, int64_t count) {
     memcpy(c.x, d->x, values * sizeof *c.x);
     memcpy(c.labels, d->labels, (size_t)c.count * sizeof *c.labels);
     return c;
+}
+
+lab_data lab_first(const lab *l, int64_t count) {
+    lab_data d = l->train;
+    if (count < d.count) d.count = count;
+    return d;
 }
 
 /* splitmix64 (Steele, Lea, Flood 2014) */
@@ -174,7 +181,8 @@ static void train_epoch(fv_trainer *t, const lab_data *d, const size_t *order, f
             memcpy(batch + (size_t)i * image, d->x + order[first + i] * image, image * sizeof *batch);
             labels[i] = d->labels[order[first + i]];
         }
-        const fv_tensor x = {.dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, d->channels, d->height, d->width}, .data = batch};
+        const fv_tensor x = {
+            .dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, d->channels, d->height, d->width}, .data = batch};
         const fv_tensor y = {.dtype = FV_I32, .rank = 1, .shape = {n}, .data = labels};
         LAB_OK(fv_trainer_step(t, &x, &y, NULL));
     }
@@ -227,7 +235,10 @@ float *lab_outputs(const fv_model *m, const lab_data *d, size_t *width) {
             s.input_layout = FV_NHWC;
             LAB_OK(fv_session_create(m, &s, &session));
         }
-        const fv_tensor x = {.dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, d->channels, d->height, d->width},
+        const fv_tensor x = {.dtype = FV_F32,
+                             .layout = FV_NHWC,
+                             .rank = 4,
+                             .shape = {n, d->channels, d->height, d->width},
                              .data = d->x + (size_t)first * lab_image(d)};
         y.shape[0] = n;
         y.data = out + (size_t)first * *width;
@@ -237,7 +248,7 @@ float *lab_outputs(const fv_model *m, const lab_data *d, size_t *width) {
     return out;
 }
 
-double lab_accuracy(const fv_model *m, const lab_data *d) {
+double lab_answers(const fv_model *m, const lab_data *d, int32_t *classes) {
     size_t width;
     float *out = lab_outputs(m, d, &width);
     int64_t right = 0;
@@ -245,10 +256,18 @@ double lab_accuracy(const fv_model *m, const lab_data *d) {
         size_t best = 0;
         for (size_t k = 1; k < width; k++)
             if (out[(size_t)n * width + k] > out[(size_t)n * width + best]) best = k;
-        right += (int32_t)best == d->labels[n];
+        classes[n] = (int32_t)best;
+        right += classes[n] == d->labels[n];
     }
     free(out);
     return (double)right / (double)d->count;
+}
+
+double lab_accuracy(const fv_model *m, const lab_data *d) {
+    int32_t *classes = need(malloc((size_t)d->count * sizeof *classes));
+    const double accuracy = lab_answers(m, d, classes);
+    free(classes);
+    return accuracy;
 }
 
 fv_value lab_conv_relu(fv_graph *g, fv_value x, int32_t maps, int32_t kernel, int32_t stride, int32_t pad, const char *name) {

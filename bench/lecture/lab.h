@@ -1,11 +1,13 @@
-/* What the experiments share: images in memory, training and testing of a network from a builder function, rows of results, plots.
- * Everything follows from the seed. */
+/* What the experiments share: images in memory, training and testing of a network from a builder function, rows of results,
+ * plots. Everything follows from the seed. */
 #ifndef FV_BENCH_LECTURE_LAB_H
 #define FV_BENCH_LECTURE_LAB_H
 
 #include "fovea.h"
 
 #include <stdio.h>
+
+enum { LAB_SEEDS = 16 }; /* the most that a run may use */
 
 /* Images as floats, channels last; for points in the plane height and width are 1 and channels 2. */
 typedef struct lab_data {
@@ -43,20 +45,24 @@ lab_spread lab_summary(const double *values, int count);
 
 size_t lab_image(const lab_data *d); /* values of one image */
 void lab_fail(const char *what);     /* prints the library's last sentence and ends the program */
-#define LAB_OK(call)                                                                                                                 \
-    do {                                                                                                                           \
-        if ((call) != FV_OK) lab_fail(#call);                                                                                      \
+#define LAB_OK(call)                                                                                                             \
+    do {                                                                                                                         \
+        if ((call) != FV_OK) lab_fail(#call);                                                                                    \
     } while (0)
 
 void lab_open(lab *l, const char *spec);
 void lab_close(lab *l);
 lab_data lab_copy(const lab_data *d, int64_t count);
+/* The first `count` training images or all, a view. */
+lab_data lab_first(const lab *l, int64_t count);
 void lab_free(lab_data *d);
 
 fv_model *lab_model(const lab *l, const lab_net *net, uint64_t seed);
 /* Momentum 0.9, cosine from lr to 0, batch 64. */
 fv_model *lab_train(const lab *l, const lab_net *net, const lab_data *d, double lr, int epochs, uint64_t seed);
 double lab_accuracy(const fv_model *m, const lab_data *d);
+/* The same, and the class of the largest output of every image. */
+double lab_answers(const fv_model *m, const lab_data *d, int32_t *classes);
 /* The first output of the model for every image, rows of `width` values, freed by the caller. */
 float *lab_outputs(const fv_model *m, const lab_data *d, size_t *width);
 size_t lab_parameters(const fv_model *m);
@@ -87,8 +93,8 @@ typedef struct lab_curve {
     int count;
 } lab_curve;
 /* FOLDER/NAME.png, a line a curve; nothing where the build has no cairo. */
-void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label, const lab_curve *curves,
-              int count, bool logarithmic);
+void lab_plot(const lab *l, const char *name, const char *title, const char *x_label, const char *y_label,
+              const lab_curve *curves, int count, bool logarithmic);
 /* FOLDER/NAME.png from side x side class numbers a picture, `count` pictures in a row with captions; points are drawn over it. */
 typedef struct lab_region {
     const char *caption;
@@ -99,6 +105,8 @@ void lab_regions(const lab *l, const char *name, const lab_region *regions, int 
 /* ---- the experiments, one a file ---- */
 
 void lab_vanishing(lab *l);
+void lab_smooth(lab *l);
+void lab_contrast(lab *l);
 void lab_pooling(lab *l);
 void lab_invariance(lab *l);
 void lab_topology(lab *l);

@@ -1,5 +1,5 @@
-/* Max against average pooling against a stride in the convolution (Springenberg et al. 2015, "Striving for simplicity"), and skip factors:
- * what a larger stride of the first convolution costs and saves. */
+/* Max against average pooling against a stride in the convolution (Springenberg et al. 2015, "Striving for simplicity"), and skip
+ * factors: what a larger stride of the first convolution costs and saves. */
 #include "lab.h"
 
 #include <stdlib.h>
@@ -24,7 +24,7 @@ void lab_pooling(lab *l) {
     for (int how = MAX; how <= STRIDE; how++) {
         const reduction r = (reduction)how;
         const lab_net net = {build, &r, l->train.channels, l->train.height, l->train.width};
-        double accuracy[64];
+        double accuracy[LAB_SEEDS];
         size_t parameters = 0;
         for (int seed = 0; seed < l->seeds; seed++) {
             fv_model *m = lab_train(l, &net, &l->train, 0.05, l->epochs, 1 + (uint64_t)seed);
@@ -48,7 +48,7 @@ void lab_skips(lab *l) {
     lab_heading(l, "Skip factors of the first convolution (stride = skip + 1)", "| skip | maps | parameters | accuracy |");
     for (int32_t skip = 0; skip < 4; skip++) {
         const lab_net net = {build_skip, &skip, l->train.channels, l->train.height, l->train.width};
-        double accuracy[64];
+        double accuracy[LAB_SEEDS];
         size_t parameters = 0;
         for (int seed = 0; seed < l->seeds; seed++) {
             fv_model *m = lab_train(l, &net, &l->train, 0.02, l->epochs, 1 + (uint64_t)seed);

@@ -1,5 +1,5 @@
-/* The lecture: sigmoid's gradients vanish with depth, ReLU's do not. Gradient norms by layer of fully connected nets of 2 to 16 layers at
- * their initialization, read off one step of plain gradient descent at rate 1: what a weight lost is its gradient. */
+/* The lecture: sigmoid's gradients vanish with depth, ReLU's do not. Gradient norms by layer of fully connected nets of 2 to 16
+ * layers at their initialization, read off one step of plain gradient descent at rate 1: what a weight lost is its gradient. */
 #include "lab.h"
 
 #include <math.h>
@@ -46,7 +46,8 @@ static void gradient_norms(const lab *l, const deep *d, uint64_t seed, double *n
     s.lr = 1;
     LAB_OK(fv_trainer_create(before, &s, &t));
     const int64_t n = l->train.count < IMAGES ? l->train.count : IMAGES;
-    const fv_tensor x = {.dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, net.channels, net.height, net.width}, .data = l->train.x};
+    const fv_tensor x = {
+        .dtype = FV_F32, .layout = FV_NHWC, .rank = 4, .shape = {n, net.channels, net.height, net.width}, .data = l->train.x};
     const fv_tensor y = {.dtype = FV_I32, .rank = 1, .shape = {n}, .data = l->train.labels};
     LAB_OK(fv_trainer_step(t, &x, &y, NULL));
     LAB_OK(fv_trainer_model(t, &after));
@@ -66,11 +67,14 @@ static void gradient_norms(const lab *l, const deep *d, uint64_t seed, double *n
 void lab_vanishing(lab *l) {
     static const int depths[] = {2, 4, 8, 16};
     static double layer[MOST_DEPTH], norm[2][MOST_DEPTH];
-    lab_heading(l, "Gradients by depth: norm of the first layer's gradient over the last hidden layer's", "| depth | sigmoid | ReLU |");
+    lab_heading(l,
+                "Gradients by depth at the initialization: norm of the first layer's over the last hidden layer's (depth 2: the "
+                "output layer's)",
+                "| depth | sigmoid | ReLU |");
     for (size_t i = 0; i < 4; i++) {
         lab_spread ratio[2];
         for (int sigmoid = 0; sigmoid < 2; sigmoid++) {
-            double values[64];
+            double values[LAB_SEEDS];
             memset(norm[sigmoid], 0, sizeof norm[sigmoid]);
             for (int seed = 0; seed < l->seeds; seed++) {
                 const deep d = {depths[i], sigmoid};
@@ -81,7 +85,8 @@ void lab_vanishing(lab *l) {
             }
             ratio[sigmoid] = lab_summary(values, l->seeds);
         }
-        lab_row(l, "| %d | %.2g ± %.1g | %.2g ± %.1g |", depths[i], ratio[1].mean, ratio[1].deviation, ratio[0].mean, ratio[0].deviation);
+        lab_row(l, "| %d | %.2g ± %.1g | %.2g ± %.1g |", depths[i], ratio[1].mean, ratio[1].deviation, ratio[0].mean,
+                ratio[0].deviation);
     }
     for (int k = 0; k < MOST_DEPTH; k++) layer[k] = k + 1;
     const lab_curve curves[] = {{"ReLU", layer, norm[0], NULL, MOST_DEPTH}, {"sigmoid", layer, norm[1], NULL, MOST_DEPTH}};
