@@ -82,6 +82,7 @@ typedef struct pack_key {
     char role[8];
     const void *pack;
     int32_t m, taps, in_channels, out_channels, groups, true_convolution, phase;
+    int32_t stride[2], dilation[2], pad[2]; /* which taps a phase has */
 } pack_key;
 
 fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase,
@@ -97,6 +98,11 @@ fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weigh
     key.groups = c->desc.groups;
     key.true_convolution = p->node->attr.conv.true_convolution;
     key.phase = phase;
+    for (int i = 0; i < 2; i++) {
+        key.stride[i] = p->node->attr.conv.window.stride[i + 1];
+        key.dilation[i] = p->node->attr.conv.window.dilation[i + 1];
+        key.pad[i] = p->node->attr.conv.window.pad_before[i + 1];
+    }
     bool fresh, in_run;
     fv_buffer *packed;
     size_t bytes;

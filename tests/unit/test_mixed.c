@@ -1,0 +1,283 @@
+/* Operators together: random small networks that mix convolutions of all kinds, connection tables, untied biases, normalization,
+ * clamps, sums, pooling and constants are trained and run in several ways that must agree. */
+#include "unit.h"
+
+#include <math.h>
+
+enum { channels = 4, side = 8, most_batch = 3, outputs = 3, room = 1 << 16 };
+
+/* One drawn network: the same numbers give the same graph. With `apart` no clamp is one that graph passes know, and with `exposed`
+ * every activation is an output: then nothing is fused, folded or taken through the pooling. */
+typedef struct network {
+    uint32_t seed;
+    bool apart;
+} network;
+
+static uint32_t state;
+static int32_t between(int32_t low, int32_t high) { return low + (int32_t)((draw_u32(&state) >> 8) % (uint32_t)(high - low + 1)); }
+static bool chance(int32_t percent) { return between(0, 99) < percent; }
+
+static fv_value clamp(fv_graph *g, fv_value y, bool apart) {
+    const int32_t kind = between(0, 2);
+    if (kind == 0) return y;
+    return apart ? fv_graph_leaky_relu(g, y, 0, NULL) : fv_graph_relu(g, y, NULL);
+}
+
+static fv_value transposed(fv_graph *g, fv_value x) {
+    fv_conv_transpose_settings s;
+    fv_conv_transpose_settings_default(&s);
+    s.out_channels = channels;
+    s.pad_before[0] = s.pad_before[1] = s.pad_after[0] = s.pad_after[1] = 1;
+    if (chance(40)) s.groups = channels;
+    return fv_graph_conv_transpose(g, x, &s, NULL);
+}
+
+/* Keeps the shape. */
+static fv_value layer(fv_graph *g, fv_value x, bool apart) {
+    const int32_t kind = between(0, 9);
+    uint8_t table[channels * channels];
+    fv_norm_settings norm;
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    fv_norm_settings_default(&norm);
+    s.out_channels = channels;
+    s.padding = FV_PAD_SAME_UPPER;
+    s.bias = (fv_bias)between(0, 2);
+    s.true_convolution = chance(30);
+    for (int i = 0; i < channels * channels; i++) table[i] = i % channels == i / channels || chance(50);
+    if (kind < 4 && chance(50)) s.connections = table;
+    if (kind == 4) s.groups = channels;
+    if (kind == 5) return clamp(g, transposed(g, x), apart);
+    if (kind == 6) return clamp(g, fv_graph_local(g, x, &s, NULL), apart);
+    if (kind == 7) return clamp(g, fv_graph_batch_norm(g, x, &norm, NULL), apart);
+    if (kind == 8) return fv_graph_untied_bias(g, x, NULL);
+    if (kind == 9) return fv_graph_prelu(g, x, chance(50), NULL);
+    fv_value y = fv_graph_conv(g, x, &s, NULL);
+    if (chance(30)) y = fv_graph_batch_norm(g, y, &norm, NULL);
+    if (chance(30)) y = fv_graph_untied_bias(g, y, NULL);
+    return clamp(g, y, apart);
+}
+
+static fv_value build(fv_graph *g, const network *n) {
+    const int64_t shape[4] = {0, channels, side, side};
+    fv_pool_settings pool;
+    fv_pool_settings_default(&pool);
+    state = n->seed;
+    fv_value x = fv_graph_input(g, "x", 4, shape);
+    for (int stage = 0; stage < 2; stage++) {
+        for (int i = between(1, 3); i > 0; i--) {
+            const fv_value y = layer(g, x, n->apart);
+            x = chance(40) ? fv_graph_add(g, chance(50) ? x : y, y, NULL) : y;
+            if (chance(20)) x = fv_graph_untied_bias(g, x, NULL);
+        }
+        const fv_value small = fv_graph_pool(g, x, &pool, NULL);
+        pool.kind = chance(20) ? FV_POOL_AVERAGE : FV_POOL_MAX;
+        x = chance(20) ? fv_graph_add(g, small, fv_graph_pool(g, x, &pool, NULL), NULL) : small;
+        pool.kind = FV_POOL_MAX;
+    }
+    return fv_graph_linear(g, x, outputs, true, FV_INIT_HE, "head");
+}
+
+/* Freezes some parameters. */
+static fv_model *model_of(fv_context *c, const network *n) {
+    fv_graph *g = NULL;
+    fv_model *m = NULL;
+    ok(fv_graph_create(c, &g));
+    fv_graph_output(g, build(g, n), "y");
+    ok(fv_graph_status(g));
+    ok(fv_model_create(g, 7, &m));
+    fv_graph_free(g);
+    for (int i = between(0, 3); i > 0; i--) {
+        const char *name;
+        fv_model *frozen = NULL;
+        ok(fv_model_parameter(m, (size_t)between(0, (int32_t)fv_model_parameter_count(m) - 3), &name, NULL, NULL));
+        ok(fv_model_freeze(m, name, NULL, &frozen));
+        fv_model_free(m);
+        m = frozen;
+    }
+    return m;
+}
+
+static void draw_images(float *x, uint32_t seed) {
+    uint32_t own = seed * 2654435761u + 3u;
+    for (int i = 0; i < most_batch * channels * side * side; i++) x[i] = 2 * draw(&own) - 1;
+}
+
+/* Steps of batches 3, 2: all parameters after them, their number in *count. */
+static fv_model *trained(fv_model *m, uint32_t seed, float *to, size_t *count) {
+    static float x[most_batch * channels * side * side];
+    int32_t label[most_batch] = {(int32_t)seed % outputs, 1, 2};
+    fv_trainer_settings s;
+    fv_trainer *t = NULL;
+    fv_model *after = NULL;
+    fv_trainer_settings_default(&s);
+    s.batch = most_batch;
+    s.clip = seed % 3 ? 0 : 0.5f;
+    s.lr = 0.02f;
+    ok(fv_trainer_create(m, &s, &t));
+    for (int step = 0; step < 2; step++) {
+        draw_images(x, seed + (uint32_t)step * 100000u);
+        const fv_tensor in = maps(x, most_batch - step, channels, side, side), target = labels_of(label, most_batch - step);
+        ok(fv_trainer_step(t, &in, &target, NULL));
+    }
+    ok(fv_trainer_model(t, &after));
+    fv_trainer_free(t);
+    *count = 0;
+    for (size_t i = 0; i < fv_model_parameter_count(after); i++) {
+        fv_tensor p;
+        size_t n;
+        ok(fv_model_parameter(after, i, NULL, &p, NULL));
+        ok(fv_tensor_count(&p, &n));
+        ck_assert_uint_le(*count + n, room);
+        memcpy(to + *count, p.data, n * sizeof *to);
+        *count += n;
+    }
+    return after;
+}
+
+static fv_context *context_by(const char *isa, int threads, bool no_winograd) {
+    fv_context_settings s = settings_of(FV_BACKEND_PTHREADS, threads);
+    fv_context *c = NULL;
+    s.isa = isa;
+    s.no_winograd = no_winograd;
+    ok(fv_context_create(&s, &c));
+    return c;
+}
+
+static void near_all(const char *what, uint32_t seed, const float *a, const float *b, size_t count) {
+    double largest = 0, scale = 0;
+    for (size_t i = 0; i < count; i++) {
+        largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
+        scale = fmax(scale, fabs((double)b[i]));
+    }
+    ck_assert_msg(largest <= 2e-4 * fmax(scale, 1), "network %u, %s: off by %g at a scale of %g", seed, what, largest, scale);
+}
+
+/* Every session's last output is the network's own. */
+static void infer(const fv_model *m, uint32_t seed, float y[most_batch * outputs]) {
+    static float x[most_batch * channels * side * side], memory[64][most_batch * channels * side * side];
+    fv_session_settings s;
+    fv_session *session = NULL;
+    fv_tensor out[64];
+    const size_t count = fv_model_output_count(m);
+    fv_session_settings_default(&s);
+    s.batch = most_batch;
+    draw_images(x, seed);
+    ck_assert_uint_le(count, 64);
+    for (size_t i = 0; i < count; i++) {
+        ok(fv_model_output(m, i, NULL, &out[i]));
+        out[i].shape[0] = most_batch;
+        out[i].data = i == 0 ? (void *)y : memory[i];
+    }
+    const fv_tensor in = maps(x, most_batch, channels, side, side);
+    ok(fv_session_create(m, &s, &session));
+    ok(fv_session_run(session, &in, 1, out, count));
+    fv_session_free(session);
+}
+
+static const uint32_t first = 1, last = 120;
+
+START_TEST(every_way_of_training_agrees) {
+    static float usual[room], other[room];
+    for (uint32_t seed = first; seed <= last; seed++) {
+        static const struct {
+            const char *what, *isa;
+            int threads;
+            bool no_winograd, apart;
+        } ways[] = {{"three threads", NULL, 3, false, false}, {"scalar kernels", "scalar", 1, false, false},
+                    {"direct sums", NULL, 1, true, false}, {"nothing fused", NULL, 2, false, true}};
+        size_t count, same;
+        network n = {seed, false};
+        fv_context *c = context_by(NULL, 1, false);
+        fv_model *m = model_of(c, &n), *after = trained(m, seed, usual, &count);
+        fv_model_free(after);
+        fv_model_free(m);
+        fv_context_free(c);
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+            n.apart = ways[i].apart;
+            c = context_by(ways[i].isa, ways[i].threads, ways[i].no_winograd);
+            m = model_of(c, &n);
+            after = trained(m, seed, other, &same);
+            ck_assert_uint_eq(count, same);
+            if (i == 0) ck_assert_msg(memcmp(usual, other, count * sizeof *usual) == 0, "network %u: threads change bits", seed);
+            near_all(ways[i].what, seed, other, usual, count);
+            fv_model_free(after);
+            fv_model_free(m);
+            fv_context_free(c);
+        }
+    }
+}
+END_TEST
+
+START_TEST(sessions_agree_with_what_is_not_fused) {
+    static float spare[room];
+    for (uint32_t seed = first; seed <= last; seed++) {
+        float y[most_batch * outputs], whole[most_batch * outputs];
+        size_t count;
+        const network n = {seed, false};
+        fv_context *c = context_by(NULL, 1, false);
+        fv_model *m = model_of(c, &n), *after = trained(m, seed, spare, &count), *exposed = NULL;
+        ok(fv_model_expose(after, &exposed));
+        infer(after, seed, y);
+        infer(exposed, seed, whole);
+        near_all("exposed", seed, y, whole, most_batch * outputs);
+        fv_model_free(exposed);
+        fv_model_free(after);
+        fv_model_free(m);
+        fv_context_free(c);
+    }
+}
+END_TEST
+
+/* ---- a weight of two transposed convolutions ---- */
+
+/* A weight 4x4 under stride 2 and two paddings, with one output or both. */
+static void run_shifts(int only, float y[2][9 * 9]) {
+    const int64_t shape[4] = {0, 1, 4, 4}, kernel[4] = {1, 1, 4, 4};
+    fv_context *c = context_by(NULL, 1, false);
+    fv_graph *g = NULL;
+    fv_model *m = NULL;
+    fv_session *s = NULL;
+    float weight[16], image[16];
+    fv_tensor out[2];
+    for (int i = 0; i < 16; i++) weight[i] = (float)(i + 1), image[i] = (float)(i * i % 7) - 3;
+    ok(fv_graph_create(c, &g));
+    const fv_value x = fv_graph_input(g, "x", 4, shape), w = fv_graph_parameter(g, "w", 4, kernel, weight, FV_INIT_ZEROS, true);
+    for (int i = 0; i < 2; i++) {
+        fv_conv_transpose_settings settings;
+        fv_conv_transpose_settings_default(&settings);
+        settings.stride[0] = settings.stride[1] = 2;
+        settings.pad_before[0] = settings.pad_before[1] = i;
+        settings.pad_after[0] = settings.pad_after[1] = 1;
+        if (only < 0 || only == i)
+            fv_graph_output(g, fv_graph_conv_transpose_with(g, x, w, FV_NONE, &settings, NULL), i ? "b" : "a");
+    }
+    ok(fv_model_create(g, 1, &m));
+    for (size_t i = 0; i < fv_model_output_count(m); i++) {
+        ok(fv_model_output(m, i, NULL, &out[i]));
+        out[i].shape[0] = 1;
+        out[i].data = y[only < 0 ? i : (size_t)only];
+    }
+    const fv_tensor in = maps(image, 1, 1, 4, 4);
+    ok(fv_session_create(m, NULL, &s));
+    ok(fv_session_run(s, &in, 1, out, fv_model_output_count(m)));
+    fv_session_free(s);
+    fv_model_free(m);
+    fv_graph_free(g);
+    fv_context_free(c);
+}
+
+START_TEST(a_weight_serves_transposed_convolutions_of_two_paddings) {
+    float both[2][81] = {{0}}, alone[2][81] = {{0}};
+    run_shifts(-1, both);
+    run_shifts(0, alone);
+    run_shifts(1, alone);
+    ck_assert_mem_eq(both, alone, sizeof both);
+}
+END_TEST
+
+int main(void) {
+    const TTest *const tests[] = {every_way_of_training_agrees, sessions_agree_with_what_is_not_fused,
+                                         a_weight_serves_transposed_convolutions_of_two_paddings, NULL};
+    return run_tests("mixed", tests, 280);
+}
