@@ -82,8 +82,8 @@ fv_value fv_graph_parameter(fv_graph *g, const char *name, int32_t rank, const i
     info->trainable = trainable;
     info->init = init;
     info->fan_in = info->fan_out = 1;
-    for (int32_t i = 1; i < rank; i++) info->fan_in *= shape[i];
-    for (int32_t i = 0; i < rank; i++) info->fan_out *= i == 1 ? 1 : shape[i];
+    for (int32_t i = 1; i < rank; i++) info->fan_in *= s.dim[i]; /* shape may be another value's, and those move */
+    for (int32_t i = 0; i < rank; i++) info->fan_out *= i == 1 ? 1 : s.dim[i];
     if (!data) return v;
     const size_t count = fv_shape_count(&s);
     if (fv_alloc(g->context, count * sizeof(fv_real), name, &info->data) != FV_OK)

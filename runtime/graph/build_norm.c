@@ -53,10 +53,9 @@ fv_value fv_graph_batch_norm(fv_graph *g, fv_value x, const fv_norm_settings *s,
     if (!fv_build_usable(g)) return FV_NONE;
     const fv_layer_name n = fv_build_name(g, name, "batch_norm");
     if (!make_affine(g, x, n.text, affine)) return FV_NONE;
-    const int64_t *channels = g->values[affine[0]].shape.dim;
-    const fv_value mean = fv_build_owned(g, n.text, "running_mean", 1, channels, FV_INIT_ZEROS, false);
-    const fv_value variance =
-        fv_build_owned(g, n.text, "running_variance", 1, g->values[affine[0]].shape.dim, FV_INIT_ONES, false);
+    const int64_t channels = g->values[affine[0]].shape.dim[0];
+    const fv_value mean = fv_build_owned(g, n.text, "running_mean", 1, &channels, FV_INIT_ZEROS, false);
+    const fv_value variance = fv_build_owned(g, n.text, "running_variance", 1, &channels, FV_INIT_ONES, false);
     if (variance == FV_NONE) return FV_NONE;
     return fv_graph_batch_norm_with(g, x, affine[0], affine[1], mean, variance, s, n.text);
 }

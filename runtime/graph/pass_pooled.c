@@ -39,9 +39,10 @@ static int32_t only_reader(const fv_graph *g, fv_value v) {
     return reader;
 }
 
-static bool undoes_clamp(const fv_node *n, fv_value dy) {
+/* Of the very map y that was pooled: a sum, or an untied bias, between them passes gradients on as they are. */
+static bool undoes_clamp(const fv_node *n, fv_value y, fv_value dy) {
     const int32_t kind = n->attr.pointwise.kind;
-    return n->op == &fv_op_unary_grad && n->in[1] == dy && (kind == FV_UNARY_RELU || kind == FV_UNARY_CLAMP);
+    return n->op == &fv_op_unary_grad && n->in[0] == y && n->in[1] == dy && (kind == FV_UNARY_RELU || kind == FV_UNARY_CLAMP);
 }
 
 /* A gradient of a convolution that the kernels can take through the pooling. */
@@ -66,7 +67,7 @@ static bool match(const fv_graph *g, size_t i, pooled_match *m) {
     const int32_t pool = g->values[n->in[2]].producer;
     if (pool < 0 || !windows_lie_apart(&n->attr.pool, &g->values[n->in[1]].shape, &g->values[n->in[0]].shape)) return false;
     *m = (pooled_match){.pool_grad = i, .clamp = only_reader(g, n->out[0]), .dense = n->out[0], .pooled = g->nodes[pool].out[0], .index = n->in[2]};
-    if (m->clamp >= 0 && !undoes_clamp(&g->nodes[m->clamp], n->out[0])) m->clamp = -1;
+    if (m->clamp >= 0 && !undoes_clamp(&g->nodes[m->clamp], n->in[1], n->out[0])) m->clamp = -1;
     if (m->clamp >= 0) m->dense = g->nodes[m->clamp].out[0];
     size_t readers = 0;
     for (size_t k = 0; k < g->node_count; k++) {

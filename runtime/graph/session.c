@@ -70,6 +70,16 @@ static void widen(const fv_window_attr *w, const field *in, field *out) {
     }
 }
 
+/* What lies under a pixel of values joined pixel by pixel. */
+static field joined(const field *a, const field *b) {
+    field f = *a;
+    for (int i = 0; i < 2; i++) {
+        if (a->size[i] == 0 || b->size[i] == 0 || a->jump[i] != b->jump[i]) return (field){{0}, {0}};
+        f.size[i] = a->size[i] > b->size[i] ? a->size[i] : b->size[i];
+    }
+    return f;
+}
+
 static fv_status find_fields(fv_session *s) {
     const fv_graph *g = s->graph;
     FV_FORWARD(fv_alloc_array(g->context, g->value_count + 1, sizeof *s->fields, "a session", (void **)&s->fields));
@@ -81,9 +91,12 @@ static fv_status find_fields(fv_session *s) {
         field *out = &s->fields[n->out[0]];
         *out = *in;
         if (in->size[0] == 0) continue;
-        if (n->op == &fv_op_conv_transpose) *out = (field){{0}, {0}}; /* neighbours may lie less than a pixel apart */
+        if (n->op == &fv_op_conv_transpose || n->op == &fv_op_unpool)
+            *out = (field){{0}, {0}}; /* neighbours may lie less than a pixel apart */
         if (n->op == &fv_op_conv || n->op == &fv_op_local) widen(&n->attr.conv.window, in, out);
         if (n->op == &fv_op_pool) widen(&n->attr.pool.window, in, out);
+        for (int32_t k = 1; k < n->in_count; k++)
+            if (n->in[k] != FV_NONE && g->values[n->in[k]].kind == FV_VALUE_ACTIVATION) *out = joined(out, &s->fields[n->in[k]]);
     }
     return FV_OK;
 }

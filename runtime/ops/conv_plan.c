@@ -82,6 +82,7 @@ typedef struct pack_key {
     char role[8];
     const void *pack;
     int32_t m, taps, in_channels, out_channels, groups, true_convolution, phase;
+    int32_t stride[2], dilation[2], pad[2]; /* which taps a phase has */
 } pack_key;
 
 fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase,
@@ -97,6 +98,11 @@ fv_status fv_conv_plan_packing(fv_plan_op *p, fv_conv_product *c, fv_value weigh
     key.groups = c->desc.groups;
     key.true_convolution = p->node->attr.conv.true_convolution;
     key.phase = phase;
+    for (int i = 0; i < 2; i++) {
+        key.stride[i] = p->node->attr.conv.window.stride[i + 1];
+        key.dilation[i] = p->node->attr.conv.window.dilation[i + 1];
+        key.pad[i] = p->node->attr.conv.window.pad_before[i + 1];
+    }
     bool fresh, in_run;
     fv_buffer *packed;
     size_t bytes;
@@ -293,12 +299,14 @@ static void run_absent(void *arg, size_t out, void *scratch) {
             dw[a->plain ? (out * a->in + i) * a->taps + t : (t * a->in + i) * a->out + out] = 0;
 }
 
-/* weight: the value whose gradient dw is. */
-static fv_status plan_absent(fv_plan_op *p, const fv_value_info *weight, const weight_grad *c) {
+/* dw is the gradient of the node's last input. */
+static fv_status plan_absent(fv_plan_op *p, const fv_conv_geometry *g, fv_value dw) {
     absent *a;
-    if (!weight->edges) return FV_OK;
+    const uint8_t *edges = p->values[p->node->in[p->node->in_count - 1]].edges;
+    if (!edges) return FV_OK;
     FV_FORWARD(fv_plan_state(p, sizeof *a, (void **)&a));
-    *a = (absent){c->dw, weight->edges, c->out, (size_t)c->desc.in_channels, (size_t)c->desc.taps, c->plain};
+    *a = (absent){fv_plan_buffer(p, dw), edges, (size_t)g->groups * (size_t)g->out_channels, (size_t)g->in_channels,
+                  (size_t)fv_conv_kernel_taps(g), p->values[dw].layout != FV_TAPS_LAST_OUT};
     return fv_plan_phase(p, false, run_absent, a, a->out);
 }
 
@@ -347,7 +355,10 @@ static void cut_weight_grad(weight_grad *c, bool bias) {
 fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_value dy, fv_value x, fv_value dw, fv_value db,
                                    const fv_conv_pooled *pooled) {
     weight_grad *c;
-    if (!pooled && fv_depthwise_fits(g)) return fv_depthwise_plan_weight_grad(p, g, dy, x, dw, db);
+    if (!pooled && fv_depthwise_fits(g)) {
+        FV_FORWARD(fv_depthwise_plan_weight_grad(p, g, dy, x, dw, db));
+        return plan_absent(p, g, dw);
+    }
     FV_FORWARD(fv_plan_state(p, sizeof *c, (void **)&c));
     FV_FORWARD(make_taps(p, g, &c->taps));
     fv_conv_weight_grad_desc(g, c->taps, &c->desc);
@@ -382,6 +393,5 @@ fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_
     FV_FORWARD(fv_plan_phase(p, false, run_weight_grad, c, c->pixel_chunks * c->row_chunks + c->bias_chunks));
     const size_t reductions = c->reduce_chunks + (c->bias_chunks > 1);
     if (reductions) FV_FORWARD(fv_plan_phase(p, false, run_reduce, c, reductions));
-    const fv_value weight = p->node->in[p->node->in_count - 1]; /* the last input of every such node */
-    return plan_absent(p, &p->values[weight], c);
+    return plan_absent(p, g, dw);
 }
