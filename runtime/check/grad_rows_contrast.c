@@ -40,6 +40,7 @@ static void build_brightness(fv_grad_draw *d, bool all) {
     s.lambda = check_uniform(fv_grad_random(d), 0.05f, 1);
     s.mu = chance(d, 0.6) ? powers[between(d, 0, 2)] : check_uniform(fv_grad_random(d), 0.2f, 1.5f);
     s.maps = all ? 0 : between(d, 1, 7);
+    if (!all) s.lambda /= (float)s.maps; /* as ONNX has it; not every lambda is a quotient, and a file could not keep it */
     fv_grad_output(d, fv_graph_brightness_norm(fv_grad_graph(d), maps(d, FV_GRAD_UNIFORM, 20), &s, NULL));
 }
 

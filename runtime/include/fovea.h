@@ -289,7 +289,7 @@ FV_API fv_value fv_graph_subtractive_norm(fv_graph *g, fv_value x, const fv_cont
  *  0 where both are 0. In ONNX files a function of domain "fovea". */
 FV_API fv_value fv_graph_divisive_norm(fv_graph *g, fv_value x, const fv_contrast_settings *s, const char *name);
 
-/** SPEC section 4. ONNX's LRN has lambda = alpha / size. */
+/** SPEC section 4. ONNX's LRN has lambda = alpha / maps: a file keeps a lambda that is no such quotient to one rounding. */
 typedef struct fv_brightness_settings {
     float kappa, lambda, mu; /**< kappa > 0, the others >= 0; mu of 1, 1/2 and 3/4 cost no exp and log */
     int32_t maps;            /**< neighbours in the window, itself among them: (maps-1)/2 before, maps/2 after; 0: all maps */

@@ -115,8 +115,8 @@ static void write_divisive(fv_onnx_writer *w, const fv_node *source) {
 
 /* ---- LRN ---- */
 
-/* The alpha that a reader's division by the size turns into lambda again, where there is one. */
-static float alpha_of(float lambda, int32_t size) {
+/* The alpha that a reader's division by the size turns into lambda again, where there is one: always for a power of two. */
+static float alpha_of(float lambda, int64_t size) {
     const float alpha = lambda * (float)size, near[3] = {alpha, nextafterf(alpha, INFINITY), nextafterf(alpha, 0)};
     for (int i = 0; i < 3; i++)
         if (near[i] / (float)size == lambda) return near[i];
@@ -126,7 +126,8 @@ static float alpha_of(float lambda, int32_t size) {
 static void write_brightness(fv_onnx_writer *w, const fv_node *source) {
     const fv_brightness_attr *a = &source->attr.brightness;
     const int64_t channels = w->graph->values[source->in[0]].shape.dim[1];
-    const int32_t size = a->maps ? a->maps : (int32_t)(2 * channels - 1); /* reaches every map from every map */
+    int64_t size = a->maps ? a->maps : 1;
+    while (!a->maps && size < 2 * channels - 1) size *= 2; /* all maps: every one is reached from every one */
     FvOnnx__Node *n = fv_onnx_make_node(w, "LRN", source->name, 1, fv_onnx_value_name(w, source->out[0]));
     if (!n) return;
     n->input[0] = fv_onnx_value_name(w, source->in[0]);
