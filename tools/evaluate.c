@@ -41,7 +41,7 @@ fv_status fits(const fv_model *m, int32_t channels, int32_t height, int32_t widt
         return FV_ERR_SHAPE;
     }
     if (out.rank != 2 || out.shape[1] < 1 || out.shape[1] > 1 << 20) {
-        snprintf(sentence, sizeof sentence, "the model's output has rank %d, a classifier gives (N,classes)", out.rank);
+        snprintf(sentence, sizeof sentence, "the model's output has rank %d; this takes classifiers, whose output is (N,classes) (others train in C: fv_trainer)", out.rank);
         return FV_ERR_SHAPE;
     }
     *classes = (int32_t)out.shape[1];

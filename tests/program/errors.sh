@@ -15,6 +15,7 @@ expect 1 "isa\|ISA\|instruction" $fovea train --data "$sample" --model lenet5 --
 expect 1 "nosuch" $fovea train --data "$sample" --model nosuch
 expect 1 "nosuch" $fovea train --data idx:/nosuch --model lenet5
 expect 1 "nosuch" $fovea train --data nosuch:/x --model lenet5
+expect 1 "takes classifiers" $fovea train --data "$sample" --model autoencoder
 FOVEA_DATA=/nosuch expect 1 "nosuch" $fovea train --data fashion-mnist --model lenet5
 expect 1 "nosuch.onnx" $fovea eval nosuch.onnx --data "$sample"
 expect 1 "junk.onnx" sh -c "echo junk >junk.onnx; exec $fovea eval junk.onnx --data $sample"
