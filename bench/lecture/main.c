@@ -80,7 +80,7 @@ int main(int argc, char **argv) {
         } else if (i + 1 < argc && strcmp(argv[i], "--only") == 0 && known(argv[i + 1])) {
             only = argv[++i];
         } else {
-            return usage(argv[i]);
+            return usage(i + 1 < argc && strcmp(argv[i], "--only") == 0 ? argv[i + 1] : argv[i]);
         }
     }
     lab_open(&l, data);
