@@ -412,10 +412,7 @@ typedef struct fv_zoo_settings {
 } fv_zoo_settings;
 
 FV_API void fv_zoo_settings_default(fv_zoo_settings *s);
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "resnet18-cifar", "mobilenet-cifar". @return FV_ERR_NOT_FOUND naming the ones there are. */
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "jarrett". @return FV_ERR_NOT_FOUND naming the ones there are. */
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "allconv", "se-cnn". @return FV_ERR_NOT_FOUND naming the ones there are. */
-/** `name` of a built-in network: "lenet5", "lecture", "cnn", "lenet5-1998", "allconv", "se-cnn". @return FV_ERR_NOT_FOUND naming the ones there are. */
+/** `name` of a built-in network, one of fv_zoo_name. @return FV_ERR_NOT_FOUND naming the ones there are. */
 FV_API fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s, fv_model **out);
 /** Name of the i-th, its sentence in *about (may be NULL); NULL past the end. Static. */
 FV_API const char *fv_zoo_name(size_t i, const char **about);

@@ -136,7 +136,6 @@ extern const fv_op fv_op_conv_transpose_grad_input;  /* dy, weight, x (for its s
 extern const fv_op fv_op_conv_transpose_grad_weight; /* dy, x, weight (for its shape) -> dw, [db] */
 extern const fv_op fv_op_conv_pooled_grad_input;  /* dy of the pooled map, index, weight, x (for its shape) -> dx */
 extern const fv_op fv_op_conv_pooled_grad_weight; /* dy of the pooled map, index, x, weight (shape and layout) -> dw, [db] */
-extern const fv_op fv_op_pool_grad;        /* dy, x (shape only), [index] -> dx */
 extern const fv_op fv_op_subtractive_norm_grad; /* dy -> dx */
 extern const fv_op fv_op_divisive_norm_grad;    /* dy, x, sigma, c -> dx */
 extern const fv_op fv_op_brightness_norm_grad;  /* dy, x -> dx */
@@ -145,7 +144,6 @@ extern const fv_op fv_op_unpool_grad;      /* dy, positions -> dx */
 extern const fv_op fv_op_slice_grad;       /* dy -> dx, zero beside the slice */
 extern const fv_op fv_op_scale_maps_grad;  /* dy, x, s -> dx, ds */
 extern const fv_op fv_op_scale_pixels_grad; /* dy, x, m -> dx, dm */
-extern const fv_op fv_op_unary_grad;       /* y, dy -> dx; also undoes a fused clamp */
 extern const fv_op fv_op_unary_grad;       /* y, or x (fv_unary_keeps_input), dy -> dx; also undoes a fused clamp */
 extern const fv_op fv_op_prelu_grad;       /* dy, x, slope -> dx, dslope */
 extern const fv_op fv_op_gain_grad;        /* dy, x, gain -> dx, dgain */
