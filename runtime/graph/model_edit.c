@@ -122,7 +122,7 @@ static fv_status check_moments(const fv_graph *g, const float *mean, const float
     FV_RETURN_IF(g->input_count != 1 || x->rank != 4 || x->dim[1] != channels, FV_ERR_SHAPE,
                  "means and deviations of %d channels do not fit the model's input %s", channels, fv_shape_print(x).text);
     for (int32_t c = 0; c < channels; c++)
-        FV_RETURN_IF(!isfinite(mean[c]) || !(deviation[c] > 0) || !isfinite(1 / deviation[c]), FV_ERR_ARGUMENT,
+        FV_RETURN_IF(!isfinite(mean[c] / deviation[c]) || !(deviation[c] > 0) || !isfinite(1 / deviation[c]), FV_ERR_ARGUMENT,
                      "channel %d has mean %g and deviation %g", c, (double)mean[c], (double)deviation[c]);
     FV_RETURN_IF(taken(g, "normalize.weight", FV_NONE), FV_ERR_STATE,
                  "the model normalizes its input already (\"normalize.weight\")");

@@ -157,7 +157,8 @@ static void check(fv_backend backend, int threads, const char *network) {
     const fv_status status = fv_context_create(&settings, &c);
     if (status == FV_ERR_UNSUPPORTED) return; /* no OpenMP in this build */
     need(status, where);
-    need(fv_model_zoo(c, network, NULL, &m), where);
+    const fv_zoo_settings shape = {.channels = 1, .height = side, .width = side, .classes = classes};
+    need(fv_model_zoo(c, network, &shape, &m), where);
     watch_runs(m, backend == FV_BACKEND_OPENMP ? 1 : 0,
                where); /* libgomp makes its threads in the first region; others are clean at once */
     watch_steps(m, FV_MOMENTUM, where);
@@ -175,6 +176,8 @@ int main(void) {
         for (int threads = 1; threads <= 2; threads++) {
             check((fv_backend)backend, threads, "lenet5");
             check((fv_backend)backend, threads, "cnn");
+            check((fv_backend)backend, threads, "jarrett");
+            check((fv_backend)backend, threads, "mobilenet-cifar");
         }
     if (!filter) printf("no seccomp filter here: system calls were not watched\n");
     return failures ? 1 : filter ? 0 : 77;

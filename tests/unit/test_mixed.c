@@ -399,7 +399,8 @@ START_TEST(absent_kernels_stay_absent_in_depthwise_layers) {
     ok(fv_model_parameter(after, 0, NULL, &w, NULL));
     for (int i = 0; i < count * taps; i++) {
         const float now = ((const float *)w.data)[i];
-        ck_assert_msg(table[i / taps] ? now != weight[i] : now == 0, "weight %d is %g, was %g", i, (double)now, (double)weight[i]);
+        ck_assert_msg(table[i / taps] ? now != weight[i] : now == 0, "weight %d is %g, was %g", i, (double)now,
+                      (double)weight[i]);
     }
     fv_model_free(after);
     fv_trainer_free(t);
@@ -409,7 +410,7 @@ START_TEST(absent_kernels_stay_absent_in_depthwise_layers) {
 }
 END_TEST
 
-/* x + conv(x), max-pooled: the field is the convolution's, whatever side of the sum it is on; of an unpooled map there is none. */
+/* x + conv(x), max-pooled: the field is the convolution's, whatever side of the sum it is on; an unpooled map has none. */
 START_TEST(sums_have_the_larger_receptive_field) {
     for (int side_of = 0; side_of < 2; side_of++) {
         const int64_t shape[4] = {0, channels, side, side};
@@ -450,6 +451,7 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {every_way_of_training_agrees, files_keep_networks, sessions_agree_with_what_is_not_fused,
                                          a_weight_serves_transposed_convolutions_of_two_paddings,
-                                         absent_kernels_stay_absent_in_depthwise_layers, sums_have_the_larger_receptive_field, NULL};
+                                         absent_kernels_stay_absent_in_depthwise_layers,
+                                         sums_have_the_larger_receptive_field, NULL};
     return run_tests("mixed", tests, 280);
 }

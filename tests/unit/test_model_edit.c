@@ -241,6 +241,9 @@ START_TEST(a_normalized_model_takes_raw_images) {
     fails(fv_model_normalize(m, mean, NULL, net_c, &none), FV_ERR_ARGUMENT, "deviations");
     const float zero[net_c] = {1, 0, 1};
     fails(fv_model_normalize(m, mean, zero, net_c, &none), FV_ERR_ARGUMENT, "channel 1");
+    float far[net_c] = {1e30f}, little[net_c]; /* each is a number, their quotient none */
+    for (int k = 0; k < net_c; k++) little[k] = 1e-30f;
+    fails(fv_model_normalize(m, far, little, net_c, &none), FV_ERR_ARGUMENT, "channel 0");
     ck_assert_ptr_null(none);
     fv_trainer_free(t);
     fv_model_free(after);
