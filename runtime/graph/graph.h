@@ -23,6 +23,10 @@ fv_status fv_graph_copy(const fv_graph *g, bool share_data, fv_graph **out);
 fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, fv_dtype dtype, const fv_shape *shape);
 fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count, int32_t outs,
                        const fv_attributes *attr);
+/* A parameter that training leaves alone, of any type and rank (0 too), its data copied; in memory sizes of 0 are allowed. */
+fv_value fv_graph_constant(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data);
+/* v in the given layout: itself, its twin, or a conversion added to the graph. FV_NONE on error. */
+fv_value fv_graph_in_layout(fv_graph *g, fv_value v, fv_layout layout);
 /* Sets the first error (later ones are ignored) and returns FV_NONE. */
 fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Pieces of the builder's files (build*.c): the graph is there and has no error; v is one of its values, else an error that calls it
@@ -62,6 +66,7 @@ fv_status fv_pass_inference(fv_graph *g);      /* dropout removed, a surrogate g
 fv_status fv_pass_flatten_linear(fv_graph *g); /* flatten + linear -> linear over maps */
 fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
 fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */
+fv_status fv_pass_layout_cancel(fv_graph *g);  /* there and back is nothing */
 fv_status fv_pass_pool_index(fv_graph *g);     /* training: max pooling keeps where its values came from */
 fv_status fv_pass_norm_kept(fv_graph *g);      /* training: normalization keeps its moments */
 /* Of a training step, after its gradients: pool_grad and the gradients of the convolution before it become one each, which leave the

@@ -108,7 +108,21 @@ FV_API fv_status fv_measure_peak(const fv_context *c, double seconds, fv_peak *o
 
 #define FV_MAX_RANK 8
 
-typedef enum fv_dtype { FV_F32 = 0, FV_I32 = 1, FV_U8 = 2, FV_F64 = 3, FV_I64 = 4 } fv_dtype;
+/** Element types. Networks compute in FV_F32; the others carry labels, indices, conditions, quantized values and what a Cast makes. */
+typedef enum fv_dtype {
+    FV_F32 = 0,
+    FV_I32 = 1,
+    FV_U8 = 2,
+    FV_F64 = 3,
+    FV_I64 = 4,
+    FV_BOOL = 5, /**< one byte, 0 or 1 */
+    FV_I8 = 6,
+    FV_I16 = 7,
+    FV_U16 = 8,
+    FV_U32 = 9,
+    FV_U64 = 10,
+    FV_F16 = 11 /**< IEEE binary16 in a uint16_t */
+} fv_dtype;
 typedef enum fv_layout {
     FV_PLAIN = 0, /**< row-major in the logical order: NCHW for maps */
     FV_NHWC = 1   /**< channels last; shape is still (N,C,H,W) */
@@ -125,7 +139,8 @@ typedef struct fv_tensor {
 
 /** Elements of a shape. @return FV_ERR_SHAPE for a bad rank or a negative size, FV_ERR_LIMIT on overflow of elements or bytes. */
 FV_API fv_status fv_tensor_count(const fv_tensor *t, size_t *out);
-FV_API size_t fv_dtype_bytes(fv_dtype t);
+FV_API size_t fv_dtype_bytes(fv_dtype t); /**< of one element; 0: no such type */
+FV_API const char *fv_dtype_name(fv_dtype t); /**< "float32", "int64", ...; "unknown" */
 
 /* ---- Graphs: building a network -------------------------------------------------------------------------------------- */
 
