@@ -21,14 +21,14 @@ static fv_value max_pool(fv_graph *g, fv_value x, const char *name) {
     return fv_graph_pool(g, x, &s, name);
 }
 
-static fv_value input(fv_graph *g, const zoo_shape *s) {
+fv_value fv_zoo_input(fv_graph *g, const zoo_shape *s) {
     const int64_t shape[4] = {0, s->channels, s->height, s->width};
     return fv_graph_input(g, "input", 4, shape);
 }
 
 /* SPEC section 7, after LeCun et al. 1998: 61,706 parameters at 1x28x28. */
 static fv_value lenet5(fv_graph *g, const zoo_shape *s) {
-    fv_value x = max_pool(g, conv_relu(g, input(g, s), 6, 5, 2, "conv1"), "pool1");
+    fv_value x = max_pool(g, conv_relu(g, fv_zoo_input(g, s), 6, 5, 2, "conv1"), "pool1");
     x = max_pool(g, conv_relu(g, x, 16, 5, 0, "conv2"), "pool2");
     x = fv_graph_relu(g, fv_graph_linear(g, x, 120, true, FV_INIT_HE, "fc1"), NULL);
     x = fv_graph_relu(g, fv_graph_linear(g, x, 84, true, FV_INIT_HE, "fc2"), NULL);
@@ -38,7 +38,7 @@ static fv_value lenet5(fv_graph *g, const zoo_shape *s) {
 /* SPEC section 9: the lecture's worked example. Its one unit ends in ReLU; the bias begins at 1, where that has a gradient. Several units
  * are the logits of as many classes. */
 static fv_value lecture(fv_graph *g, const zoo_shape *s) {
-    fv_value x = max_pool(g, conv_relu(g, input(g, s), 3, 5, 0, "conv1"), "pool1");
+    fv_value x = max_pool(g, conv_relu(g, fv_zoo_input(g, s), 3, 5, 0, "conv1"), "pool1");
     x = max_pool(g, conv_relu(g, x, 9, 5, 0, "conv2"), "pool2");
     if (s->classes > 1 || x == FV_NONE) return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc");
     const fv_shape *in = &g->values[x].shape;
@@ -49,7 +49,7 @@ static fv_value lecture(fv_graph *g, const zoo_shape *s) {
 }
 
 static fv_value cnn(fv_graph *g, const zoo_shape *s) {
-    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    fv_value x = conv_relu(g, conv_relu(g, fv_zoo_input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
     x = fv_graph_dropout(g, max_pool(g, x, "pool1"), 0.25f, "dropout1");
     x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
     x = fv_graph_dropout(g, max_pool(g, x, "pool2"), 0.25f, "dropout2");
@@ -81,7 +81,7 @@ static fv_value jarrett_stage(fv_graph *g, fv_value x, int32_t maps, int32_t pad
 static fv_value jarrett(fv_graph *g, const zoo_shape *s) {
     static const char *const names[2][4] = {{"filters1", "gain1", "subtractive1", "divisive1"},
                                             {"filters2", "gain2", "subtractive2", "divisive2"}};
-    fv_value x = jarrett_stage(g, input(g, s), 32, 2, 4, names[0]);
+    fv_value x = jarrett_stage(g, fv_zoo_input(g, s), 32, 2, 4, names[0]);
     x = jarrett_stage(g, x, 64, 0, 3, names[1]);
     return fv_graph_linear(g, x, s->classes, true, FV_INIT_LECUN, "fc");
 }
@@ -95,7 +95,7 @@ static fv_value conv_stride(fv_graph *g, fv_value x, int32_t maps, const char *n
     return fv_graph_relu(g, fv_graph_conv(g, x, &s, name), NULL);
 }
 
-static fv_value global_average(fv_graph *g, fv_value x, const char *name) {
+fv_value fv_zoo_global_average(fv_graph *g, fv_value x, const char *name) {
     fv_pool_settings s;
     fv_pool_settings_default(&s);
     s.kind = FV_POOL_AVERAGE;
@@ -105,7 +105,7 @@ static fv_value global_average(fv_graph *g, fv_value x, const char *name) {
 
 /* Springenberg et al. 2015, "All-CNN-C" with fewer maps: a convolution of stride 2 where others pool, and no fully connected layer. */
 static fv_value allconv(fv_graph *g, const zoo_shape *s) {
-    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    fv_value x = conv_relu(g, conv_relu(g, fv_zoo_input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
     x = fv_graph_dropout(g, conv_stride(g, x, 32, "down1"), 0.25f, "dropout1");
     x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
     x = fv_graph_dropout(g, conv_stride(g, x, 64, "down2"), 0.25f, "dropout2");
@@ -116,18 +116,18 @@ static fv_value allconv(fv_graph *g, const zoo_shape *s) {
     last.kernel[0] = last.kernel[1] = 1;
     last.init = FV_INIT_LECUN;
     x = fv_graph_conv(g, x, &last, "conv7");
-    return fv_graph_flatten(g, global_average(g, x, "pool"), "flatten");
+    return fv_graph_flatten(g, fv_zoo_global_average(g, x, "pool"), "flatten");
 }
 
 /* Squeeze-and-excitation (SPEC section 7): what a map is worth, from the means of all maps. */
 static fv_value excite(fv_graph *g, fv_value x, int32_t maps, const char *squeeze, const char *excite, const char *name) {
-    fv_value s = fv_graph_relu(g, fv_graph_linear(g, global_average(g, x, NULL), maps / 8, true, FV_INIT_HE, squeeze), NULL);
+    fv_value s = fv_graph_relu(g, fv_graph_linear(g, fv_zoo_global_average(g, x, NULL), maps / 8, true, FV_INIT_HE, squeeze), NULL);
     s = fv_graph_sigmoid(g, fv_graph_linear(g, s, maps, true, FV_INIT_LECUN, excite), NULL);
     return fv_graph_scale_maps(g, x, s, name);
 }
 
 static fv_value se_cnn(fv_graph *g, const zoo_shape *s) {
-    fv_value x = conv_relu(g, conv_relu(g, input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
+    fv_value x = conv_relu(g, conv_relu(g, fv_zoo_input(g, s), 32, 3, 1, "conv1"), 32, 3, 1, "conv2");
     x = excite(g, x, 32, "squeeze1", "excite1", "scale1");
     x = fv_graph_dropout(g, max_pool(g, x, "pool1"), 0.25f, "dropout1");
     x = conv_relu(g, conv_relu(g, x, 64, 3, 1, "conv3"), 64, 3, 1, "conv4");
@@ -168,7 +168,7 @@ static fv_value lenet5_1998(fv_graph *g, const zoo_shape *s) {
     static const uint8_t table[16][6] = {{1, 1, 1}, {0, 1, 1, 1}, {0, 0, 1, 1, 1}, {0, 0, 0, 1, 1, 1}, {1, 0, 0, 0, 1, 1}, {1, 1, 0, 0, 0, 1},
                                          {1, 1, 1, 1}, {0, 1, 1, 1, 1}, {0, 0, 1, 1, 1, 1}, {1, 0, 0, 1, 1, 1}, {1, 1, 0, 0, 1, 1}, {1, 1, 1, 0, 0, 1},
                                          {1, 1, 0, 1, 1}, {0, 1, 1, 0, 1, 1}, {1, 0, 1, 1, 0, 1}, {1, 1, 1, 1, 1, 1}};
-    fv_value x = subsample(g, conv_tanh(g, input(g, s), 6, 2, NULL, "c1"), 6, "s2.pool", "s2");
+    fv_value x = subsample(g, conv_tanh(g, fv_zoo_input(g, s), 6, 2, NULL, "c1"), 6, "s2.pool", "s2");
     x = subsample(g, conv_tanh(g, x, 16, 0, table[0], "c3"), 16, "s4.pool", "s4");
     x = fv_graph_tanh(g, fv_graph_linear(g, x, 120, true, FV_INIT_LECUN, "c5"), NULL);
     x = fv_graph_tanh(g, fv_graph_linear(g, x, 84, true, FV_INIT_LECUN, "f6"), NULL);
@@ -189,6 +189,11 @@ static const struct {
     {"se-cnn", "cnn with squeeze-and-excitation after each pair of convolutions", se_cnn, {1, 28, 28, 10}},
     {"resnet18-cifar", "ResNet-18 for 32x32: 3x3 stem, four stages of two blocks, batch normalization", fv_zoo_resnet18_cifar, {3, 32, 32, 10}},
     {"mobilenet-cifar", "MobileNetV2 for 32x32: inverted residuals, batch normalization, clip 0..6", fv_zoo_mobilenet_cifar, {3, 32, 32, 10}},
+    {"resnet18", "ResNet-18 for 224x224: 11,689,512 parameters", fv_zoo_resnet18, {3, 224, 224, 1000}},
+    {"resnet50", "ResNet-50 for 224x224: 25,557,032 parameters", fv_zoo_resnet50, {3, 224, 224, 1000}},
+    {"vgg16", "VGG-16 for 224x224: 138,357,544 parameters, most of them in its fully connected layers", fv_zoo_vgg16, {3, 224, 224, 1000}},
+    {"mobilenet_v2", "MobileNetV2 for 224x224: 3,504,872 parameters", fv_zoo_mobilenet_v2, {3, 224, 224, 1000}},
+    {"squeezenet1_1", "SqueezeNet 1.1 for 224x224: fire modules, 1,235,496 parameters", fv_zoo_squeezenet1_1, {3, 224, 224, 1000}},
     {"autoencoder", "two convolutions down, two transposed ones up: images 0..1 to images, for removing noise", fv_zoo_autoencoder, {1, 28, 28, 10}},
 };
 

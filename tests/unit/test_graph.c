@@ -410,13 +410,21 @@ START_TEST(the_zoo_has_its_sizes) {
                  {"se-cnn", 32 * 10 + 32 * 289 + 64 * 289 + 64 * 577 + 128 * 3137 + 10 * 129 + 4 * 33 + 32 * 5 + 8 * 65 + 64 * 9},
                  {"resnet18-cifar", 11173962 + 2 * 4800},   /* He et al.: of them 2 x 4800 running moments */
                  {"mobilenet-cifar", 2236682 + 2 * 17056}, /* Sandler et al. */
+                 {"resnet18", 11689512 + 2 * 4800}, /* from here on torchvision's counts */
+                 {"resnet50", 25557032 + 2 * 26560},
+                 {"vgg16", 138357544 - 4096 * 512 * 48}, /* at 32x32: fc1 sees 1 pixel, not 49 */
+                 {"mobilenet_v2", 3504872 + 2 * 17056},
+                 {"squeezenet1_1", 1235496},
                  {"autoencoder", 16 * 10 + 32 * 145 + 32 * 16 * 9 + 16 + 16 * 9 + 1}};
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
     fv_model *m = NULL;
+    fv_zoo_settings s;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         size_t total = 0, count;
         fv_tensor t;
-        ok(fv_model_zoo(c, sizes[i].name, NULL, &m));
+        fv_zoo_settings_default(&s);
+        s.height = s.width = strcmp(sizes[i].name, "vgg16") == 0 ? 32 : 0;
+        ok(fv_model_zoo(c, sizes[i].name, &s, &m));
         for (size_t k = 0; k < fv_model_parameter_count(m); k++) {
             ok(fv_model_parameter(m, k, NULL, &t, NULL));
             ok(fv_tensor_count(&t, &count));
@@ -425,7 +433,6 @@ START_TEST(the_zoo_has_its_sizes) {
         ck_assert_uint_eq(total, sizes[i].parameters);
         fv_model_free(m);
     }
-    fv_zoo_settings s;
     fv_zoo_settings_default(&s);
     s.height = 4;
     m = NULL;

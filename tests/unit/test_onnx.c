@@ -85,8 +85,11 @@ START_TEST(every_operator_comes_back) {
     check_round(c, m);
     fv_model_free(m);
     fv_graph_free(g);
+    fv_zoo_settings small;
+    fv_zoo_settings_default(&small);
+    small.height = small.width = 32;
     for (size_t i = 0; fv_zoo_name(i, NULL); i++) {
-        ok(fv_model_zoo(c, fv_zoo_name(i, NULL), NULL, &m));
+        ok(fv_model_zoo(c, fv_zoo_name(i, NULL), &small, &m));
         check_round(c, m);
         fv_model_free(m);
     }
