@@ -100,6 +100,8 @@ typedef struct fv_plan_settings {
     void *arena;              /* the caller's, or NULL */
     size_t arena_bytes;
     fv_run_info *run;
+    int threads;              /* 0: the context's */
+    fv_parallel *team;        /* borrowed, shared by plans that never run at once; NULL: the plan's own */
 } fv_plan_settings;
 
 /* g must be prepared, with its batch set; it must outlive the plan. fv_plan_size makes nothing that lasts. */
@@ -111,7 +113,16 @@ void *fv_plan_data(const fv_plan *p, fv_value v);       /* of a value kept after
 void fv_plan_run(fv_plan *p);
 size_t fv_plan_arena_bytes(const fv_plan *p);
 size_t fv_plan_packed_bytes(const fv_plan *p);
+size_t fv_plan_scratch_bytes(const fv_plan *p);
 size_t fv_plan_node_count(const fv_plan *p);
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out);
+
+/* ---- Sessions, for the batcher ---- */
+
+/* A session on a team that others use too, of which one runs at a time; the team outlives it. */
+fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, fv_parallel *team, fv_session **out);
+/* What fv_session_run says to these tensors, without running. Any number of threads. */
+fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count);
+const fv_graph *fv_session_graph(const fv_session *s); /* prepared: its inputs and outputs have the planned shapes */
 
 #endif
