@@ -730,6 +730,8 @@ typedef struct fv_loader_settings {
     int64_t start_step;/**< continue there: batch number since the first epoch's beginning */
     int32_t prefetch;  /**< batches prepared ahead by a thread of its own; 0: none */
     float scale, shift;/**< byte*scale + shift; default 1/255, 0 */
+    float noise;       /**< deviation of the normal noise added to these numbers (not cut off at 0 and 1), from seed, epoch, image and
+                            place alone; 0: none */
 } fv_loader_settings;
 
 FV_API void fv_loader_settings_default(fv_loader_settings *s);
@@ -737,6 +739,9 @@ FV_API fv_status fv_loader_create(const fv_dataset *d, const fv_loader_settings 
 FV_API void fv_loader_free(fv_loader *l);
 /** The next batch: x float32 (n,C,H,W) FV_NHWC, labels int32 (n), owned by the loader until its next call. */
 FV_API fv_status fv_loader_next(fv_loader *l, fv_tensor *x, fv_tensor *labels);
+/** The same images without their noise: what an autoencoder's output is trained against. Owned by the loader until its next call.
+ *  @return FV_ERR_STATE before the first fv_loader_next. */
+FV_API fv_status fv_loader_clean(const fv_loader *l, fv_tensor *x);
 /** Batches in one epoch. */
 FV_API int64_t fv_loader_steps_per_epoch(const fv_loader *l);
 
