@@ -19,13 +19,16 @@ typedef void (*fv_check_progress_fn)(void *user, double share);
 
 /* A shape to check instead of random ones. */
 typedef struct fv_check_given {
-    const char *slot;    /* the one it is for: conv.* or pool.* */
+    const char *slot;    /* the one it is for: conv, winograd, depthwise, conv_pooled or pool */
     const char *name;    /* of what has this shape, for messages */
-    fv_conv_desc conv;   /* conv.*: its lists live as long as the check; clamps and the residual are drawn */
+    fv_conv_desc conv;   /* conv.*, winograd.*: its lists live as long as the check; clamps and the residual are drawn */
     int32_t source_taps; /* of the weights that weight_tap points into */
     size_t y_base,
         y_size;        /* elements of the whole output, and where the lattice begins in it (a data gradient's phase) */
-    fv_pool_desc pool; /* pool.* */
+    int32_t m;         /* winograd.*: its pixels are all of the output */
+    fv_depthwise_desc depthwise;
+    fv_conv_pooled_desc pooled; /* an ISA that it does not suit has the scalar kernel checked */
+    fv_pool_desc pool;
 } fv_check_given;
 /* Elements of a tensor of a given shape, at most. */
 enum { FV_CHECK_MOST_GIVEN = 1 << 20 };

@@ -39,24 +39,28 @@ static void draw_desc(fv_case *c, pooled_case *p) {
         draw_axis(r, d, 1, most);
         d->channels = check_chance(r, 0.3) ? 1 : (int32_t)fv_check_length(r, channels);
         d->maps = (int32_t)fv_check_length(r, check_chance(r, 0.1) ? 150 : channels);
-        p->g_size = (size_t)d->images * (size_t)d->pooled[0] * (size_t)d->pooled[1] * (size_t)d->maps;
-        p->weights = (size_t)fv_conv_pooled_taps(d) * (size_t)d->channels;
-        products = p->g_size * p->weights;
+        products = (size_t)d->images * (size_t)(d->pooled[0] * d->pooled[1] * d->maps) * (size_t)(fv_conv_pooled_taps(d) * d->channels);
         if (most > 6) most--;
         if (channels > 4) channels = channels * 7 / 8;
     } while (products > budget || !c->candidate->conv_pooled.suits(d));
-    p->x_size = (size_t)d->images * (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels;
 }
 
 static void draw_case(fv_case *c, pooled_case *p) {
     fv_check_finite_only(c); /* a non-finite gradient may spread, a padded one is multiplied */
-    draw_desc(c, p);
+    if (c->given)
+        p->d = c->given->pooled;
+    else
+        draw_desc(c, p);
+    if (!c->candidate->conv_pooled.suits(&p->d)) c->candidate = c->reference; /* a given shape */
     const fv_conv_pooled_desc *d = &p->d;
+    p->g_size = (size_t)d->images * (size_t)d->pooled[0] * (size_t)d->pooled[1] * (size_t)d->maps;
+    p->x_size = (size_t)d->images * (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels;
+    p->weights = (size_t)fv_conv_pooled_taps(d) * (size_t)d->channels;
     int32_t *at = fv_check_place(c, "at", p->g_size * sizeof *at, sizeof *at, true);
     for (size_t i = 0; i < p->g_size; i++) at[i] = check_between(&c->random, 0, d->window[0] * d->window[1] - 1);
     p->at = at;
     p->g = fv_check_input(c, "g", p->g_size);
-    fv_check_shape(c, "n%d C%d K%d in %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d pooled %dx%d window %dx%d%s", d->images,
+    fv_check_shape(c, "%s n%d C%d K%d in %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d pooled %dx%d window %dx%d%s", c->given ? c->given->name : "random", d->images,
                    d->channels, d->maps, d->in[0], d->in[1], d->kernel[0], d->kernel[1], d->stride[0], d->stride[1], d->dilation[0],
                    d->dilation[1], d->pad[0], d->pad[1], d->pooled[0], d->pooled[1], d->window[0], d->window[1],
                    d->true_convolution ? " true convolution" : "");

@@ -32,7 +32,14 @@ static bool reads_padding(const fv_depthwise_desc *d) {
     return false;
 }
 
-static void draw_case(fv_case *c, depthwise_case *p) {
+static void set_sizes(depthwise_case *p) {
+    const fv_depthwise_desc *d = &p->d;
+    p->weights = (size_t)fv_depthwise_taps(d) * (size_t)d->channels;
+    p->x_size = (size_t)d->images * map_size(d->in) * (size_t)d->channels;
+    p->y_size = (size_t)d->images * map_size(d->out) * (size_t)d->channels;
+}
+
+static void draw_shape(fv_case *c, depthwise_case *p) {
     fv_check_random *r = &c->random;
     const bool wide = check_chance(r, 0.03); /* pixels a power of two apart */
     const size_t budget = wide || check_chance(r, 0.05) ? 400000 : 30000;
@@ -47,16 +54,23 @@ static void draw_case(fv_case *c, depthwise_case *p) {
         draw_axis(r, d, 0, most);
         draw_axis(r, d, 1, most);
         d->channels = wide ? 512 : (int32_t)fv_check_length(r, check_chance(r, 0.1) ? 700 : channels);
-        p->weights = (size_t)fv_depthwise_taps(d) * (size_t)d->channels;
-        p->x_size = (size_t)d->images * map_size(d->in) * (size_t)d->channels;
-        p->y_size = (size_t)d->images * map_size(d->out) * (size_t)d->channels;
+        set_sizes(p);
         if (most > 7) most--;
         if (channels > 4) channels = channels * 7 / 8;
     } while (p->y_size * (size_t)fv_depthwise_taps(d) > budget || p->x_size > budget);
+}
+
+static void draw_case(fv_case *c, depthwise_case *p) {
+    fv_check_random *r = &c->random;
+    fv_depthwise_desc *d = &p->d;
+    if (c->given)
+        *d = c->given->depthwise, set_sizes(p);
+    else
+        draw_shape(c, p);
     if (reads_padding(d)) fv_check_finite_only(c); /* a padding's product may be left out */
     if (check_chance(r, 0.4)) d->act_low = check_chance(r, 0.5) ? 0 : -2;
     if (check_chance(r, 0.4)) d->act_high = check_chance(r, 0.5) ? 6 : 1;
-    fv_check_shape(c, "n%d C%d in %dx%d out %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d clamp %g..%g%s", d->images,
+    fv_check_shape(c, "%s n%d C%d in %dx%d out %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d clamp %g..%g%s", c->given ? c->given->name : "random", d->images,
                    d->channels, d->in[0], d->in[1], d->out[0], d->out[1], d->kernel[0], d->kernel[1], d->stride[0], d->stride[1],
                    d->dilation[0], d->dilation[1], d->pad[0], d->pad[1], (double)d->act_low, (double)d->act_high,
                    d->true_convolution ? " true convolution" : "");

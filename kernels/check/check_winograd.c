@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-enum { SIDE = FV_WINOGRAD_MOST_SIDE, ROUNDINGS = 30 /* of the three transforms, two passes each, bias and residual */ };
+enum { SIDE = FV_WINOGRAD_MOST_SIDE, ROUNDINGS = 30 /* of the three transforms, two passes each, bias and residual */,
+       MOST_EXACT = 40 /* channels whose sums are exact */ };
 
 /* |B^T|, |G| and |A^T| from the points. */
 typedef struct sizes {
@@ -45,7 +46,7 @@ typedef struct winograd_case {
 static void draw_desc(fv_case *c, winograd_case *p, bool exact) {
     fv_check_random *r = &c->random;
     const size_t budget = check_chance(r, 0.02) ? 2000000 : 30000;
-    size_t channels = exact ? 40 : budget > 30000 ? 200 : 70;
+    size_t channels = exact ? MOST_EXACT : budget > 30000 ? 200 : 70;
     int32_t most = 20;
     fv_conv_desc *d = &p->d;
     const fv_conv_desc base = *d;
@@ -66,6 +67,21 @@ static void draw_desc(fv_case *c, winograd_case *p, bool exact) {
     } while (fv_conv_out_pixels(d) * (size_t)d->in_channels * (size_t)d->out_channels > budget);
 }
 
+static void take_case(fv_case *c, winograd_case *p) {
+    int32_t(*tap)[3] = fv_check_place(c, "tap", 9 * sizeof *tap, sizeof(int32_t), true);
+    int32_t *list = fv_check_place(c, "weight_tap", 9 * sizeof *list, sizeof(int32_t), true);
+    fv_conv_desc *d = &p->d;
+    p->m = c->given->m;
+    *d = c->given->conv;
+    memcpy(tap, d->tap, 9 * sizeof *tap);
+    memcpy(list, d->weight_tap, 9 * sizeof *list);
+    d->tap = (const int32_t(*)[3])tap;
+    d->weight_tap = list;
+    memcpy(d->residual_pitch, d->out_pitch, sizeof d->out_pitch);
+    p->x_size = (size_t)d->images * (size_t)d->in_pitch[0];
+    p->y_size = p->residual_size = (size_t)d->images * (size_t)d->out_pitch[0];
+}
+
 static void draw_taps(fv_case *c, winograd_case *p) {
     const int32_t pad[2] = {check_chance(&c->random, 0.6) ? 1 : check_between(&c->random, -2, 4),
                             check_chance(&c->random, 0.6) ? 1 : check_between(&c->random, -2, 4)};
@@ -84,7 +100,6 @@ static void draw_taps(fv_case *c, winograd_case *p) {
                           .tap = (const int32_t(*)[3])tap,
                           .weight_tap = check_chance(&c->random, 0.5) ? list : NULL,
                           .groups = 1};
-    if (!fv_winograd_suits(&p->d)) fv_check_fail(c, "nine taps side by side are not what suits");
 }
 
 /* Values +-unit. */
@@ -98,11 +113,15 @@ static void draw_case(fv_case *c, winograd_case *p) {
     fv_check_random *r = &c->random;
     fv_check_finite_only(c); /* non-finite values spread over tiles */
     p->m = 2 * check_between(r, 1, 3);
+    if (c->given) take_case(c, p);
     p->size = sizes_of(p->m);
-    if (p->m == 6 && c->values == FV_VALUES_INTEGER) fv_check_inexact(c);
+    if ((p->m == 6 || p->d.in_channels > MOST_EXACT) && c->values == FV_VALUES_INTEGER) fv_check_inexact(c);
     const bool exact = c->eps == 0;
-    draw_taps(c, p);
-    draw_desc(c, p, exact);
+    if (!c->given) {
+        draw_taps(c, p);
+        draw_desc(c, p, exact);
+    }
+    if (!fv_winograd_suits(&p->d)) fv_check_fail(c, "nine taps side by side are not what suits");
     fv_check_conv_clamp(r, &p->d);
     const size_t outs = (size_t)p->d.out_channels, weights = 9 * (size_t)p->d.in_channels * outs;
     p->x = exact ? signs(c, "x", p->x_size, 1) : fv_check_input(c, "x", p->x_size);
@@ -115,7 +134,7 @@ static void draw_case(fv_case *c, winograd_case *p) {
         p->residual = p->start = fv_check_input(c, "residual", p->y_size);
     }
     const fv_conv_desc *d = &p->d;
-    fv_check_shape(c, "F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d in pitch %d,%d out pitch %d,%d%s", p->m, d->images,
+    fv_check_shape(c, "%s F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d in pitch %d,%d out pitch %d,%d%s", c->given ? c->given->name : "random", p->m, d->images,
                    d->in[1], d->in[2], d->out[1], d->out[2], d->tap[0][1], d->tap[0][2], d->in_channels, d->out_channels,
                    (int)d->in_pitch[2], (int)d->in_pitch[3], (int)d->out_pitch[2], (int)d->out_pitch[3],
                    residual == 2 ? " residual in y" : "");
@@ -201,25 +220,37 @@ static fv_approx expected_value(const fv_case *c, const winograd_case *p, const 
     return (fv_approx){value < d->act_low ? d->act_low : value > d->act_high ? d->act_high : value, bound};
 }
 
+/* A tile of map k from the sizes of both. */
+static void expect_tile(const fv_case *c, const winograd_case *p, size_t tile, size_t k, double (*u)[SIDE][SIDE],
+                        double (*v)[SIDE][SIDE], fv_approx *e) {
+    const fv_conv_desc *d = &p->d;
+    const fv_winograd_tile t = fv_winograd_tile_at(d, p->m, tile);
+    double bound[SIDE][SIDE];
+    tile_bounds(c, p, u, v, bound);
+    for (int32_t i = 0; i < p->m * p->m; i++) {
+        const ptrdiff_t at[3] = {t.image, t.y + i / p->m, t.x + i % p->m};
+        if (at[1] >= d->out[1] || at[2] >= d->out[2]) continue;
+        e[at[0] * d->out_pitch[0] + at[1] * d->out_pitch[2] + at[2] * d->out_pitch[3] + (ptrdiff_t)k] =
+            expected_value(c, p, at, (int32_t)k, bound[i / p->m][i % p->m]);
+    }
+}
+
 static fv_approx *expect(fv_case *c, const winograd_case *p) {
     const fv_conv_desc *d = &p->d;
+    const size_t tiles = fv_winograd_tiles(d, p->m), maps = (size_t)d->out_channels, channels = (size_t)d->in_channels;
+    const bool few_tiles = tiles < maps; /* the fewer are kept, the others made one after the other */
     fv_approx *e = fv_check_expected(c, p->y_size);
-    double(*v)[SIDE][SIDE] = fv_check_plain(c, (size_t)d->in_channels * sizeof *v);
-    double(*u)[SIDE][SIDE] = fv_check_plain(c, (size_t)d->in_channels * (size_t)d->out_channels * sizeof *u);
-    for (int32_t k = 0; k < d->out_channels; k++) weight_sizes(p, k, u + (ptrdiff_t)k * d->in_channels);
-    for (size_t tile = 0; tile < fv_winograd_tiles(d, p->m); tile++) {
-        const fv_winograd_tile t = fv_winograd_tile_at(d, p->m, tile);
-        input_sizes(p, tile, v);
-        for (int32_t k = 0; k < d->out_channels; k++) {
-            double bound[SIDE][SIDE];
-            tile_bounds(c, p, u + (ptrdiff_t)k * d->in_channels, v, bound);
-            for (int32_t i = 0; i < p->m * p->m; i++) {
-                const ptrdiff_t at[3] = {t.image, t.y + i / p->m, t.x + i % p->m};
-                if (at[1] >= d->out[1] || at[2] >= d->out[2]) continue;
-                e[at[0] * d->out_pitch[0] + at[1] * d->out_pitch[2] + at[2] * d->out_pitch[3] + k] =
-                    expected_value(c, p, at, k, bound[i / p->m][i % p->m]);
-            }
-        }
+    double(*kept)[SIDE][SIDE] = fv_check_plain(c, channels * fv_min_size(tiles, maps) * sizeof *kept);
+    double(*one)[SIDE][SIDE] = fv_check_plain(c, channels * sizeof *one);
+    for (size_t tile = 0; few_tiles && tile < tiles; tile++) input_sizes(p, tile, kept + tile * channels);
+    for (size_t k = 0; few_tiles && k < maps; k++) {
+        weight_sizes(p, (int32_t)k, one);
+        for (size_t tile = 0; tile < tiles; tile++) expect_tile(c, p, tile, k, one, kept + tile * channels, e);
+    }
+    for (size_t k = 0; !few_tiles && k < maps; k++) weight_sizes(p, (int32_t)k, kept + k * channels);
+    for (size_t tile = 0; !few_tiles && tile < tiles; tile++) {
+        input_sizes(p, tile, one);
+        for (size_t k = 0; k < maps; k++) expect_tile(c, p, tile, k, kept + k * channels, one, e);
     }
     for (size_t i = 0; p->start && i < p->y_size; i++)
         if (e[i].error < 0) e[i] = approx(p->start[i]); /* in place the gaps of y hold the residual's */

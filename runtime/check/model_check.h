@@ -5,9 +5,10 @@
 #include "fovea.h"
 #include "kernels/check/check.h"
 
-/* The kernels' convolution and pooling slots on the shapes of the model's nodes at batch 1, prepared as for training:
- * forward, the phases of the data gradient, the weight gradient, pooling both ways. Fully connected layers count as
- * convolutions. A shape with a tensor of more than FV_CHECK_MOST_GIVEN elements, or more than 10^9 multiply-adds, is
+/* The slots of the kernels' convolution and pooling families on the shapes of the model's nodes at batch 1, prepared as for
+ * training: convolutions, transposed ones and fully connected layers forward, by the phases of the data gradient and by the
+ * weight gradient, with Winograd's tiles where a plan takes them at batch 1, 8 or 64, or as depthwise ones; locally connected
+ * layers at nine places; pooling both ways, and a convolution's gradients through it. A shape with a tensor of more than FV_CHECK_MOST_GIVEN elements, or more than 10^9 multiply-adds, is
  * left out with a line that says so. options->cases: of each shape. */
 fv_check_result fv_model_check_shapes(const fv_model *m, const fv_check_options *options, fv_check_report *report);
 

@@ -72,6 +72,8 @@ fv_status fv_pass_norm_kept(fv_graph *g);      /* training: normalization keeps 
 /* Of a training step, after its gradients: pool_grad and the gradients of the convolution before it become one each, which leave the
  * zeros out (kernels/conv_pooled.h). */
 fv_status fv_pass_pooled_gradients(fv_graph *g);
+/* Windows that neither overlap nor reach out of the map: what that pass needs. */
+bool fv_pool_windows_lie_apart(const fv_pool_attr *a, const fv_shape *in, const fv_shape *out);
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout);
 
 /* ---- Model: a graph that no longer changes ---- */

@@ -14,7 +14,7 @@ typedef struct pooled_match {
     fv_value pooled, index;
 } pooled_match;
 
-static bool windows_lie_apart(const fv_pool_attr *a, const fv_shape *in, const fv_shape *out) {
+bool fv_pool_windows_lie_apart(const fv_pool_attr *a, const fv_shape *in, const fv_shape *out) {
     if (a->places) return false;
     for (int i = 0; i < 3; i++) {
         const fv_window_attr *w = &a->window;
@@ -65,7 +65,7 @@ static bool match(const fv_graph *g, size_t i, pooled_match *m) {
     const fv_node *n = &g->nodes[i];
     if (n->op != &fv_op_pool_grad || n->attr.pool.kind != FV_POOL_MAX || n->in_count < 3 || n->in[2] == FV_NONE) return false;
     const int32_t pool = g->values[n->in[2]].producer;
-    if (pool < 0 || !windows_lie_apart(&n->attr.pool, &g->values[n->in[1]].shape, &g->values[n->in[0]].shape)) return false;
+    if (pool < 0 || !fv_pool_windows_lie_apart(&n->attr.pool, &g->values[n->in[1]].shape, &g->values[n->in[0]].shape)) return false;
     *m = (pooled_match){.pool_grad = i, .clamp = only_reader(g, n->out[0]), .dense = n->out[0], .pooled = g->nodes[pool].out[0], .index = n->in[2]};
     if (m->clamp >= 0 && !undoes_clamp(&g->nodes[m->clamp], n->in[1], n->out[0])) m->clamp = -1;
     if (m->clamp >= 0) m->dense = g->nodes[m->clamp].out[0];

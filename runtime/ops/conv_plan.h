@@ -32,6 +32,10 @@ fv_status fv_conv_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g, fv_
                                    const fv_conv_pooled *pooled);
 void fv_conv_pooled_describe(const fv_conv_geometry *g, const fv_conv_pooled *pooled, fv_conv_pooled_desc *d);
 
+/* Of a locally connected layer: the outputs that read an input pixel, as taps of a product over dy whose weights are numbered
+ * (output position * kernel taps + tap). Returns how many, at most a kernel's taps. */
+int32_t fv_local_readers(const fv_conv_geometry *g, size_t pixel, fv_conv_taps taps);
+
 /* Of a backward pass: dy taken back through the fused clamp. */
 fv_value fv_conv_undo_clamp(fv_backward *b);
 

@@ -7,7 +7,7 @@ bool fv_depthwise_fits(const fv_conv_geometry *g) {
     return g->groups > 1 && g->in_channels == 1 && g->out_channels == 1 && g->kernel[0] == 1 && g->in[0] == 1 && g->out[0] == 1;
 }
 
-static void describe(const fv_conv_geometry *g, fv_depthwise_desc *d) {
+void fv_depthwise_describe(const fv_conv_geometry *g, fv_depthwise_desc *d) {
     *d = (fv_depthwise_desc){.images = g->images,
                              .channels = g->groups,
                              .true_convolution = g->true_convolution,
@@ -127,7 +127,7 @@ static fv_status begin_layer(fv_plan_op *p, const fv_conv_geometry *g, size_t ma
     enum { most_chunks = 64 };
     layer *l;
     FV_FORWARD(fv_plan_state(p, sizeof *l, (void **)&l));
-    describe(g, &l->desc);
+    fv_depthwise_describe(g, &l->desc);
     l->kernels = &p->kernels->depthwise;
     p->flops = fv_conv_flops(g);
     l->cut = cut((size_t)g->images, map_rows, (size_t)g->groups, p->flops, most_chunks);
@@ -220,7 +220,7 @@ fv_status fv_depthwise_plan_weight_grad(fv_plan_op *p, const fv_conv_geometry *g
     weight_grad *w;
     fv_buffer *parts = NULL;
     FV_FORWARD(fv_plan_state(p, sizeof *w, (void **)&w));
-    describe(g, &w->desc);
+    fv_depthwise_describe(g, &w->desc);
     w->kernels = p->kernels;
     w->x = fv_plan_buffer(p, x);
     w->dy = fv_plan_buffer(p, dy);

@@ -291,19 +291,23 @@ static int32_t reader(const fv_conv_geometry *g, int a, int32_t in, int32_t u) {
 }
 
 /* Ordered by output, so that the taps of a row rise in x. */
-static void set_readers(const local *s, size_t pixel, const room *r, fv_conv_desc *d) {
-    const fv_conv_geometry *g = &s->g;
-    const int32_t taps = fv_conv_kernel_taps(g), y = (int32_t)(pixel / (size_t)g->in[2]),
+int32_t fv_local_readers(const fv_conv_geometry *g, size_t pixel, fv_conv_taps taps) {
+    const int32_t kernel = fv_conv_kernel_taps(g), y = (int32_t)(pixel / (size_t)g->in[2]),
                   x = (int32_t)(pixel % (size_t)g->in[2]);
-    d->taps = 0;
-    for (int32_t t = taps - 1; t >= 0; t--) {
+    int32_t count = 0;
+    for (int32_t t = kernel - 1; t >= 0; t--) {
         const int32_t out[2] = {reader(g, 1, y, t / g->kernel[2]), reader(g, 2, x, t % g->kernel[2])};
         if (out[0] < 0 || out[1] < 0) continue;
-        r->tap[d->taps][0] = 0;
-        r->tap[d->taps][1] = out[0];
-        r->tap[d->taps][2] = out[1];
-        r->weight_tap[d->taps++] = (out[0] * g->out[2] + out[1]) * taps + turned(g, t);
+        taps.tap[count][0] = 0;
+        taps.tap[count][1] = out[0];
+        taps.tap[count][2] = out[1];
+        taps.weight_tap[count++] = (out[0] * g->out[2] + out[1]) * kernel + turned(g, t);
     }
+    return count;
+}
+
+static void set_readers(const local *s, size_t pixel, const room *r, fv_conv_desc *d) {
+    d->taps = fv_local_readers(&s->g, pixel, (fv_conv_taps){r->tap, r->weight_tap});
     d->tap = (const int32_t(*)[3])r->tap;
     d->weight_tap = r->weight_tap;
 }

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void print_line(void *user, const char *line) {
     (void)user;
@@ -148,8 +149,11 @@ START_TEST(models_are_checked) {
     settings.threads = 1;
     ck_assert_int_eq(fv_context_create(&settings, &c), FV_OK);
     fv_model *m = network(c, "lenet5", 1), *other = network(c, "lenet5", 2);
+    o.isa = "scalar"; /* which has no Winograd */
     ck_assert_int_eq(fv_model_check_shapes(m, &o, &r), FV_CHECK_AGREE);
-    ck_assert_uint_eq(r.cases, r.slots / 5 * 4 * (5 + 10 + 5 + 2 + 2)); /* 5 products, 2 pools */
+    ck_assert_uint_eq(r.slots, 3 + 3 + 2);
+    ck_assert_uint_eq(r.cases, 4 * (5 + 10 + 5 + 3 * 2 + 2 + 2)); /* 5 products, 2 convolutions through pools, 2 pools */
+    o.isa = NULL;
     ck_assert_int_eq(fv_model_check_nodes(m, m, "scalar", &o, &r), FV_CHECK_AGREE);
     ck_assert_uint_eq(r.slots, 7);
     o.print = NULL;
@@ -158,6 +162,66 @@ START_TEST(models_are_checked) {
     o.op = "gain";
     ck_assert_int_eq(fv_model_check_shapes(m, &o, NULL), FV_CHECK_NOTHING);
     fv_model_free(other);
+    fv_model_free(m);
+    fv_context_free(c);
+}
+END_TEST
+
+/* A convolution that Winograd suits, pooled; depthwise; locally connected; transposed. */
+static fv_model *mixed(fv_context *c) {
+    const int64_t shape[4] = {0, 32, 12, 12};
+    fv_graph *g;
+    fv_model *m;
+    fv_conv_settings s;
+    fv_pool_settings pool;
+    fv_conv_transpose_settings up;
+    fv_conv_settings_default(&s);
+    fv_pool_settings_default(&pool);
+    fv_conv_transpose_settings_default(&up);
+    ck_assert_int_eq(fv_graph_create(c, &g), FV_OK);
+    s.out_channels = 32;
+    for (int i = 0; i < 2; i++) {
+        s.kernel[i] = 3;
+        s.pad_before[i] = s.pad_after[i] = 1;
+        up.stride[i] = 2;
+    }
+    fv_value x = fv_graph_relu(g, fv_graph_conv(g, fv_graph_input(g, "x", 4, shape), &s, "conv"), NULL);
+    x = fv_graph_pool(g, x, &pool, "pool");
+    s.groups = 32;
+    s.true_convolution = true;
+    x = fv_graph_conv(g, x, &s, "depthwise");
+    s.groups = 1;
+    s.out_channels = 5;
+    s.dilation[1] = 2;
+    x = fv_graph_local(g, x, &s, "local");
+    up.out_channels = 3;
+    ck_assert_int_eq(fv_graph_output(g, fv_graph_conv_transpose(g, x, &up, "up"), "y"), FV_OK);
+    ck_assert_int_eq(fv_model_create(g, 3, &m), FV_OK);
+    fv_graph_free(g);
+    return m;
+}
+
+/* Cases of each kind of convolution, and on how many ISAs. */
+START_TEST(every_kind_of_convolution_is_checked) {
+    static const struct {
+        const char *op;
+        uint64_t shapes;
+    } slots[] = {{"depthwise.pack", 1},         {"depthwise.forward", 1},      {"depthwise.data_grad", 1},
+                 {"depthwise.weight_grad", 1},  {"conv_pooled.pack", 1},       {"conv_pooled.weight_grad", 1},
+                 {"conv_pooled.input_grad", 1}, {"conv.pack", 1 + 9 + 1},      {"conv.weight_grad", 1 + 9 + 1},
+                 {"conv.forward", 2 + 18 + 5} /* the transposed one has four phases */};
+    fv_context *c;
+    ck_assert_int_eq(fv_context_create(NULL, &c), FV_OK);
+    fv_model *m = mixed(c);
+    for (size_t i = 0; i < sizeof slots / sizeof *slots; i++) {
+        const fv_check_options o = quick(slots[i].op);
+        fv_check_report r;
+        ck_assert_msg(fv_model_check_shapes(m, &o, &r) == FV_CHECK_AGREE, "%s", slots[i].op);
+        ck_assert_msg(r.cases == 4 * slots[i].shapes * r.slots, "%s: %d cases in %d slots", slots[i].op, (int)r.cases, (int)r.slots);
+    }
+    const fv_check_options o = quick("winograd");
+    const fv_check_result want = strcmp(fv_isa_best(), "scalar") == 0 ? FV_CHECK_NOTHING : FV_CHECK_AGREE;
+    ck_assert_int_eq(fv_model_check_shapes(m, &o, NULL), want);
     fv_model_free(m);
     fv_context_free(c);
 }
@@ -187,6 +251,7 @@ int main(void) {
     tcase_add_test(t, an_operator_left_out_fails);
     tcase_add_test(t, wrong_outputs_and_losses_are_caught);
     tcase_add_test(t, models_are_checked);
+    tcase_add_test(t, every_kind_of_convolution_is_checked);
     tcase_add_test(t, checking_nothing_fails);
     suite_add_tcase(s, t);
     SRunner *runner = srunner_create(s);

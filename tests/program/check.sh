@@ -14,6 +14,8 @@ says "caught in case" $fovea check --self-test --op pool
 says "0 mismatches, seed 1: all agree" $fovea check --grad --cases 2
 says "^pool.average$" $fovea check --grad --list
 says "model's shapes: .* all agree" $fovea check --model lenet5 --cases 1
+says "conv.forward .* 20 cases" $fovea check --model autoencoder --cases 1 --op conv
+says "depthwise.data_grad .* 17 cases" $fovea check --model mobilenet-cifar --cases 1 --op depthwise
 $fovea new lecture --out m.onnx
 says "model's shapes: .* all agree" $fovea check --model m.onnx --cases 1 --quiet
 # The table of operators and options: every cell that can be filled here is, and mistakes in the file are found.
