@@ -44,22 +44,36 @@ FV_ALWAYS_INLINE vf clamped(const tile *t, vf sum) { return v_at_most(v_at_least
     float *y = t->y + vector * VW;                                                                                               \
     PIXELS(STORE)
 
+/* Every third column or pixel has a pointer, so that a few of them and two distances address all; a register each would not fit. */
+typedef struct thirds {
+    const float *at[6];
+} thirds;
+FV_ALWAYS_INLINE thirds thirds_of(const float *x, ptrdiff_t three) {
+    return (thirds){{x, x + three, x + three + three, x + three + three + three, x + 4 * three, x + 5 * three}};
+}
+
 /* `columns` kernel columns side by side, `step` input pixels an output pixel; all but t are constants after inlining. */
 FV_ALWAYS_INLINE void sliding_vectors(const tile *t, size_t vector, const int columns, const int step, const int pixels) {
-    const size_t n = VW;
-    for (; vector < t->vectors; vector++) {
-        const float *x = t->x + vector * VW, *w = t->w + (ptrdiff_t)vector * t->w_vector;
-        const vf begin = first_of(t, vector * VW, VW);
+    const ptrdiff_t column = t->x_column, y_pixel = t->y_pixel, w_column = t->w_column;
+    const ptrdiff_t two = 2 * column, three = 3 * column, y_two = 2 * y_pixel, y_three = 3 * y_pixel;
+    const float *bias = t->bias ? t->bias + vector * VW : NULL, *first = t->x + vector * VW, *w_first = t->w + (ptrdiff_t)vector * t->w_vector;
+    const float *residual = t->residual ? t->residual + vector * VW : NULL;
+    float *y = t->y + vector * VW;
+    for (; vector < t->vectors; vector++, first += VW, w_first += t->w_vector, y += VW) {
+        const float *x = first, *w = w_first;
+        const vf begin = bias ? v_load(bias) : v_zero();
+        if (bias) bias += VW;
         PIXELS(BEGIN)
         for (int32_t u = 0; u < t->rows; u++, x += t->x_row, w += t->w_row) {
-            const vf w0 = v_load(w), w1 = v_load(w + t->w_column), w2 = v_load(w + 2 * t->w_column);
-            const vf w3 = columns > 3 ? v_load(w + 3 * t->w_column) : w0, w4 = columns > 4 ? v_load(w + 4 * t->w_column) : w0;
+            const thirds from = thirds_of(x, three);
+            const vf w0 = v_load(w), w1 = v_load(w + w_column), w2 = v_load(w + 2 * w_column);
+            const vf w3 = columns > 3 ? v_load(w + 3 * w_column) : w0, w4 = columns > 4 ? v_load(w + 4 * w_column) : w0;
 #define WEIGHT(i) ((i) == 0 ? w0 : (i) == 1 ? w1 : (i) == 2 ? w2 : (i) == 3 ? w3 : w4)
 #define ADD(j, p)                                                                                                                \
     if (TAP(j, p) >= 0) s##p = v_fma(in, WEIGHT(TAP(j, p)), s##p);
 #define COLUMN(j)                                                                                                                \
     if (COLUMN_INSIDE(j)) {                                                                                                      \
-        const vf in = v_load(x + j * t->x_column);                                                                               \
+        const vf in = v_load(from.at[j / 3] + (j % 3 == 0 ? 0 : j % 3 == 1 ? column : two));                                     \
         EVERY(ADD, j)                                                                                                            \
     }
             COLUMNS(COLUMN)
@@ -67,7 +81,18 @@ FV_ALWAYS_INLINE void sliding_vectors(const tile *t, size_t vector, const int co
 #undef ADD
 #undef WEIGHT
         }
-        FINISH
+        if (residual) {
+#define ADD_RESIDUAL_THIRD(p)                                                                                                    \
+    if (p < pixels) s##p = v_add(s##p, v_load(residual + p / 3 * y_three + (p % 3 == 0 ? 0 : p % 3 == 1 ? y_pixel : y_two)));
+            PIXELS(ADD_RESIDUAL_THIRD)
+#undef ADD_RESIDUAL_THIRD
+            residual += VW;
+        }
+        float *const to[3] = {y, y + y_three, y + y_three + y_three};
+#define STORE_THIRD(p)                                                                                                           \
+    if (p < pixels) v_store(to[p / 3] + (p % 3 == 0 ? 0 : p % 3 == 1 ? y_pixel : y_two), clamped(t, s##p));
+        PIXELS(STORE_THIRD)
+#undef STORE_THIRD
     }
 }
 

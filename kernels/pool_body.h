@@ -12,7 +12,7 @@ typedef struct pool_run {
     float *y;
     int32_t *index;
     const float *weight; /* of the first value's position in the window */
-    float p, divisor;
+    float p, divisor, factor; /* factor: 1 over a divisor that is a power of two, which is exact; else 0 */
     size_t channels, windows;
     ptrdiff_t x_step, y_step; /* from window to window */
     int32_t count[3], name, name_step[3],
@@ -86,7 +86,7 @@ FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const
                 }
         }
     for (size_t k = 0; k < vectors; k++) {
-        if (step == SUM) acc[k] = v_div(acc[k], v_set(r->divisor));
+        if (step == SUM) acc[k] = r->factor != 0 ? v_mul(acc[k], v_set(r->factor)) : v_div(acc[k], v_set(r->divisor));
         if (step == SUM_SQUARES) acc[k] = v_sqrt(acc[k]);
         store_channels(y + k * VW, acc[k], n);
         if (step == MAX_PLACED && n == VW) vi_store(index + k * VW, at[k]);
@@ -94,31 +94,44 @@ FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const
     }
 }
 
+FV_ALWAYS_INLINE void take_vectors(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index,
+                                   int32_t name, const int32_t depth, const int32_t height, const int32_t width,
+                                   const size_t vectors, const size_t n) {
+    if (step == LP)
+        store_channels(y, lp_of(r, x, n), n);
+    else if (n == VW)
+        take_window(step, r, x, y, index, name, depth, height, width, vectors, VW);
+    else
+        take_window(step, r, x, y, index, name, depth, height, width, vectors, n);
+}
+
+/* Of windows of fewer than VW channels, how many of the first may read and write a whole vector; last: from a window's first value
+ * to its last. */
+static inline size_t whole_windows(const pool_run *r, size_t last) {
+    if (last + VW > r->readable || VW > r->writable) return 0;
+    const size_t in = (r->readable - last - VW) / (size_t)r->x_step, out = (r->writable - VW) / (size_t)r->y_step;
+    return fv_min_size(in, out) + 1;
+}
+
 FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, const int32_t depth,
                                    const int32_t height, const int32_t width) {
     const pool_run own = *given, *const r = &own; /* stores of vectors may change anything but what is our own */
-    const size_t last = (size_t)((depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2]);
+    const size_t whole = whole_windows(r, (size_t)((depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2]));
     for (size_t i = 0; i < r->windows; i++) {
         const float *x = r->x + (ptrdiff_t)i * r->x_step;
         float *y = r->y + (ptrdiff_t)i * r->y_step;
         int32_t *index = step == MAX_PLACED ? r->index + i * r->channels : NULL;
         const int32_t name = r->name + (int32_t)i * r->names_apart;
+        if (r->channels < VW) {
+            take_vectors(step, r, x, y, index, name, depth, height, width, 1, i < whole ? VW : r->channels);
+            continue;
+        }
         size_t c = 0;
         for (; step != LP && c + 4 * VW <= r->channels; c += 4 * VW)
-            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4,
-                        VW);
-        for (; step != LP && c + VW <= r->channels; c += VW)
-            take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1,
-                        VW);
+            take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4, VW);
         for (; c < r->channels; c += VW) {
-            const size_t in = (size_t)(x - r->x) + c, out = (size_t)(y - r->y) + c;
-            const bool whole = in + last + VW <= r->readable && out + VW <= r->writable;
-            const size_t n = whole ? VW : fv_min_size(r->channels - c, VW);
-            if (step == LP)
-                store_channels(y + c, lp_of(r, x + c, n), n);
-            else
-                take_window(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1,
-                            n);
+            c = fv_min_size(c, r->channels - VW); /* the last vector overlaps the one before */
+            take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1, VW);
         }
     }
 }
@@ -192,7 +205,11 @@ static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o,
     r->y = c->y + out;
     r->index = c->index ? c->index + p * r->channels : NULL;
     r->windows = windows;
-    if (c->average) r->divisor = (float)fv_pool_divisor(d, o);
+    if (c->average) {
+        const int32_t divisor = fv_pool_divisor(d, o);
+        r->divisor = (float)divisor;
+        r->factor = divisor > 0 && (divisor & (divisor - 1)) == 0 ? 1.0f / r->divisor : 0;
+    }
     if (!fv_pool_has_tap(&t)) {
         for (size_t i = 0; i < windows; i++, r->y += r->y_step, r->index += r->index ? r->channels : 0)
             take_nothing(r, c->max, c->average);

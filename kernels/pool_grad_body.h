@@ -19,22 +19,40 @@ typedef struct grad_window {
     float share;       /* average: 1 over its divisor */
 } grad_window;
 
-FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const grad_window *w, vf x, size_t c, size_t n,
-                              vf sum) {
-    const vf dy = load_channels(g->dy + w->out + (ptrdiff_t)c, n);
-    if (step == GRAD_MAX) {
-        const vi at = n == VW ? vi_load(w->index + c) : vi_load_part(w->index + c, n);
-        return v_add(sum, v_where(vi_eq(at, vi_set(w->name)), dy));
-    }
-    if (step == GRAD_AVERAGE) return v_fma(dy, v_set(w->share), sum);
-    if (step == GRAD_WEIGHTED) return v_fma(dy, v_set(g->weight[w->tap]), sum);
-    const vf y = load_channels(g->y + w->out + (ptrdiff_t)c, n), zero = v_zero(), one = v_set(1.0f);
-    vf share;
-    if (step == GRAD_ABS) share = v_sub(v_where(v_gt(x, zero), one), v_where(v_lt(x, zero), one));
-    if (step == GRAD_SQUARES) share = v_div(x, y);
-    if (step == GRAD_LP) share = v_or(v_power(v_div(v_abs(x), y), v_set(g->p - 1)), v_sign(x));
-    return v_fma(dy, v_select(v_eq(y, zero), zero, share), sum);
+/* What a window holds for a vector of channels. */
+typedef struct grad_read {
+    vf dy, y;
+    vi at;
+} grad_read;
+
+FV_ALWAYS_INLINE grad_read read_window(const grad_step step, const grad_call *g, const grad_window *w, size_t c, size_t n) {
+    grad_read r = {load_channels(g->dy + w->out + (ptrdiff_t)c, n), v_zero(), vi_set(0)};
+    if (step == GRAD_MAX) r.at = n == VW ? vi_load(w->index + c) : vi_load_part(w->index + c, n);
+    if (step == GRAD_ABS || step == GRAD_SQUARES || step == GRAD_LP) r.y = load_channels(g->y + w->out + (ptrdiff_t)c, n);
+    return r;
 }
+
+/* name, tap: the pixel's in the window. */
+FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const grad_read *r, int32_t name, int32_t tap, float share,
+                              vf x, vf sum) {
+    if (step == GRAD_MAX) return v_add(sum, v_where(vi_eq(r->at, vi_set(name)), r->dy));
+    if (step == GRAD_AVERAGE) return v_fma(r->dy, v_set(share), sum);
+    if (step == GRAD_WEIGHTED) return v_fma(r->dy, v_set(g->weight[tap]), sum);
+    const vf zero = v_zero(), one = v_set(1.0f);
+    vf part;
+    if (step == GRAD_ABS) part = v_sub(v_where(v_gt(x, zero), one), v_where(v_lt(x, zero), one));
+    if (step == GRAD_SQUARES) part = v_div(x, r->y);
+    if (step == GRAD_LP) part = v_or(v_power(v_div(v_abs(x), r->y), v_set(g->p - 1)), v_sign(x));
+    return v_fma(r->dy, v_select(v_eq(r->y, zero), zero, part), sum);
+}
+
+FV_ALWAYS_INLINE vf add_window_share(const grad_step step, const grad_call *g, const grad_window *w, vf x, size_t c, size_t n,
+                                     vf sum) {
+    const grad_read r = read_window(step, g, w, c, n);
+    return add_share(step, g, &r, w->name, w->tap, w->share, x, sum);
+}
+
+static inline bool reads_x(grad_step step) { return step >= GRAD_ABS && step <= GRAD_LP; }
 
 enum { LIST = 32 }; /* windows worked out at once */
 
@@ -43,20 +61,19 @@ enum { LIST = 32 }; /* windows worked out at once */
 FV_ALWAYS_INLINE void gather(const grad_step step, const grad_call *g, const grad_window *windows, const size_t count,
                              ptrdiff_t at, const bool more) {
     const size_t channels = (size_t)g->d->channels, last = count ? (size_t)windows[count - 1].out : 0;
-    const bool reads_x = step >= GRAD_ABS && step <= GRAD_LP;
     size_t c = 0;
     for (; c + VW <= channels; c += VW) {
-        const vf x = reads_x ? v_load(g->x + at + c) : v_zero();
+        const vf x = reads_x(step) ? v_load(g->x + at + c) : v_zero();
         vf sum = more ? v_load(g->dx + at + c) : v_zero();
-        for (size_t k = 0; k < count; k++) sum = add_share(step, g, &windows[k], x, c, VW, sum);
+        for (size_t k = 0; k < count; k++) sum = add_window_share(step, g, &windows[k], x, c, VW, sum);
         v_store(g->dx + at + c, sum);
     }
     for (; c < channels; c += VW) {
         const bool whole = last + c + VW <= g->readable && (size_t)at + c + VW <= g->writable && !more;
         const size_t n = whole ? VW : fv_min_size(channels - c, VW);
-        const vf x = reads_x ? load_channels(g->x + at + c, n) : v_zero();
+        const vf x = reads_x(step) ? load_channels(g->x + at + c, n) : v_zero();
         vf sum = more ? load_channels(g->dx + at + c, n) : v_zero();
-        for (size_t k = 0; k < count; k++) sum = add_share(step, g, &windows[k], x, c, n, sum);
+        for (size_t k = 0; k < count; k++) sum = add_window_share(step, g, &windows[k], x, c, n, sum);
         store_channels(g->dx + at + c, sum, n);
     }
 }
@@ -139,33 +156,124 @@ static bool apart(const fv_pool_desc *d) {
     return true;
 }
 
+/* The pixels of one window's row, of windows apart: `width` of them from element `at` on, the first named as w says. Of more
+ * than VW channels the last vector overlaps the one before. */
+FV_ALWAYS_INLINE void spread_window(const grad_step step, const grad_call *g, const grad_window *w, ptrdiff_t at, const int32_t width) {
+    const size_t channels = (size_t)g->d->channels;
+    const ptrdiff_t pitch = g->d->in_pitch[3];
+    const bool whole = channels >= VW || ((size_t)w->out + VW <= g->readable && (size_t)(at + (width - 1) * pitch) + VW <= g->writable);
+    const size_t n = whole ? VW : channels;
+    for (size_t begin = 0; begin < channels; begin += VW) {
+        const size_t c = channels >= VW ? fv_min_size(begin, channels - VW) : 0;
+        const grad_read r = read_window(step, g, w, c, n);
+        for (int32_t u = 0; u < width; u++) {
+            const ptrdiff_t to = at + u * pitch + (ptrdiff_t)c;
+            const vf x = reads_x(step) ? load_channels(g->x + to, n) : v_zero();
+            store_channels(g->dx + to, add_share(step, g, &r, w->name + u, w->tap + u, w->share, x, v_zero()), n);
+        }
+    }
+}
+
 /* Input pixels of one row from `i` to column `end`, windows apart: at most one a pixel. */
 FV_ALWAYS_INLINE void gather_row_apart(const grad_step step, const grad_call *g, const fv_pool_pixel *i, int32_t end) {
     const fv_pool_desc *d = g->d;
     const size_t channels = (size_t)d->channels;
-    const int32_t places = fv_pool_place(d, i->at) - i->at[2];
+    const int32_t places = fv_pool_place(d, i->at) - i->at[2], width = d->stride[2];
     fv_pool_window w = {.at = {i->at[0] / d->stride[0], i->at[1] / d->stride[1], 0}};
     const bool covered = w.at[0] < d->out[0] && w.at[1] < d->out[1];
     for (int a = 0; a < 2; a++) w.tap[a] = i->at[a] - w.at[a] * d->stride[a];
     const fv_pool_pixel start = {i->image, {i->at[0], i->at[1], 0}};
     grad_window one = covered ? describe(g, &start, &w, step == GRAD_AVERAGE) : (grad_window){0};
     const int32_t first_tap = one.tap;
-    int32_t window = i->at[2] / d->stride[2], inside = i->at[2] % d->stride[2];
+    int32_t window = i->at[2] / width, inside = i->at[2] % width;
     one.out += window * d->out_pitch[3];
     if (one.index) one.index += (size_t)window * channels;
     ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
-    for (int32_t column = i->at[2]; column < end; column++, at += d->in_pitch[3]) {
+    for (int32_t column = i->at[2]; column < end;) {
+        const bool has_window = covered && window < d->out[2];
+        const int32_t count = inside == 0 && has_window && end - column >= width ? width : 1;
         one.tap = first_tap + inside;
         one.name = d->places ? places + column : one.tap;
-        if (covered && window < d->out[2])
-            gather(step, g, &one, 1, at, false);
+        if (count == 2)
+            spread_window(step, g, &one, at, 2);
+        else if (has_window)
+            spread_window(step, g, &one, at, count);
         else
             gather(step, g, NULL, 0, at, false);
-        if (++inside < d->stride[2]) continue;
+        column += count;
+        at += count * d->in_pitch[3];
+        inside += count;
+        if (inside < width) continue;
         inside = 0;
         window++;
         one.out += d->out_pitch[3];
         if (one.index) one.index += channels;
+    }
+}
+
+/* ---- windows of three at a stride of two along a row: every second pixel lies in two of them, the others in one ---- */
+
+/* Two pixels side by side from element `at` on; of each of so many rows of windows the left one, which the first pixel alone
+ * lies in, and the right one. At least VW channels. */
+FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *g, const grad_window (*w)[2], ptrdiff_t at, int32_t name_apart,
+                                  const int rows) {
+    const size_t channels = (size_t)g->d->channels;
+    const ptrdiff_t other = at + g->d->in_pitch[3];
+    for (size_t begin = 0; begin < channels; begin += VW) {
+        const size_t c = fv_min_size(begin, channels - VW);
+        const vf x = reads_x(step) ? v_load(g->x + at + c) : v_zero(), x_other = reads_x(step) ? v_load(g->x + other + c) : v_zero();
+        vf sum = v_zero(), sum_other = v_zero();
+        for (int r = 0; r < rows; r++) {
+            const grad_read left = read_window(step, g, &w[r][0], c, VW), right = read_window(step, g, &w[r][1], c, VW);
+            sum = add_share(step, g, &left, w[r][0].name, w[r][0].tap, w[r][0].share, x, sum);
+            sum = add_share(step, g, &right, w[r][1].name, w[r][1].tap, w[r][1].share, x, sum);
+            sum_other =
+                add_share(step, g, &right, w[r][1].name + name_apart, w[r][1].tap + 1, w[r][1].share, x_other, sum_other);
+        }
+        v_store(g->dx + at + c, sum);
+        v_store(g->dx + other + c, sum_other);
+    }
+}
+
+static bool in_pairs(const fv_pool_desc *d) {
+    return d->window[0] == 1 && d->stride[0] == 1 && d->pad[0] == 0 && d->window[1] <= 4 && d->stride[1] == 2 &&
+           d->window[2] == 3 && d->stride[2] == 2 && d->channels >= VW;
+}
+
+/* Pixels of i's row as long as there are pairs before column `end`; returns whether there was one. box: the windows' rows, one or
+ * two. */
+FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_pool_pixel *i, int32_t end, const fv_pool_window *box) {
+    const fv_pool_desc *d = g->d;
+    const int32_t reach = i->at[2] + d->pad[2], rows = box->high[1] - box->low[1];
+    int32_t right = reach / 2;
+    if (reach % 2 != 0 || right < 1 || right >= d->out[2] || i->at[2] + 2 > end || rows < 1 || rows > 2) return false;
+    grad_window w[2][2];
+    for (int r = 0; r < rows; r++)
+        for (int k = 0; k < 2; k++) {
+            fv_pool_window one = {.at = {i->at[0], box->low[1] + r, right - 1 + k}};
+            (void)fv_pool_window_taps(d, i, &one);
+            w[r][k] = describe(g, i, &one, step == GRAD_AVERAGE);
+        }
+    ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
+    for (;;) {
+        if (rows == 1)
+            gather_pair(step, g, (const grad_window(*)[2])w, at, 1, 1);
+        else
+            gather_pair(step, g, (const grad_window(*)[2])w, at, 1, 2);
+        i->at[2] += 2;
+        at += 2 * d->in_pitch[3];
+        if (++right >= d->out[2] || i->at[2] + 2 > end) return true;
+        for (int r = 0; r < rows; r++) {
+            const float counted = step == GRAD_AVERAGE ? 1.0f / (float)(fv_pool_counted(d, 1, box->low[1] + r) *
+                                                                       fv_pool_counted(d, 2, right)) : 0;
+            for (int k = 0; k < 2; k++) {
+                w[r][k].out += d->out_pitch[3];
+                if (step == GRAD_MAX) w[r][k].index += d->channels;
+                if (d->places) w[r][k].name += 2;
+            }
+            w[r][0].share = w[r][1].share;
+            w[r][1].share = counted;
+        }
     }
 }
 
@@ -174,7 +282,7 @@ FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given
                                              &desc; /* stores of vectors may change anything but what is our own */
     grad_call own = *given, *const g = &own;
     own.d = d;
-    const bool simple = apart(d), dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
+    const bool simple = apart(d), pairs = in_pairs(d), dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
     g->readable = dense_size(d->out_pitch, d->out, d->images, d->channels);
     g->writable = dense_size(d->in_pitch, d->in, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
     fv_pool_pixel i = fv_pool_in_pixel(d, pixels.begin);
@@ -190,6 +298,10 @@ FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given
         for (const int32_t end = i.at[2] + (int32_t)count; i.at[2] < end; i.at[2]++) {
             if (dilated) {
                 gather_dilated(step, g, &i);
+                continue;
+            }
+            if (pairs && gather_pairs(step, g, &i, end, &box)) {
+                i.at[2]--;
                 continue;
             }
             fv_pool_window_range(d, 2, i.at[2], &box.low[2], &box.high[2]);
