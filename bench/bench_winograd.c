@@ -1,5 +1,6 @@
 /* 3x3 convolution by Winograd beside the direct product, each over all its pixels in one call on one core; weights are packed
- * outside the timed run, in rows of their own. FLOPs are those of the direct sum. */
+ * outside the timed run, in rows of their own. The weight gradient goes in chunks of channels as its plan has them, and counts its
+ * own transforms. FLOPs are those of the direct sum. */
 #include "bench.h"
 
 #include <math.h>
@@ -11,18 +12,20 @@ typedef struct winograd_spec {
 } winograd_spec;
 
 static const winograd_spec specs[] = {
-    {1, 64, 56}, {1, 128, 28}, {1, 256, 14}, {1, 512, 7}, {16, 512, 7}, {1, 64, 224}, {16, 128, 28}, {16, 256, 14},
+    {1, 64, 56},   {1, 128, 28},  {1, 256, 14},  {1, 512, 7},  {16, 512, 7},  {1, 64, 224},  {16, 64, 56},  {16, 128, 28},
+    {16, 256, 28}, {16, 256, 14}, {16, 512, 14}, {64, 64, 32}, {64, 128, 16}, {64, 256, 8}, {64, 512, 4},
 };
 
-/* kind: m of F(m x m, 3x3), 0 for the direct product; negative: packing the weights of F(-m x -m, 3x3). */
-static const int32_t kinds[] = {0, 2, 4, 6, -2, -4, -6};
+/* kind: m of F(m x m, 3x3), 0 for the direct product, + 8 * what. */
+enum { PRODUCT, PACK, WEIGHT_GRADIENT, WHATS };
+enum { GRAD_CHANNELS = 128 }; /* of a call for the weight gradient */
 
 typedef struct winograd_state {
     fv_conv_desc desc;
     int32_t tap[9][3];
     fv_conv_weights weights;
     fv_kernels table;
-    int32_t kind;
+    int32_t m, what;
     float *x, *w, *bias, *y, *packed, *scratch;
 } winograd_state;
 
@@ -62,12 +65,42 @@ static void describe(winograd_state *s, const winograd_spec *spec) {
 
 static void pack_weights(winograd_state *s) {
     const fv_kernels *k = &s->table;
-    if (s->kind)
-        k->winograd.pack(&s->desc, abs(s->kind), &s->weights, s->packed,
+    if (s->m)
+        k->winograd.pack(&s->desc, s->m, &s->weights, s->packed,
                          (fv_range){0, fv_winograd_panels(&k->winograd, &s->desc)});
     else
         k->conv.pack(&s->desc, &s->weights, s->packed,
                      (fv_range){0, fv_div_up((size_t)s->desc.out_channels, (size_t)k->conv.nr)});
+}
+
+static size_t grad_panels(const winograd_state *s) {
+    return fv_min_size(fv_winograd_panels(&s->table.winograd, &s->desc), (size_t)(GRAD_CHANNELS / s->table.winograd.nr));
+}
+
+/* Elements. */
+static size_t scratch_size(const winograd_state *s) {
+    const fv_winograd_kernels *k = &s->table.winograd;
+    const bool gradient = s->what == WEIGHT_GRADIENT;
+    if (!s->m) return (gradient ? s->table.conv.weight_grad_scratch(&s->desc) : s->table.conv.forward_scratch(&s->desc)) / sizeof(float);
+    const size_t channels = fv_min_size(GRAD_CHANNELS, (size_t)s->desc.in_channels);
+    return gradient ? k->weight_grad_scratch(&s->desc, s->m, channels, grad_panels(s)) / sizeof(float)
+                    : fv_winograd_forward_scratch(k, &s->desc, s->m, fv_winograd_tiles(&s->desc, s->m));
+}
+
+static void weight_gradient(winograd_state *s) {
+    const fv_winograd_kernels *k = &s->table.winograd;
+    const fv_conv_desc *d = &s->desc;
+    const size_t channels = (size_t)d->in_channels, panels = fv_winograd_panels(k, d), step = grad_panels(s);
+    if (!s->m) {
+        s->table.conv.weight_grad(d, s->x, s->y, s->w, (ptrdiff_t)channels, (fv_range){0, fv_conv_out_pixels(d)},
+                                  (fv_range){0, 9 * channels}, s->scratch);
+        return;
+    }
+    for (size_t c = 0; c < channels; c += GRAD_CHANNELS)
+        for (size_t p = 0; p < panels; p += step)
+            k->weight_grad(d, s->m, s->x, s->y, s->w, (ptrdiff_t)channels, (fv_range){0, fv_winograd_tiles(d, s->m)},
+                           (fv_range){c, fv_min_size(c + GRAD_CHANNELS, channels)}, (fv_range){p, fv_min_size(p + step, panels)},
+                           s->scratch);
 }
 
 static void *make_winograd(const fv_bench_case *b, const fv_kernels *kernels) {
@@ -76,18 +109,17 @@ static void *make_winograd(const fv_bench_case *b, const fv_kernels *kernels) {
     winograd_state *s = calloc(1, sizeof *s);
     if (!s) return NULL;
     s->table = *kernels;
-    s->kind = b->kind;
+    s->m = b->kind % 8;
+    s->what = b->kind / 8;
     s->x = fv_bench_values(values);
     s->y = fv_bench_values(values);
     s->w = fv_bench_values(9 * c * c);
     s->bias = fv_bench_values(c);
     describe(s, spec);
-    const int32_t m = abs(s->kind);
+    const int32_t m = s->m;
     const size_t packed = m ? kernels->winograd.packed_size(&s->desc, m) : kernels->conv.packed_size(&s->desc);
-    const size_t scratch = m ? fv_winograd_forward_scratch(&kernels->winograd, &s->desc, m, fv_winograd_tiles(&s->desc, m))
-                             : kernels->conv.forward_scratch(&s->desc) / sizeof(float);
     s->packed = fv_bench_values(packed);
-    s->scratch = fv_bench_values(scratch + 16);
+    s->scratch = fv_bench_values(scratch_size(s) + 16);
     if (s->x && s->y && s->w && s->bias && s->packed && s->scratch) {
         pack_weights(s);
         return s;
@@ -100,11 +132,13 @@ static void run_winograd(void *state) {
     winograd_state *s = state;
     const fv_kernels *k = &s->table;
     const fv_conv_desc *d = &s->desc;
-    if (s->kind < 0)
+    if (s->what == PACK)
         pack_weights(s);
-    else if (s->kind > 0)
-        fv_winograd_forward(&k->winograd, d, s->kind, s->x, s->packed, s->bias, NULL, s->y,
-                            (fv_range){0, fv_winograd_tiles(d, s->kind)}, (fv_range){0, fv_winograd_panels(&k->winograd, d)},
+    else if (s->what == WEIGHT_GRADIENT)
+        weight_gradient(s);
+    else if (s->m)
+        fv_winograd_forward(&k->winograd, d, s->m, s->x, s->packed, s->bias, NULL, s->y,
+                            (fv_range){0, fv_winograd_tiles(d, s->m)}, (fv_range){0, fv_winograd_panels(&k->winograd, d)},
                             s->scratch);
     else
         k->conv.forward(d, s->x, s->packed, s->bias, NULL, s->y, (fv_range){0, fv_conv_out_pixels(d)},
@@ -112,17 +146,19 @@ static void run_winograd(void *state) {
 }
 
 void fv_bench_winograd(fv_bench_add_fn add, void *user) {
+    static const char *const names[WHATS] = {"", ".pack", ".weight_grad"};
     for (size_t i = 0; i < FV_ARRAY_SIZE(specs); i++)
-        for (size_t j = 0; j < FV_ARRAY_SIZE(kinds); j++) {
+        for (int32_t kind = 0; kind < 8 * WHATS; kind += 2) {
             const winograd_spec *s = &specs[i];
-            const int32_t m = abs(kinds[j]);
+            const int32_t m = kind % 8, what = kind / 8;
             const double c = s->channels, pixels = (double)s->images * s->size * s->size;
-            fv_bench_case b = {.spec = s, .kind = kinds[j], .make = make_winograd, .run = run_winograd, .drop = drop_winograd};
-            char name[24] = "direct";
-            if (m) snprintf(name, sizeof name, "F(%d,3)%s", m, kinds[j] < 0 ? ".pack" : "");
-            snprintf(b.name, sizeof b.name, "winograd/N%d_C%d_%dx%d/%s", s->images, s->channels, s->size, s->size, name);
-            b.flops = kinds[j] < 0 ? 0 : 18 * c * c * pixels;
-            b.bytes = 4 * (kinds[j] < 0 ? (9 + (double)((m + 2) * (m + 2))) * c * c : 2 * pixels * c + 9 * c * c);
-            add(user, &b);
+            fv_bench_case b = {.spec = s, .kind = kind, .make = make_winograd, .run = run_winograd, .drop = drop_winograd};
+            char name[16] = "direct";
+            if (m) snprintf(name, sizeof name, "F(%d,3)", m);
+            snprintf(b.name, sizeof b.name, "winograd/N%d_C%d_%dx%d/%s%s", s->images, s->channels, s->size, s->size, name,
+                     names[what]);
+            b.flops = what == PACK ? 0 : 18 * c * c * pixels;
+            b.bytes = 4 * (what == PACK ? (9 + (double)((m + 2) * (m + 2))) * c * c : 2 * pixels * c + 9 * c * c);
+            if (m || what != PACK) add(user, &b);
         }
 }

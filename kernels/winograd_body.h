@@ -1,6 +1,7 @@
 /* Winograd over a vector wrapper, around the register tiles of an ISA; included by (isa)/winograd_(isa).c after
  *
  *   enum { TILE_ROWS = .. };  static const product_tile product_tiles[TILE_ROWS];    product_tiles[r - 1]: a tile of r rows
+ *                             static const sum_tile sum_tiles[TILE_ROWS];            the same of the weight gradient
  *
  * Frequencies v: [frequency][tile][pitch]. Products: [frequency][panel][tile][2*VW]. Weights: [frequency][panel][C][2*VW]. The
  * pitch and the frequencies' strides are odd numbers of cache lines, so that a column of each spreads over the sets of L1. Input
@@ -353,6 +354,8 @@ static void output(const fv_conv_desc *d, int32_t m, const float *v, const float
     }
 }
 
+#include "kernels/winograd_grad_body.h"
+
 static void init_winograd(fv_winograd_kernels *k) {
     *k = (fv_winograd_kernels){.mr = TILE_ROWS,
                                .nr = NR,
@@ -361,5 +364,7 @@ static void init_winograd(fv_winograd_kernels *k) {
                                .input_size = input_size,
                                .input = input,
                                .output_scratch = output_scratch,
-                               .output = output};
+                               .output = output,
+                               .weight_grad_scratch = weight_grad_scratch,
+                               .weight_grad = weight_grad};
 }

@@ -178,6 +178,74 @@ static void winograd_output_scalar(const fv_conv_desc *d, int32_t m, const fv_re
     }
 }
 
+/* out (columns x columns) = t^T in t, t being rows x columns with `pitch` elements a row. */
+static void transform_back(const double *t, size_t pitch, size_t rows, size_t columns, fv_real in[SIDE][SIDE],
+                           fv_real out[SIDE][SIDE]) {
+    fv_real half[SIDE][SIDE];
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) {
+            fv_real sum = 0;
+            for (size_t k = 0; k < rows; k++) sum += in[i][k] * (fv_real)t[k * pitch + j];
+            half[i][j] = sum;
+        }
+    for (size_t i = 0; i < columns; i++)
+        for (size_t j = 0; j < columns; j++) {
+            fv_real sum = 0;
+            for (size_t k = 0; k < rows; k++) sum += (fv_real)t[k * pitch + i] * half[k][j];
+            out[i][j] = sum;
+        }
+}
+
+/* Frequencies of a tile's gradient, [frequency][K]; pixels past the edge of the map are zero. */
+static void gradient_frequencies(const fv_conv_desc *d, int32_t m, const fv_real *dy, size_t tile, fv_range maps, fv_real *u) {
+    const fv_winograd_tile at = fv_winograd_tile_at(d, m, tile);
+    const size_t a = side(m), count = maps.end - maps.begin;
+    for (size_t k = maps.begin; k < maps.end; k++) {
+        fv_real in[SIDE][SIDE], out[SIDE][SIDE];
+        for (ptrdiff_t i = 0; i < m * m; i++) {
+            const ptrdiff_t row = at.y + i / m, column = at.x + i % m;
+            const bool inside = row < d->out[1] && column < d->out[2];
+            in[i / m][i % m] =
+                inside ? dy[at.image * d->out_pitch[0] + row * d->out_pitch[2] + column * d->out_pitch[3] + (ptrdiff_t)k] : 0;
+        }
+        transform_back(matrices_of(m)->output[0], SIDE, (size_t)m, a, in, out);
+        for (size_t f = 0; f < a * a; f++) u[f * count + k - maps.begin] = out[f / a][f % a];
+    }
+}
+
+/* Scratch: sums [channel][map][frequency], a tile's frequencies of x, then of dy. */
+static size_t winograd_grad_scratch_scalar(const fv_conv_desc *d, int32_t m, size_t channels, size_t panels) {
+    (void)d;
+    return side(m) * side(m) * (channels * panels + channels + panels) * sizeof(fv_real);
+}
+
+static void winograd_weight_grad_scalar(const fv_conv_desc *d, int32_t m, const fv_real *x, const fv_real *dy, fv_real *dw,
+                                        ptrdiff_t dw_pitch, fv_range tiles, fv_range channels, fv_range panels, void *scratch) {
+    const size_t a = side(m), some = channels.end - channels.begin, maps = panels.end - panels.begin;
+    fv_real *sums = scratch, *v = sums + a * a * some * maps, *u = v + a * a * some;
+    fv_conv_desc part = *d;
+    part.in_channels = (int32_t)some;
+    for (size_t i = 0; i < a * a * some * maps; i++) sums[i] = 0;
+    for (size_t tile = tiles.begin; tile < tiles.end; tile++) {
+        const fv_range one = {tile, tile + 1};
+        winograd_input_scalar(&part, m, x + channels.begin, v, one, one);
+        gradient_frequencies(d, m, dy, tile, panels, u);
+        for (size_t c = 0; c < some; c++)
+            for (size_t k = 0; k < maps; k++)
+                for (size_t f = 0; f < a * a; f++) sums[(c * maps + k) * a * a + f] += v[f * some + c] * u[f * maps + k];
+    }
+    for (size_t c = 0; c < some; c++)
+        for (size_t k = 0; k < maps; k++) {
+            fv_real in[SIDE][SIDE], out[SIDE][SIDE];
+            for (size_t f = 0; f < a * a; f++) in[f / a][f % a] = sums[(c * maps + k) * a * a + f];
+            transform_back(matrices_of(m)->weight[0], 3, a, 3, in, out);
+            for (int32_t t = 0; t < 9; t++) {
+                const ptrdiff_t row = (d->weight_tap ? d->weight_tap[t] : t) * (ptrdiff_t)d->in_channels + (ptrdiff_t)(channels.begin + c);
+                dw[row * dw_pitch + (ptrdiff_t)(panels.begin + k)] = out[t / 3][t % 3];
+            }
+        }
+}
+
 void fv_winograd_init_scalar(fv_winograd_kernels *k) {
     *k = (fv_winograd_kernels){
         .mr = 1,
@@ -188,5 +256,7 @@ void fv_winograd_init_scalar(fv_winograd_kernels *k) {
         .input = winograd_input_scalar,
         .output_scratch = winograd_output_scratch_scalar,
         .output = winograd_output_scalar,
+        .weight_grad_scratch = winograd_grad_scratch_scalar,
+        .weight_grad = winograd_weight_grad_scalar,
     };
 }

@@ -194,6 +194,24 @@ static void winograd_output_over_edge(const fv_conv_desc *d, int32_t m, const fl
     fv_check_good->winograd.output(&other, m, v, packed, bias, residual, y, block, panels, scratch);
 }
 
+static void winograd_weight_grad_last_tile(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw, ptrdiff_t pitch,
+                                           fv_range tiles, fv_range channels, fv_range panels, void *scratch) {
+    if (tiles.end > tiles.begin) tiles.end--;
+    fv_check_good->winograd.weight_grad(d, m, x, dy, dw, pitch, tiles, channels, panels, scratch);
+}
+
+static void winograd_weight_grad_unturned(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw, ptrdiff_t pitch,
+                                          fv_range tiles, fv_range channels, fv_range panels, void *scratch) {
+    fv_conv_desc other = *d;
+    other.weight_tap = NULL;
+    fv_check_good->winograd.weight_grad(&other, m, x, dy, dw, pitch, tiles, channels, panels, scratch);
+}
+
+static void winograd_weight_grad_first_channel(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw,
+                                               ptrdiff_t pitch, fv_range tiles, fv_range channels, fv_range panels, void *scratch) {
+    fv_check_good->winograd.weight_grad(d, m, channels.begin > 0 ? x - 1 : x, dy, dw, pitch, tiles, channels, panels, scratch);
+}
+
 /* ---- the list ---- */
 
 INSTALL(forward_channel_tail, conv.forward)
@@ -221,6 +239,9 @@ INSTALL(winograd_input_channel, winograd.input)
 INSTALL(winograd_output_no_residual, winograd.output)
 INSTALL(winograd_output_rough, winograd.output)
 INSTALL(winograd_output_over_edge, winograd.output)
+INSTALL(winograd_weight_grad_last_tile, winograd.weight_grad)
+INSTALL(winograd_weight_grad_unturned, winograd.weight_grad)
+INSTALL(winograd_weight_grad_first_channel, winograd.weight_grad)
 
 static void install_forward_lost_tap(fv_kernels *k) {
     fv_conv_init_scalar(&k->conv);
@@ -254,5 +275,8 @@ const fv_check_fault fv_check_broken_conv[] = {
     {"winograd.output", "residual ignored", install_winograd_output_no_residual},
     {"winograd.output", "one value off by eight roundings", install_winograd_output_rough},
     {"winograd.output", "a tile at the edge writes on", install_winograd_output_over_edge},
+    {"winograd.weight_grad", "last tile missing", install_winograd_weight_grad_last_tile},
+    {"winograd.weight_grad", "weight_tap ignored", install_winograd_weight_grad_unturned},
+    {"winograd.weight_grad", "a part of the channels reads one before", install_winograd_weight_grad_first_channel},
     {NULL, NULL, NULL},
 };

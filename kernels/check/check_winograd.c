@@ -1,4 +1,4 @@
-/* winograd.pack, input, output against the direct sum in double. The bound is that of the algorithm's own terms: the roundings of
+/* winograd.pack, input, output and weight_grad against the direct sums in double. The bound is that of the algorithm's own terms: the roundings of
  * the transforms and of the sum over channels, times the transforms of absolute values. Small integers make every step of m = 2
  * and 4 exact. */
 #include "kernels/check/conv_case.h"
@@ -312,4 +312,135 @@ void fv_check_winograd(fv_case *c) {
     const float *got = whole(c, k, &p), *scalar = c->reference == c->candidate ? NULL : whole(c, &c->reference->winograd, &p);
     fv_check_compare(c, "y", got, scalar, expect(c, &p), p.y_size);
     fv_check_same_values(c, "y cut into ranges", parts(c, k, &p, c->argument == 0, c->argument == 1), got, p.y_size);
+}
+
+/* ---- weight gradient ---- */
+
+typedef struct gradient {
+    const float *dy;
+    ptrdiff_t pitch;
+    size_t size;
+    fv_range tiles;
+} gradient;
+
+/* Sizes of the frequencies of a tile's gradient, [K][SIDE][SIDE]. */
+static void gradient_sizes(const winograd_case *p, const float *dy, size_t tile, double (*u)[SIDE][SIDE]) {
+    const fv_conv_desc *d = &p->d;
+    const fv_winograd_tile at = fv_winograd_tile_at(d, p->m, tile);
+    const int32_t m = p->m, a = m + 2;
+    double turned[SIDE][SIDE];
+    for (int32_t i = 0; i < a * m; i++) turned[i / m][i % m] = p->size.output[i % m][i / m];
+    for (int32_t k = 0; k < d->out_channels; k++) {
+        double in[SIDE][SIDE];
+        for (int32_t i = 0; i < m * m; i++) {
+            const ptrdiff_t y = at.y + i / m, x = at.x + i % m;
+            const bool inside = y < d->out[1] && x < d->out[2];
+            in[i / m][i % m] =
+                inside ? fabs((double)dy[at.image * d->out_pitch[0] + y * d->out_pitch[2] + x * d->out_pitch[3] + k]) : 0;
+        }
+        spread(turned[0], SIDE, a, m, in, u[k]);
+    }
+}
+
+/* The direct sum for one tap and channel, over the pixels of the tiles. */
+static double direct_sum(const winograd_case *p, const gradient *w, int32_t t, int32_t c, int32_t k) {
+    const fv_conv_desc *d = &p->d;
+    double sum = 0;
+    for (size_t tile = w->tiles.begin; tile < w->tiles.end; tile++) {
+        const fv_winograd_tile at = fv_winograd_tile_at(d, p->m, tile);
+        for (ptrdiff_t y = at.y; y < at.y + p->m && y < d->out[1]; y++)
+            for (ptrdiff_t x = at.x; x < at.x + p->m && x < d->out[2]; x++) {
+                const ptrdiff_t from = pixel_of(d, at.image, y + d->tap[t][1], x + d->tap[t][2]);
+                if (from < 0) continue;
+                sum += (double)p->x[from + c] * w->dy[at.image * d->out_pitch[0] + y * d->out_pitch[2] + x * d->out_pitch[3] + k];
+            }
+    }
+    return sum;
+}
+
+/* eps * roundings * |G^T| sum |U||V| |G| for the nine taps, and a flushed denormal in each factor; terms: that sum. */
+static void tap_bounds(const fv_case *c, const winograd_case *p, double roundings, double terms[SIDE][SIDE], double out[3][3]) {
+    const int32_t a = p->m + 2;
+    for (int32_t i = 0; i < 3; i++)
+        for (int32_t j = 0; j < 3; j++) {
+            out[i][j] = 0;
+            for (int32_t f = 0; f < a * a; f++)
+                out[i][j] += p->size.weight[f / a][i] * c->eps * roundings * terms[f / a][f % a] * p->size.weight[f % a][j];
+        }
+}
+
+static fv_approx *expect_gradient(fv_case *c, const winograd_case *p, const gradient *w) {
+    const fv_conv_desc *d = &p->d;
+    const size_t channels = (size_t)d->in_channels, maps = (size_t)d->out_channels;
+    const double roundings = (double)(w->tiles.end - w->tiles.begin) + ROUNDINGS, tiny = c->eps > 0 ? 16 * (double)FLT_MIN : 0;
+    fv_approx *e = fv_check_expected(c, w->size);
+    double(*v)[SIDE][SIDE] = fv_check_plain(c, channels * sizeof *v), (*u)[SIDE][SIDE] = fv_check_plain(c, maps * sizeof *u);
+    double(*terms)[SIDE][SIDE] = fv_check_plain(c, channels * maps * sizeof *terms);
+    for (size_t tile = w->tiles.begin; tile < w->tiles.end; tile++) {
+        input_sizes(p, tile, v);
+        gradient_sizes(p, w->dy, tile, u);
+        for (size_t i = 0; i < channels * maps; i++)
+            for (int32_t f = 0; f < SIDE * SIDE; f++) {
+                const double x = v[i / maps][f / SIDE][f % SIDE], y = u[i % maps][f / SIDE][f % SIDE];
+                terms[i][f / SIDE][f % SIDE] += x * y + (tiny > 0 ? tiny / c->eps * (x + y + 1) : 0);
+            }
+    }
+    for (int32_t i = 0; i < d->in_channels * d->out_channels; i++) {
+        const int32_t channel = i / d->out_channels, k = i % d->out_channels;
+        double bound[3][3];
+        tap_bounds(c, p, roundings, terms[i], bound);
+        for (int32_t t = 0; t < 9; t++) {
+            const ptrdiff_t row = (d->weight_tap ? d->weight_tap[t] : t) * (ptrdiff_t)d->in_channels + channel;
+            e[row * w->pitch + k] = (fv_approx){direct_sum(p, w, t, channel, k), bound[t / 3][t % 3]};
+        }
+    }
+    return e;
+}
+
+/* Over channels and panels, whole or cut at random; scratch as small as it may be. */
+static float *weight_gradient(fv_case *c, const fv_winograd_kernels *k, const winograd_case *p, const gradient *w, bool in_parts) {
+    float *dw = fv_check_output(c, "dw", w->size);
+    const fv_range channels = {0, (size_t)p->d.in_channels}, panels = {0, fv_winograd_panels(k, &p->d)};
+    fv_check_cut rows = {.part = {channels}, .parts = 1}, columns = {.part = {panels}, .parts = 1};
+    if (in_parts) {
+        rows = fv_check_cut_range(c, channels);
+        columns = fv_check_cut_range(c, panels);
+    }
+    for (size_t i = 0; i < rows.parts * columns.parts; i++) {
+        const fv_range some = rows.part[i / columns.parts], maps = columns.part[i % columns.parts];
+        const int mark = c->memory->used;
+        void *scratch = fv_check_scratch(c, k->weight_grad_scratch(&p->d, p->m, some.end - some.begin, maps.end - maps.begin));
+        k->weight_grad(&p->d, p->m, p->x, w->dy, dw, w->pitch, w->tiles, some, maps, scratch);
+        fv_check_memory_verify(c);
+        c->memory->used = mark;
+    }
+    return dw;
+}
+
+void fv_check_winograd_weight_grad(fv_case *c) {
+    fv_check_random *r = &c->random;
+    winograd_case p = {.m = 2 * check_between(r, 1, 3)};
+    fv_check_finite_only(c);
+    p.size = sizes_of(p.m);
+    if (p.m == 6 && c->values == FV_VALUES_INTEGER) fv_check_inexact(c);
+    const bool exact = c->eps == 0;
+    draw_taps(c, &p);
+    draw_desc(c, &p, exact);
+    const size_t outs = (size_t)p.d.out_channels, tiles = fv_winograd_tiles(&p.d, p.m);
+    p.x = exact ? signs(c, "x", p.x_size, 1) : fv_check_input(c, "x", p.x_size);
+    gradient w = {.dy = exact ? signs(c, "dy", p.y_size, 576) : fv_check_input(c, "dy", p.y_size), .tiles = {0, tiles}};
+    w.pitch = (ptrdiff_t)outs + check_between(r, 0, 3);
+    w.size = (9 * (size_t)p.d.in_channels - 1) * (size_t)w.pitch + outs;
+    if (check_chance(r, 0.5)) {
+        w.tiles.begin = check_below(r, tiles);
+        w.tiles.end = w.tiles.begin + check_below(r, tiles - w.tiles.begin + 1);
+    }
+    fv_check_shape(c, "F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d tiles %zu..%zu", p.m, p.d.images, p.d.in[1], p.d.in[2],
+                   p.d.out[1], p.d.out[2], p.d.tap[0][1], p.d.tap[0][2], p.d.in_channels, p.d.out_channels, w.tiles.begin, w.tiles.end);
+    fv_check_freeze(c);
+    const fv_winograd_kernels *k = &c->candidate->winograd;
+    const float *got = weight_gradient(c, k, &p, &w, false);
+    const float *scalar = c->reference == c->candidate ? NULL : weight_gradient(c, &c->reference->winograd, &p, &w, false);
+    fv_check_compare(c, "dw", got, scalar, expect_gradient(c, &p, &w), w.size);
+    fv_check_same_values(c, "dw cut into ranges", weight_gradient(c, k, &p, &w, true), got, w.size);
 }

@@ -188,6 +188,7 @@ void fv_check_depthwise_forward(fv_case *c);
 void fv_check_depthwise_data_grad(fv_case *c);
 void fv_check_depthwise_weight_grad(fv_case *c);
 void fv_check_winograd(fv_case *c); /* argument: what is cut: 0 pack, 1 input, 2 output */
+void fv_check_winograd_weight_grad(fv_case *c);
 void fv_check_pool_max(fv_case *c);
 void fv_check_pool_max_grad(fv_case *c);
 void fv_check_pool_average(fv_case *c);

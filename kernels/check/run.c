@@ -32,6 +32,7 @@ const fv_check_slot fv_check_slots[] = {
     SLOT(winograd, pack, fv_check_winograd, 0),
     SLOT(winograd, input, fv_check_winograd, 1),
     SLOT(winograd, output, fv_check_winograd, 2),
+    SLOT(winograd, weight_grad, fv_check_winograd_weight_grad, 0),
     SLOT(pool, max, fv_check_pool_max, 0),
     SLOT(pool, max_grad, fv_check_pool_max_grad, 0),
     SLOT(pool, average, fv_check_pool_average, 0),

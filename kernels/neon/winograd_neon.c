@@ -63,6 +63,56 @@ HEIGHTS(TILE)
 static const product_tile product_tiles[TILE_ROWS] = {HEIGHTS(ENTRY)};
 #undef ENTRY
 
+/* sums[r*8 + k] (+)= sum_t v[t*pitch + r] * u[t*8 + k], one chain in the order of t. */
+typedef void (*sum_tile)(const float *v, size_t pitch, const float *u, size_t tiles, float *sums, bool accumulate);
+
+/* rows input channels x 8 output channels, as product_8. */
+FV_ALWAYS_INLINE void sum_8(const size_t rows, const float *v, size_t pitch, const float *u, size_t tiles, float *sums,
+                            bool accumulate) {
+#define DECLARE(r) vf low##r = v_zero(), high##r = v_zero();
+    ROWS_12(DECLARE)
+#undef DECLARE
+#define BEGIN(r)                                                                                                                 \
+    if (r < rows) {                                                                                                              \
+        low##r = v_load(sums + 8 * r);                                                                                           \
+        high##r = v_load(sums + 8 * r + 4);                                                                                      \
+    }
+    if (accumulate) {
+        ROWS_12(BEGIN)
+    }
+#undef BEGIN
+    for (const float *end = u + 8 * tiles; u < end; u += 8, v += pitch) {
+        const vf u_low = v_load(u), u_high = v_load(u + 4);
+#define MULTIPLY(r)                                                                                                              \
+    if (r < rows) {                                                                                                              \
+        const float value = load_value(v + r);                                                                                   \
+        low##r = vfmaq_n_f32(low##r, u_low, value);                                                                              \
+        high##r = vfmaq_n_f32(high##r, u_high, value);                                                                           \
+    }
+        ROWS_12(MULTIPLY)
+#undef MULTIPLY
+    }
+#define STORE(r)                                                                                                                 \
+    if (r < rows) {                                                                                                              \
+        v_store(sums + 8 * r, low##r);                                                                                           \
+        v_store(sums + 8 * r + 4, high##r);                                                                                      \
+    }
+    ROWS_12(STORE)
+#undef STORE
+}
+
+#define SUM_TILE(r)                                                                                                              \
+    static void winograd_sum_##r##x8_neon(const float *v, size_t pitch, const float *u, size_t tiles, float *sums,               \
+                                          bool accumulate) {                                                                     \
+        sum_8(r, v, pitch, u, tiles, sums, accumulate);                                                                          \
+    }
+HEIGHTS(SUM_TILE)
+#undef SUM_TILE
+
+#define ENTRY(r) [r - 1] = winograd_sum_##r##x8_neon,
+static const sum_tile sum_tiles[TILE_ROWS] = {HEIGHTS(ENTRY)};
+#undef ENTRY
+
 #include "kernels/winograd_body.h"
 
 void fv_winograd_init_neon(fv_winograd_kernels *k) { init_winograd(k); }

@@ -69,3 +69,21 @@ const fv_conv_algorithm *fv_conv_choose(const fv_kernels *k, const fv_conv_desc 
     }
     return best;
 }
+
+/* Of a weight gradient, in multiply-adds at the units' full rate: transforms of both maps, and of the sums. */
+static double grad_cost(const fv_kernels *k, const fv_conv_desc *d, int32_t m) {
+    const double in = d->in_channels, out = round_up(d->out_channels, k->winograd.nr);
+    if (m == 0) return (double)fv_conv_out_pixels(d) * d->taps * in * out / 0.8;
+    const transforms t = transforms_of(m);
+    const double tiles = (double)fv_winograd_tiles(d, m), again_in = ceil(out / 128), again_out = ceil(in / 128);
+    return tiles * ((m + 2) * (m + 2) * in * out / 0.8 + t.input * in * again_in + t.output * out * again_out) + t.weight * in * out;
+}
+
+int32_t fv_conv_choose_weight_grad(const fv_kernels *k, const fv_conv_desc *d) {
+    const double worth_an_error = 0.9;
+    int32_t best = 0;
+    if (!winograd_supports(k, d)) return 0;
+    for (int32_t m = 2; m <= FV_WINOGRAD_MOST; m += 2)
+        if (grad_cost(k, d, m) < worth_an_error * grad_cost(k, d, best)) best = m;
+    return best;
+}

@@ -18,6 +18,8 @@ typedef struct fv_conv_product {
     const fv_buffer *frequencies; /* of all tiles; NULL: a piece makes its own */
 } fv_conv_product;
 
+/* Memory for the taps of a descriptor of g. */
+fv_status fv_conv_make_taps(fv_plan_op *p, const fv_conv_geometry *g, fv_conv_taps *taps);
 /* c's tensors, desc and weights are set. role and phase tell packings of a weight from each other. */
 fv_status fv_conv_plan_winograd(fv_plan_op *p, fv_conv_product *c, int32_t m, fv_value weight, const char *role, int32_t phase);
 /* Packed weights of c by `pack` phases over chunks of its panels; `elements`: their number. */

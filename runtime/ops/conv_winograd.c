@@ -1,5 +1,6 @@
 /* Planning a convolution by Winograd: one phase where pieces of tiles make their own frequencies, two where all panels share
- * them. */
+ * them. Large weights that change with every run, as in training, are transformed by the pieces that use them, a few panels at a
+ * time, when all frequencies of the input fit L3: written out whole they would go through memory and back. */
 #include "ops/conv_product.h"
 
 #include <math.h>
@@ -42,6 +43,33 @@ static void run_product(void *arg, size_t piece, void *scratch) {
         fv_winograd_forward(k, &c->desc, c->m, c->x->data, c->packed->data, bias, residual, y, tiles, panels, scratch);
 }
 
+/* Elements of the panels' packed weights. */
+static size_t own_packed_size(const fv_conv_product *c, fv_conv_desc *part) {
+    *part = c->desc;
+    part->out_channels = (int32_t)fv_min_size((size_t)c->desc.out_channels, c->panel_chunk * (size_t)c->kernels->winograd.nr);
+    return fv_round_up(c->kernels->winograd.packed_size(part, c->m), FV_ALIGNMENT / sizeof(fv_real));
+}
+
+/* A piece: some panels for all tiles. */
+static void run_own_panels(void *arg, size_t piece, void *scratch) {
+    const fv_conv_product *c = arg;
+    const fv_winograd_kernels *k = &c->kernels->winograd;
+    const size_t first = piece * c->panel_chunk * (size_t)k->nr;
+    fv_conv_desc d;
+    fv_real *rest = (fv_real *)scratch + own_packed_size(c, &d);
+    d.out_channels = (int32_t)fv_min_size((size_t)d.out_channels, (size_t)c->desc.out_channels - first);
+    const fv_range panels = {0, fv_winograd_panels(k, &d)};
+    fv_conv_weights w = c->weights;
+    w.data = (const fv_real *)c->weight->data + (ptrdiff_t)first * w.out;
+    k->pack(&d, c->m, &w, scratch, panels);
+    for (size_t begin = 0; begin < c->pixels; begin += c->pixel_chunk) {
+        const fv_range tiles = {begin, fv_min_size(begin + c->pixel_chunk, c->pixels)};
+        k->output(&d, c->m, frequencies_of(c, tiles), scratch, c->bias ? (const fv_real *)c->bias->data + first : NULL,
+                  c->residual ? (const fv_real *)c->residual->data + first : NULL, (fv_real *)c->y->data + c->y_offset + first, tiles,
+                  panels, rest);
+    }
+}
+
 /* Chunks of tiles and panels, enough pieces of them, that move the least: every block of tiles reads the weights, every chunk of
  * panels all frequencies, each chunk of tiles being one block then. With one chunk of panels frequencies never leave L2. */
 static void cut(fv_conv_product *c) {
@@ -71,22 +99,55 @@ static void cut(fv_conv_product *c) {
     c->panel_chunks = fv_div_up(c->panels, c->panel_chunk);
 }
 
+static bool packs_own_panels(const fv_plan_op *p, const fv_conv_product *c, fv_value weight) {
+    enum { MOST_FREQUENCIES = 4 << 20, LEAST_WEIGHTS = 1 << 20 };
+    const fv_winograd_kernels *k = &c->kernels->winograd;
+    return fv_plan_packs_in_run(p, weight) && k->input_size(&c->desc, c->m, fv_winograd_tiles(&c->desc, c->m)) <= MOST_FREQUENCIES &&
+           k->packed_size(&c->desc, c->m) >= LEAST_WEIGHTS;
+}
+
+/* Blocks of tiles as few as they may be, and panels enough to pay for reading all frequencies. */
+static void cut_own_panels(fv_conv_product *c) {
+    enum { PACKED_ELEMENTS = 600 << 10, LEAST_PIECES = 8 };
+    const fv_winograd_kernels *k = &c->kernels->winograd;
+    c->pixels = fv_winograd_tiles(&c->desc, c->m);
+    c->pixel_chunk = fv_winograd_block(k, &c->desc, c->m, c->pixels);
+    c->pixel_chunks = fv_div_up(c->pixels, c->pixel_chunk);
+    c->panels = fv_winograd_panels(k, &c->desc);
+    const size_t panel = k->packed_size(&c->desc, c->m) / c->panels;
+    c->panel_chunk = fv_max_size(1, fv_min_size(PACKED_ELEMENTS / panel, c->panels / LEAST_PIECES));
+    c->panel_chunks = fv_div_up(c->panels, c->panel_chunk);
+}
+
+/* Room for the frequencies of all tiles, and the phase that fills it. */
+static fv_status plan_frequencies(fv_plan_op *p, fv_conv_product *c) {
+    size_t bytes;
+    fv_buffer *frequencies;
+    FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), c->kernels->winograd.input_size(&c->desc, c->m, c->pixel_chunk), &bytes),
+                 FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
+    FV_FORWARD(fv_plan_workspace(p, bytes, &frequencies));
+    c->frequencies = frequencies;
+    return fv_plan_phase(p, false, run_input, c, c->pixel_chunks * fv_div_up(c->pixel_chunk, INPUT_TILES));
+}
+
 fv_status fv_conv_plan_winograd(fv_plan_op *p, fv_conv_product *c, int32_t m, fv_value weight, const char *role, int32_t phase) {
     const fv_winograd_kernels *k = &p->kernels->winograd;
     c->kernels = p->kernels;
     c->m = m;
     c->weight = fv_plan_buffer(p, weight);
+    if (packs_own_panels(p, c, weight)) {
+        fv_conv_desc part;
+        cut_own_panels(c);
+        const size_t packed = own_packed_size(c, &part) * sizeof(fv_real);
+        fv_plan_scratch(p, packed + k->output_scratch(&part, m, c->pixel_chunk));
+        FV_FORWARD(plan_frequencies(p, c));
+        return fv_plan_phase(p, false, run_own_panels, c, c->panel_chunks);
+    }
     cut(c);
     FV_FORWARD(fv_conv_plan_packing(p, c, weight, role, phase, k->packed_size(&c->desc, m), run_pack));
     if (c->panel_chunks > 1) {
-        size_t bytes;
-        fv_buffer *frequencies;
-        FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), k->input_size(&c->desc, m, c->pixel_chunk), &bytes),
-                     FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
-        FV_FORWARD(fv_plan_workspace(p, bytes, &frequencies));
-        c->frequencies = frequencies;
         fv_plan_scratch(p, k->output_scratch(&c->desc, m, c->pixel_chunk));
-        FV_FORWARD(fv_plan_phase(p, false, run_input, c, c->pixel_chunks * fv_div_up(c->pixel_chunk, INPUT_TILES)));
+        FV_FORWARD(plan_frequencies(p, c));
     } else {
         fv_plan_scratch(p, fv_winograd_forward_scratch(k, &c->desc, m, c->pixel_chunk) * sizeof(fv_real));
     }

@@ -5,7 +5,8 @@ objdump=$1
 shift
 "$objdump" -d --no-show-raw-insn "$@" | awk -f "$(dirname "$0")/inner_loops.awk" | awk '
     BEGIN {
-        expected["conv_forward_f32_6x16_avx2"] = expected["conv_grad_f32_6x16_avx2"] = expected["winograd_product_6x16_avx2"] = 12
+        expected["conv_forward_f32_6x16_avx2"] = expected["conv_grad_f32_6x16_avx2"] = 12
+        expected["winograd_product_6x16_avx2"] = expected["winograd_sum_6x16_avx2"] = 12
         expected["conv_forward_f32_10x8_avx2"] = expected["conv_grad_f32_10x8_avx2"] = 10
     }
     $1 == "loop" && ($2 in expected) {

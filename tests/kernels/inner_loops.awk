@@ -26,7 +26,7 @@ function flush_function(    i, j, inner, from, fmas, stack) {
     flush_function()
     name = $2
     gsub(/[<>:]/, "", name)
-    wanted = name ~ /^(conv_(forward|grad)_(scattered_)?f32|winograd_product)_[0-9]+x[0-9]+_/
+    wanted = name ~ /^(conv_(forward|grad)_(scattered_)?f32|winograd_(product|sum))_[0-9]+x[0-9]+_/
     next
 }
 wanted && /^ *[0-9a-f]+: *\t/ {
