@@ -216,7 +216,8 @@ START_TEST(every_kind_of_convolution_is_checked) {
         const fv_check_options o = quick(slots[i].op);
         fv_check_report r;
         ck_assert_msg(fv_model_check_shapes(m, &o, &r) == FV_CHECK_AGREE, "%s", slots[i].op);
-        ck_assert_msg(r.cases == 4 * slots[i].shapes * r.slots, "%s: %d cases in %d slots", slots[i].op, (int)r.cases, (int)r.slots);
+        ck_assert_msg(r.cases == 4 * slots[i].shapes * r.slots, "%s: %d cases in %d slots", slots[i].op,
+                      (int)r.cases, (int)r.slots);
     }
     const fv_check_options o = quick("winograd"), norms = quick("contrast");
     fv_check_report r;
