@@ -19,7 +19,7 @@ typedef void (*fv_check_progress_fn)(void *user, double share);
 
 /* A shape to check instead of random ones. */
 typedef struct fv_check_given {
-    const char *slot;    /* the one it is for: conv, winograd, depthwise, conv_pooled or pool */
+    const char *slot;    /* the one it is for */
     const char *name;    /* of what has this shape, for messages */
     fv_conv_desc conv;   /* conv.*, winograd.*: its lists live as long as the check; clamps and the residual are drawn */
     int32_t source_taps; /* of the weights that weight_tap points into */
@@ -29,6 +29,8 @@ typedef struct fv_check_given {
     fv_depthwise_desc depthwise;
     fv_conv_pooled_desc pooled; /* an ISA that it does not suit has the scalar kernel checked */
     fv_pool_desc pool;
+    fv_contrast_desc contrast; /* contrast.blur*: weights are drawn */
+    size_t size[2];            /* of others: channels (or values, or classes) and pixels (or rows); 0: drawn */
 } fv_check_given;
 /* Elements of a tensor of a given shape, at most. */
 enum { FV_CHECK_MOST_GIVEN = 1 << 20 };

@@ -14,12 +14,18 @@ typedef struct blur_case {
 /* Weights and norms: small integers and 1 in an exact case. */
 static void draw_axis(fv_case *c, fv_contrast_desc *d, int a) {
     fv_check_random *r = &c->random;
-    d->in[a] = (int32_t)fv_check_length(r, 14);
-    const int32_t window = check_between(r, 1, 9);
-    d->before[a] = (int32_t)fv_min_size(check_below(r, (size_t)window), (size_t)d->in[a] - 1);
-    const int32_t after =
-        (int32_t)fv_min_size((size_t)window - 1 - check_below(r, (size_t)window), (size_t)d->in[a] - 1);
-    d->taps[a] = d->before[a] + after + 1;
+    if (c->given) {
+        d->in[a] = c->given->contrast.in[a];
+        d->before[a] = c->given->contrast.before[a];
+        d->taps[a] = c->given->contrast.taps[a];
+    } else {
+        d->in[a] = (int32_t)fv_check_length(r, 14);
+        const int32_t window = check_between(r, 1, 9);
+        d->before[a] = (int32_t)fv_min_size(check_below(r, (size_t)window), (size_t)d->in[a] - 1);
+        const int32_t after =
+            (int32_t)fv_min_size((size_t)window - 1 - check_below(r, (size_t)window), (size_t)d->in[a] - 1);
+        d->taps[a] = d->before[a] + after + 1;
+    }
     float *weight = fv_check_place(c, "weight", (size_t)d->taps[a] * sizeof *weight, sizeof *weight, true);
     float *norm = fv_check_place(c, "norm", (size_t)d->in[a] * sizeof *norm, sizeof *norm, true);
     for (int32_t i = 0; i < d->taps[a]; i++)
@@ -38,7 +44,7 @@ static blur_case draw_blur(fv_case *c) {
     blur_case b = {.kind = (fv_blur)c->argument};
     if (b.kind == FV_BLUR_ROOT || b.kind == FV_BLUR_SIGMA) fv_check_inexact(c);
     for (int a = 0; a < 2; a++) draw_axis(c, &b.d, a);
-    b.d.channels = (int32_t)fv_check_length(&c->random, 40);
+    b.d.channels = c->given ? c->given->contrast.channels : (int32_t)fv_check_length(&c->random, 40);
     b.d.transposed = check_chance(&c->random, 0.5);
     b.width = (size_t)(b.d.in[1] * b.d.channels);
     b.rows = (fv_range){0, (size_t)b.d.in[0]};
@@ -117,7 +123,7 @@ void fv_check_blur(fv_case *c) {
 
 void fv_check_map_sum(fv_case *c) {
     const fv_map_sum kind = (fv_map_sum)c->argument;
-    const size_t channels = fv_check_length(&c->random, 90), pixels = fv_check_length(&c->random, 30),
+    const size_t channels = fv_check_size(c, 0, 90), pixels = fv_check_size(c, 1, 30),
                  n = channels * pixels;
     const float *x1 = fv_check_input(c, "x1", n), *x2 = kind == FV_MAP_DOT ? fv_check_input(c, "x2", n) : NULL;
     const float scale = c->values == FV_VALUES_INTEGER ? 2 : check_uniform(&c->random, 0.01f, 2);
@@ -148,7 +154,7 @@ void fv_check_map_sum(fv_case *c) {
 
 /* argument 0: shift, 1: scale. */
 void fv_check_map_apply(fv_case *c) {
-    const size_t channels = fv_check_length(&c->random, 90), pixels = fv_check_length(&c->random, 30),
+    const size_t channels = fv_check_size(c, 0, 90), pixels = fv_check_size(c, 1, 30),
                  n = channels * pixels;
     const bool moves = c->argument == 0, in_place = check_chance(&c->random, 0.3);
     const float *x1 = fv_check_input(c, "x1", n), *a = fv_check_input(c, "a", pixels);
@@ -189,7 +195,7 @@ static sigma_case draw_sigma(fv_case *c, bool second, bool optional) {
     if (c->values == FV_VALUES_NASTY) c->values = FV_VALUES_FLOAT;
     fv_check_inexact(c);
     sigma_case k = {
-        .s = {.channels = fv_check_length(r, 60), .pixels = fv_check_length(r, 12), .single = check_chance(r, 0.4)}};
+        .s = {.channels = fv_check_size(c, 0, 60), .pixels = fv_check_size(c, 1, 12), .single = check_chance(r, 0.4)}};
     k.n = k.s.channels * k.s.pixels;
     const size_t means = k.s.single ? 1 : k.s.channels;
     float *sigma = fv_check_input(c, "sigma", k.n), *mean = fv_check_input(c, "c", means);
@@ -296,7 +302,7 @@ static fv_brightness draw_brightness(fv_case *c) {
     fv_check_inexact(c);
     if (c->values == FV_VALUES_NASTY) c->values = FV_VALUES_FLOAT;
     if (d.mu == 0) d.mu = check_uniform(r, 0, 2);
-    d.channels = (int32_t)fv_check_length(r, 60);
+    d.channels = (int32_t)fv_check_size(c, 0, 60);
     d.before = (int32_t)fv_min_size(check_below(r, 6), (size_t)d.channels - 1);
     d.after = (int32_t)fv_min_size(check_below(r, 6), (size_t)d.channels - 1);
     return d;
@@ -317,7 +323,7 @@ static fv_approx expect_slope(const fv_brightness *d, fv_approx x, double eps) {
 void fv_check_power(fv_case *c) {
     fv_brightness d = draw_brightness(c);
     const bool both = c->argument == 1;
-    const size_t n = fv_check_length(&c->random, 300);
+    const size_t n = fv_check_size(c, 1, 300);
     float *q = fv_check_input(c, "q", n);
     const float *s = both ? fv_check_input(c, "s", n) : NULL;
     only_positive(q, n);
@@ -368,7 +374,7 @@ void fv_check_local(fv_case *c) {
     fv_check_finite_only(c);
     const bool gradient = c->argument == 1;
     const fv_brightness d = draw_brightness(c);
-    const size_t channels = (size_t)d.channels, pixels = fv_check_length(&c->random, 12), n = channels * pixels;
+    const size_t channels = (size_t)d.channels, pixels = fv_check_size(c, 1, 12), n = channels * pixels;
     const float *x = fv_check_input(c, "x", n), *dy = gradient ? fv_check_input(c, "dy", n) : NULL;
     fv_check_shape(c, "pixels %zu channels %zu maps %d before, %d after, mu %g", pixels, channels, d.before, d.after,
                    (double)d.mu);

@@ -60,10 +60,10 @@ static void draw_case(fv_case *c, pooled_case *p) {
     for (size_t i = 0; i < p->g_size; i++) at[i] = check_between(&c->random, 0, d->window[0] * d->window[1] - 1);
     p->at = at;
     p->g = fv_check_input(c, "g", p->g_size);
-    fv_check_shape(c, "%s n%d C%d K%d in %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d pooled %dx%d window %dx%d%s", c->given ? c->given->name : "random", d->images,
-                   d->channels, d->maps, d->in[0], d->in[1], d->kernel[0], d->kernel[1], d->stride[0], d->stride[1], d->dilation[0],
-                   d->dilation[1], d->pad[0], d->pad[1], d->pooled[0], d->pooled[1], d->window[0], d->window[1],
-                   d->true_convolution ? " true convolution" : "");
+    fv_check_shape(c, "%s n%d C%d K%d in %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d pooled %dx%d window %dx%d%s",
+                   c->given ? c->given->name : "random", d->images, d->channels, d->maps, d->in[0], d->in[1], d->kernel[0],
+                   d->kernel[1], d->stride[0], d->stride[1], d->dilation[0], d->dilation[1], d->pad[0], d->pad[1], d->pooled[0],
+                   d->pooled[1], d->window[0], d->window[1], d->true_convolution ? " true convolution" : "");
 }
 
 /* Element of x that entry i of g, through place at[i], reads at kernel position t; -1: padding. */

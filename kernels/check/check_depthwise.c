@@ -70,10 +70,10 @@ static void draw_case(fv_case *c, depthwise_case *p) {
     if (reads_padding(d)) fv_check_finite_only(c); /* a padding's product may be left out */
     if (check_chance(r, 0.4)) d->act_low = check_chance(r, 0.5) ? 0 : -2;
     if (check_chance(r, 0.4)) d->act_high = check_chance(r, 0.5) ? 6 : 1;
-    fv_check_shape(c, "%s n%d C%d in %dx%d out %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d clamp %g..%g%s", c->given ? c->given->name : "random", d->images,
-                   d->channels, d->in[0], d->in[1], d->out[0], d->out[1], d->kernel[0], d->kernel[1], d->stride[0], d->stride[1],
-                   d->dilation[0], d->dilation[1], d->pad[0], d->pad[1], (double)d->act_low, (double)d->act_high,
-                   d->true_convolution ? " true convolution" : "");
+    fv_check_shape(c, "%s n%d C%d in %dx%d out %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d clamp %g..%g%s",
+                   c->given ? c->given->name : "random", d->images, d->channels, d->in[0], d->in[1], d->out[0], d->out[1],
+                   d->kernel[0], d->kernel[1], d->stride[0], d->stride[1], d->dilation[0], d->dilation[1], d->pad[0], d->pad[1],
+                   (double)d->act_low, (double)d->act_high, d->true_convolution ? " true convolution" : "");
 }
 
 /* ---- the contract ---- */

@@ -8,7 +8,7 @@ typedef struct matrix {
 } matrix;
 
 static matrix draw_matrix(fv_case *c, size_t most_channels, size_t most_pixels) {
-    matrix m = {fv_check_length(&c->random, most_channels), fv_check_length(&c->random, most_pixels), 0};
+    matrix m = {fv_check_size(c, 0, most_channels), fv_check_size(c, 1, most_pixels), 0};
     m.pitch = (ptrdiff_t)m.channels + check_between(&c->random, 0, 4);
     return m;
 }
@@ -78,7 +78,7 @@ static void join(const float *mean, const float *m2, ptrdiff_t pitch, size_t par
 
 void fv_check_merge_moments(fv_case *c) {
     fv_check_random *r = &c->random;
-    const size_t channels = fv_check_length(r, 100), parts = fv_check_length(r, 9), count = fv_check_length(r, 300);
+    const size_t channels = fv_check_size(c, 0, 100), parts = fv_check_length(r, 9), count = fv_check_length(r, 300);
     const size_t last = 1 + check_below(r, count);
     const ptrdiff_t pitch = 2 * (ptrdiff_t)channels + check_between(r, 0, 3); /* as the moments of ranges lie: means, then sums */
     const size_t size = (parts - 1) * (size_t)pitch + 2 * channels;

@@ -9,7 +9,7 @@ enum { MOST = 400 };
 void fv_check_binary(fv_case *c) {
     const fv_binary kind = (fv_binary)c->argument;
     const fv_binary_fn f = c->candidate->pointwise.binary[kind];
-    const size_t n = fv_check_length(&c->random, MOST);
+    const size_t n = fv_check_size(c, 0, MOST);
     const float *x1 = fv_check_input(c, "x1", n), *x2 = fv_check_input(c, "x2", n);
     const size_t in_place = check_below(&c->random, 4); /* 1: y is x1, 2: y is x2 */
     const float *start = in_place == 1 ? x1 : in_place == 2 ? x2 : NULL;
@@ -36,7 +36,7 @@ void fv_check_binary(fv_case *c) {
 
 void fv_check_gain(fv_case *c) {
     fv_check_random *r = &c->random;
-    const size_t channels = fv_check_length(r, 100), pixels = fv_check_length(r, 20);
+    const size_t channels = fv_check_size(c, 0, 100), pixels = fv_check_size(c, 1, 20);
     const bool same = check_chance(r, 0.3);
     const ptrdiff_t x_pitch = (ptrdiff_t)channels + check_between(r, 0, 4);
     const ptrdiff_t y_pitch = same ? x_pitch : (ptrdiff_t)channels + check_between(r, 0, 4);
@@ -71,7 +71,7 @@ void fv_check_gain(fv_case *c) {
 
 void fv_check_prelu(fv_case *c) {
     fv_check_random *r = &c->random;
-    const size_t channels = fv_check_length(r, 100), pixels = fv_check_length(r, 20);
+    const size_t channels = fv_check_size(c, 0, 100), pixels = fv_check_size(c, 1, 20);
     const bool same = check_chance(r, 0.3);
     const ptrdiff_t x_pitch = (ptrdiff_t)channels + check_between(r, 0, 4);
     const ptrdiff_t y_pitch = same ? x_pitch : (ptrdiff_t)channels + check_between(r, 0, 4);
@@ -107,7 +107,7 @@ static prelu_out start_prelu(fv_case *c, const float *in_place, size_t size, siz
 }
 
 void fv_check_prelu_grad(fv_case *c) {
-    const size_t channels = fv_check_length(&c->random, 100), pixels = fv_check_length(&c->random, 30), n = channels * pixels;
+    const size_t channels = fv_check_size(c, 0, 100), pixels = fv_check_size(c, 1, 30), n = channels * pixels;
     const float *x = fv_check_input(c, "x", n), *slope = fv_check_input(c, "slope", channels), *dy = fv_check_input(c, "dy", n);
     const float *in_place = check_chance(&c->random, 0.4) ? dy : NULL;
     const ptrdiff_t pitch = (ptrdiff_t)channels;
@@ -170,7 +170,7 @@ static uint64_t draw_first(fv_check_random *r) {
 void fv_check_dropout(fv_case *c) {
     static const float ratios[] = {0, 0.25f, 0.5f, 0.1f, 0.999f};
     fv_check_random *r = &c->random;
-    const size_t n = fv_check_length(r, MOST);
+    const size_t n = fv_check_size(c, 0, MOST);
     const float *x = fv_check_input(c, "x", n),
                 ratio = check_chance(r, 0.5) ? ratios[check_below(r, 5)] : check_uniform(r, 0, 1);
     const uint32_t key[2] = {(uint32_t)check_bits(r), (uint32_t)check_bits(r)};

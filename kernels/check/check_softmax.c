@@ -7,7 +7,7 @@ typedef struct rows {
 } rows;
 
 static rows draw_rows(fv_case *c, size_t most) {
-    rows s = {.classes = fv_check_length(&c->random, most), .count = fv_check_length(&c->random, 12)};
+    rows s = {.classes = fv_check_size(c, 0, most), .count = fv_check_size(c, 1, 12)};
     float *x = fv_check_input(c, "x", s.classes * s.count);
     if (c->values == FV_VALUES_FLOAT && check_chance(&c->random, 0.5)) /* logits of any size */
         for (size_t i = 0; i < s.classes * s.count; i++) x[i] *= check_chance(&c->random, 0.5) ? 20.0f : 1000.0f;
@@ -94,7 +94,7 @@ static void expect_row_grad(fv_case *c, const float *y, const float *dy, size_t 
 static void check_rows_grad(fv_case *c, bool logarithm) {
     const fv_softmax_grad_fn candidate = logarithm ? c->candidate->softmax.log_softmax_grad : c->candidate->softmax.softmax_grad;
     const fv_softmax_grad_fn reference = logarithm ? c->reference->softmax.log_softmax_grad : c->reference->softmax.softmax_grad;
-    const size_t classes = fv_check_length(&c->random, 150), count = fv_check_length(&c->random, 12),
+    const size_t classes = fv_check_size(c, 0, 150), count = fv_check_size(c, 1, 12),
                  n = classes * count;
     float *y = fv_check_input(c, "y", n);
     const float *dy = fv_check_input(c, "dy", n);

@@ -130,7 +130,7 @@ static parameters draw_parameters(fv_case *c, fv_unary kind, bool forward) {
 
 void fv_check_unary(fv_case *c) {
     const fv_unary kind = (fv_unary)c->argument;
-    const size_t n = check_chance(&c->random, 0.01) ? 0 : fv_check_length(&c->random, MOST);
+    const size_t n = check_chance(&c->random, 0.01) && !c->given ? 0 : fv_check_size(c, 0, MOST);
     float *x = fv_check_input(c, "x", n);
     const parameters drawn = draw_parameters(c, kind, true);
     const float a = drawn.a, b = drawn.b;
@@ -219,7 +219,7 @@ static fv_approx expect_grad(fv_unary kind, float kept, float dy_, float a, floa
 
 void fv_check_unary_grad(fv_case *c) {
     const fv_unary kind = (fv_unary)c->argument;
-    const size_t n = fv_check_length(&c->random, MOST);
+    const size_t n = fv_check_size(c, 0, MOST);
     const bool kept = kind != FV_UNARY_LINEAR || check_chance(&c->random, 0.5);
     const bool input = fv_unary_keeps_input(kind);
     float *y = kept ? fv_check_input(c, input ? "x" : "y", n) : NULL, ignored;

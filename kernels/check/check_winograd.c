@@ -134,10 +134,10 @@ static void draw_case(fv_case *c, winograd_case *p) {
         p->residual = p->start = fv_check_input(c, "residual", p->y_size);
     }
     const fv_conv_desc *d = &p->d;
-    fv_check_shape(c, "%s F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d in pitch %d,%d out pitch %d,%d%s", c->given ? c->given->name : "random", p->m, d->images,
-                   d->in[1], d->in[2], d->out[1], d->out[2], d->tap[0][1], d->tap[0][2], d->in_channels, d->out_channels,
-                   (int)d->in_pitch[2], (int)d->in_pitch[3], (int)d->out_pitch[2], (int)d->out_pitch[3],
-                   residual == 2 ? " residual in y" : "");
+    fv_check_shape(c, "%s F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d in pitch %d,%d out pitch %d,%d%s",
+                   c->given ? c->given->name : "random", p->m, d->images, d->in[1], d->in[2], d->out[1], d->out[2],
+                   d->tap[0][1], d->tap[0][2], d->in_channels, d->out_channels, (int)d->in_pitch[2], (int)d->in_pitch[3],
+                   (int)d->out_pitch[2], (int)d->out_pitch[3], residual == 2 ? " residual in y" : "");
 }
 
 /* Offset of an input pixel; -1: padding. */

@@ -118,6 +118,11 @@ typedef struct fv_case {
     uint64_t worst_ulp; /* from the scalar definition's result */
 } fv_case;
 
+/* Size `axis` of the given shape (fv_check_given), or a length in 1..most. */
+static inline size_t fv_check_size(fv_case *c, int axis, size_t most) {
+    return c->given && c->given->size[axis] ? c->given->size[axis] : fv_check_length(&c->random, most);
+}
+
 /* The first failure of the case; later ones are ignored. */
 void fv_check_fail(fv_case *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fv_check_shape(fv_case *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -7,6 +7,7 @@
 #include "ops/depthwise_plan.h"
 #include "ops/window.h"
 
+#include <math.h>
 #include <string.h>
 
 static const double most_products = 1e9;
@@ -261,6 +262,107 @@ static fv_status add_pool(fv_model_shapes *s, const fv_node *n) {
     return n->attr.pool.kind == FV_POOL_MAX ? add_pooled(s, n) : FV_OK;
 }
 
+/* ---- what goes by values, or by channels and pixels ---- */
+
+/* The slot of a check with an argument: of a unary function, ... */
+static const char *slot_of(void (*run)(fv_case *c), int argument) {
+    for (size_t i = 0; i < fv_check_slot_count; i++)
+        if (fv_check_slots[i].run == run && fv_check_slots[i].argument == argument) return fv_check_slots[i].name;
+    return NULL;
+}
+
+static fv_status add_sizes(fv_model_shapes *s, const fv_node *n, const char *const *slots, size_t channels,
+                           size_t pixels) {
+    for (; *slots; slots++) {
+        const fv_check_given given = {.slot = *slots, .name = name_of(n), .size = {channels, pixels}};
+        FV_FORWARD(add(s, &given));
+    }
+    return FV_OK;
+}
+
+static fv_status add_unary(fv_model_shapes *s, const fv_node *n, int32_t kind) {
+    const char *const slots[] = {slot_of(fv_check_unary, kind), slot_of(fv_check_unary_grad, kind), NULL};
+    return add_sizes(s, n, slots, fv_shape_count(&s->graph->values[n->out[0]].shape), 0);
+}
+
+/* Undone in a training step by the gradient of the function alone. */
+static fv_status add_fused_clamp(fv_model_shapes *s, const fv_node *n) {
+    const fv_conv_attr *a = &n->attr.conv;
+    if (isinf(a->act_low) && isinf(a->act_high)) return FV_OK;
+    const fv_unary kind = a->act_low == 0 && isinf(a->act_high) ? FV_UNARY_RELU : FV_UNARY_CLAMP;
+    const char *const slots[] = {slot_of(fv_check_unary_grad, kind), NULL};
+    return add_sizes(s, n, slots, fv_shape_count(&s->graph->values[n->out[0]].shape), 0);
+}
+
+static fv_status add_contrast(fv_model_shapes *s, const fv_node *n, size_t channels, size_t pixels) {
+    enum { of_sigma = 5 }; /* of the slots across maps, from there on */
+    static const char *const subtractive[2][4] = {{"contrast.blur_subtract", "contrast.blur"},
+                                                  {"contrast.blur", "contrast.sum", "contrast.shift"}};
+    static const char *const divisive[2][8] = {{"contrast.blur_sigma", "contrast.blur", "contrast.divide",
+                                                "contrast.divide_add", "contrast.below_dot", "contrast.sigma_grad"},
+                                               {"contrast.blur_root", "contrast.blur", "contrast.squares",
+                                                "contrast.dot", "contrast.scale", "contrast.divide",
+                                                "contrast.below_dot", "contrast.sigma_grad"}};
+    const fv_contrast_attr *a = &n->attr.contrast;
+    const fv_shape *x = &s->graph->values[n->in[0]].shape;
+    const bool divides = n->op == &fv_op_divisive_norm;
+    const char *const *slots = divides ? divisive[a->across] : subtractive[a->across];
+    for (size_t i = 0; i < (divides ? 8 : 4) && slots[i]; i++) {
+        fv_check_given given = {.slot = slots[i], .name = name_of(n), .size = {channels, pixels}};
+        if (divides && a->across && i >= of_sigma) { /* a row is one pixel */
+            given.size[0] = (size_t)x->dim[3];
+            given.size[1] = (size_t)x->dim[2];
+        }
+        given.contrast.channels = a->across ? 1 : (int32_t)channels;
+        for (int axis = 0; axis < 2; axis++) {
+            const int32_t last = (int32_t)x->dim[2 + axis] - 1, before = (a->window - 1) / 2, after = a->window / 2;
+            given.contrast.in[axis] = last + 1;
+            given.contrast.before[axis] = before < last ? before : last;
+            given.contrast.taps[axis] = given.contrast.before[axis] + (after < last ? after : last) + 1;
+        }
+        FV_FORWARD(add(s, &given));
+    }
+    return FV_OK;
+}
+
+static fv_status add_brightness(fv_model_shapes *s, const fv_node *n, size_t channels, size_t pixels) {
+    static const char *const all[] = {"contrast.squares",    "contrast.dot",   "contrast.power",
+                                      "contrast.power_grad", "contrast.scale", NULL};
+    static const char *const neighbours[] = {"contrast.local", "contrast.local_grad", NULL};
+    return add_sizes(s, n, n->attr.brightness.maps == 0 ? all : neighbours, channels, pixels);
+}
+
+/* Nodes whose kernels take channels and pixels of their input. */
+static fv_status add_channels(fv_model_shapes *s, const fv_node *n) {
+    static const char *const gain[] = {"pointwise.gain", NULL},
+                             *const prelu[] = {"pointwise.prelu", "pointwise.prelu_grad", NULL},
+                             *const softmax[] = {"softmax.softmax", "softmax.softmax_grad", NULL},
+                             *const log_softmax[] = {"softmax.log_softmax", "softmax.log_softmax_grad", NULL},
+                             *const norm[] = {"norm.moments",   "norm.merge",      "norm.apply",
+                                              "norm.grad_sums", "norm.grad_input", NULL};
+    const fv_shape *x = &s->graph->values[n->in[0]].shape;
+    const size_t channels = (size_t)x->dim[1], pixels = fv_shape_count(x) / fv_max_size(channels, 1);
+    if (!fits(s, n, FV_NONE, 0)) return FV_OK;
+    if (n->op == &fv_op_gain || n->op == &fv_op_scale_maps) return add_sizes(s, n, gain, channels, pixels);
+    if (n->op == &fv_op_prelu) return add_sizes(s, n, prelu, channels, pixels);
+    if (n->op == &fv_op_softmax) return add_sizes(s, n, softmax, channels, pixels);
+    if (n->op == &fv_op_log_softmax) return add_sizes(s, n, log_softmax, channels, pixels);
+    if (n->op == &fv_op_brightness_norm) return add_brightness(s, n, channels, pixels);
+    if (n->op == &fv_op_batch_norm || n->op == &fv_op_group_norm) return add_sizes(s, n, norm, channels, pixels);
+    return n->op == &fv_op_subtractive_norm || n->op == &fv_op_divisive_norm ? add_contrast(s, n, channels, pixels)
+                                                                             : FV_OK;
+}
+
+static fv_status add_values(fv_model_shapes *s, const fv_node *n) {
+    static const char *const dropout[] = {"pointwise.dropout", NULL};
+    const bool counted = n->op == &fv_op_unary || n->op == &fv_op_binary || n->op == &fv_op_dropout;
+    if (!counted || !fits(s, n, FV_NONE, 0)) return FV_OK;
+    if (n->op == &fv_op_unary) return add_unary(s, n, n->attr.pointwise.kind);
+    const char *const binary[] = {slot_of(fv_check_binary, n->attr.pointwise.kind), NULL};
+    return add_sizes(s, n, n->op == &fv_op_binary ? binary : dropout,
+                     fv_shape_count(&s->graph->values[n->out[0]].shape), 0);
+}
+
 /* ---- all ---- */
 
 fv_status fv_model_shapes_collect(fv_model_shapes *s) {
@@ -271,8 +373,12 @@ fv_status fv_model_shapes_collect(fv_model_shapes *s) {
         const fv_node *n = &s->graph->nodes[i];
         if (n->op == &fv_op_conv || n->op == &fv_op_linear) FV_FORWARD(add_product(s, n, n->in[0], n->out[0]));
         if (n->op == &fv_op_conv_transpose) FV_FORWARD(add_product(s, n, n->out[0], n->in[0]));
+        if (n->op == &fv_op_conv || n->op == &fv_op_linear || n->op == &fv_op_conv_transpose)
+            FV_FORWARD(add_fused_clamp(s, n));
         if (n->op == &fv_op_local) FV_FORWARD(add_local(s, n));
         if (n->op == &fv_op_pool) FV_FORWARD(add_pool(s, n));
+        FV_FORWARD(add_values(s, n));
+        FV_FORWARD(add_channels(s, n));
     }
     return FV_OK;
 }

@@ -178,7 +178,8 @@ static fv_status check(const fv_loader_settings *s) {
                  "%d batches ahead; allowed are 0 to %d", s->prefetch, largest_prefetch);
     FV_RETURN_IF(s->augment & ~(unsigned)(FV_AUGMENT_SHIFT | FV_AUGMENT_FLIP | FV_AUGMENT_CROP), FV_ERR_ARGUMENT,
                  "unknown augmentation bits %#x", s->augment);
-    FV_RETURN_IF(!(s->noise >= 0 && s->noise < 1e9f), FV_ERR_ARGUMENT, "noise of deviation %g; it must be 0 or more", (double)s->noise);
+    FV_RETURN_IF(!(s->noise >= 0 && s->noise < 1e9f), FV_ERR_ARGUMENT, "noise of deviation %g; it must be 0 or more",
+                 (double)s->noise);
     return FV_OK;
 }
 
@@ -191,7 +192,8 @@ static fv_status allocate(fv_loader *l) {
                  (long long)largest);
     for (size_t i = 0; i < l->slots; i++) {
         FV_FORWARD(fv_alloc_array(c, bytes, sizeof(float), "a batch of images", (void **)&l->ring[i].x));
-        if (l->settings.noise > 0) FV_FORWARD(fv_alloc_array(c, bytes, sizeof(float), "images without noise", (void **)&l->ring[i].clean));
+        if (l->settings.noise > 0)
+            FV_FORWARD(fv_alloc_array(c, bytes, sizeof(float), "images without noise", (void **)&l->ring[i].clean));
         FV_FORWARD(
             fv_alloc_array(c, (size_t)largest, sizeof(int32_t), "the labels of a batch", (void **)&l->ring[i].labels));
     }

@@ -151,8 +151,8 @@ START_TEST(models_are_checked) {
     fv_model *m = network(c, "lenet5", 1), *other = network(c, "lenet5", 2);
     o.isa = "scalar"; /* which has no Winograd */
     ck_assert_int_eq(fv_model_check_shapes(m, &o, &r), FV_CHECK_AGREE);
-    ck_assert_uint_eq(r.slots, 3 + 3 + 2);
-    ck_assert_uint_eq(r.cases, 4 * (5 + 10 + 5 + 3 * 2 + 2 + 2)); /* 5 products, 2 convolutions through pools, 2 pools */
+    ck_assert_uint_eq(r.slots, 3 + 3 + 2 + 1);
+    ck_assert_uint_eq(r.cases, 4 * (5 + 10 + 5 + 3 * 2 + 2 + 2 + 4)); /* 5 products, 2 through pools, 2 pools, 4 clamps */
     o.isa = NULL;
     ck_assert_int_eq(fv_model_check_nodes(m, m, "scalar", &o, &r), FV_CHECK_AGREE);
     ck_assert_uint_eq(r.slots, 7);
@@ -217,9 +217,15 @@ START_TEST(every_kind_of_convolution_is_checked) {
         const fv_check_options o = quick(slots[i].op);
         fv_check_report r;
         ck_assert_msg(fv_model_check_shapes(m, &o, &r) == FV_CHECK_AGREE, "%s", slots[i].op);
-        ck_assert_msg(r.cases == 4 * slots[i].shapes * r.slots, "%s: %d cases in %d slots", slots[i].op, (int)r.cases, (int)r.slots);
+        ck_assert_msg(r.cases == 4 * slots[i].shapes * r.slots, "%s: %d cases in %d slots", slots[i].op,
+                      (int)r.cases, (int)r.slots);
     }
-    const fv_check_options o = quick("winograd");
+    const fv_check_options o = quick("winograd"), norms = quick("contrast");
+    fv_check_report r;
+    fv_model *jarrett = network(c, "jarrett", 1);
+    ck_assert_int_eq(fv_model_check_shapes(jarrett, &norms, &r), FV_CHECK_AGREE);
+    ck_assert_uint_eq(r.cases, r.slots / 10 * 4 * 2 * (3 + 8 - 1 + 1)); /* blur in both */
+    fv_model_free(jarrett);
     const fv_check_result want = strcmp(fv_isa_best(), "scalar") == 0 ? FV_CHECK_NOTHING : FV_CHECK_AGREE;
     ck_assert_int_eq(fv_model_check_shapes(m, &o, NULL), want);
     fv_model_free(m);
