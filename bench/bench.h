@@ -29,6 +29,7 @@ void fv_bench_conv_pooled(fv_bench_add_fn add, void *user);
 void fv_bench_depthwise(fv_bench_add_fn add, void *user);
 void fv_bench_winograd(fv_bench_add_fn add, void *user);
 void fv_bench_layers(fv_bench_add_fn add, void *user);
+void fv_bench_local(fv_bench_add_fn add, void *user);
 void fv_bench_contrast(fv_bench_add_fn add, void *user);
 void fv_bench_norm(fv_bench_add_fn add, void *user);
 void fv_bench_activation(fv_bench_add_fn add, void *user);

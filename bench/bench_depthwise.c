@@ -10,7 +10,7 @@ typedef struct depthwise_spec {
 } depthwise_spec;
 
 static const depthwise_spec specs[] = {{32, 112, 3, 1}, {96, 112, 3, 2}, {144, 56, 3, 1}, {144, 56, 3, 2}, {192, 28, 3, 1},
-                                       {384, 14, 3, 1}, {512, 14, 3, 1}, {960, 7, 3, 1},  {144, 28, 3, 2}, {32, 28, 3, 1}, {240, 28, 5, 1}, {480, 14, 5, 1}};
+                                       {384, 14, 3, 1}, {512, 14, 3, 1}, {960, 7, 3, 1},  {240, 28, 5, 1}, {480, 14, 5, 1}};
 
 typedef enum depthwise_kind { FORWARD, DATA_GRADIENT, WEIGHT_GRADIENT, KINDS } depthwise_kind;
 

@@ -158,7 +158,7 @@ void fv_bench_layers(fv_bench_add_fn add, void *user) {
             const map_spec *m = &maps[i];
             const double in = (double)m->images * m->channels * m->size * m->size;
             c.spec = m;
-            c.bytes = 4 * in * (1 + 1.0 / (m->stride * m->stride));
+            c.bytes = 4 * in * (1 + (kind <= MAX_GRAD ? 2.0 : 1.0) / (m->stride * m->stride)); /* max: places too */
             snprintf(c.name, sizeof c.name, "%s/N%d_C%d_%dx%d_%dx%d_s%d", layers[kind].name, m->images, m->channels, m->size, m->size,
                      m->window, m->window, m->stride);
             add(user, &c);

@@ -181,6 +181,7 @@ int main(int argc, char **argv) {
     fv_bench_depthwise(add_row, nullptr);
     fv_bench_winograd(add_row, nullptr);
     fv_bench_layers(add_row, nullptr);
+    fv_bench_local(add_row, nullptr);
     fv_bench_contrast(add_row, nullptr);
     fv_bench_norm(add_row, nullptr);
     fv_bench_activation(add_row, nullptr);

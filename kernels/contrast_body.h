@@ -216,7 +216,15 @@ static inline vf largest_next(const fv_sigma *s, const float *sigma, size_t at, 
 
 static inline vf unless_zero(vf divisor, vf quotient) { return v_select(v_eq(divisor, v_zero()), v_zero(), quotient); }
 
-static void divide(const fv_sigma *s, const float *x, float *y) {
+/* One map by itself has one c, and its pixels lie in a run. */
+static inline fv_sigma in_runs(const fv_sigma *s) {
+    fv_sigma run = *s;
+    if (s->channels == 1) run = (fv_sigma){s->sigma, s->c, true, s->pixels, 1};
+    return run;
+}
+
+static void divide(const fv_sigma *given, const float *x, float *y) {
+    const fv_sigma run = in_runs(given), *const s = &run;
     const float *sigma = s->sigma;
     for (size_t p = 0; p < s->pixels; p++, sigma += s->channels, y += s->channels) {
         for (size_t c = 0; c < s->channels; c += VW) {
@@ -228,7 +236,8 @@ static void divide(const fv_sigma *s, const float *x, float *y) {
     }
 }
 
-static void divide_add(const fv_sigma *s, const float *x1, const float *x2, const float *e, float *y) {
+static void divide_add(const fv_sigma *given, const float *x1, const float *x2, const float *e, float *y) {
+    const fv_sigma run = in_runs(given), *const s = &run;
     for (size_t i = 0; i < s->pixels * s->channels; i += s->channels)
         for (size_t c = 0; c < s->channels; c += VW) {
             const size_t n = s->channels - c, at = i + c;
@@ -252,7 +261,8 @@ static void below_dot(const fv_sigma *s, const float *x1, const float *x2, float
     }
 }
 
-static void sigma_grad(const fv_sigma *s, const float *x1, const float *x2, const float *k, float factor, float *y) {
+static void sigma_grad(const fv_sigma *given, const float *x1, const float *x2, const float *k, float factor, float *y) {
+    const fv_sigma run = in_runs(given), *const s = &run;
     for (size_t i = 0; i < s->pixels * s->channels; i += s->channels)
         for (size_t c = 0; c < s->channels; c += VW) {
             const size_t n = s->channels - c, at = i + c;

@@ -18,8 +18,6 @@ typedef struct tile {
     const float *w;                     /* of the first vector there */
     ptrdiff_t w_row, w_column, w_vector;
     int32_t rows, columns;
-    int32_t count;                /* tiles side by side */
-    int32_t left, right;          /* sliding tiles: input columns at the ends that are padding, at most half a kernel */
     size_t vectors, tail;         /* whole ones, and channels after them: less than a vector */
     const float *bias, *residual; /* of the first pixel, or NULL */
     float *y;
@@ -52,13 +50,16 @@ FV_ALWAYS_INLINE thirds thirds_of(const float *x, ptrdiff_t three) {
     return (thirds){{x, x + three, x + three + three, x + three + three + three, x + 4 * three, x + 5 * three}};
 }
 
-/* `columns` kernel columns side by side, `step` input pixels an output pixel; all but t are constants after inlining. */
-FV_ALWAYS_INLINE void sliding_vectors(const tile *t, size_t vector, const int columns, const int step, const int pixels) {
+/* `columns` kernel columns side by side, `step` input pixels an output pixel, from output ox of the row on; ends: input columns that
+ * are padding, at most half a kernel. All but t, vector and ox are constants after inlining. */
+FV_ALWAYS_INLINE void sliding_vectors(const tile *t, const span *ends, int32_t ox, size_t vector, const int columns, const int step,
+                                      const int pixels) {
     const ptrdiff_t column = t->x_column, y_pixel = t->y_pixel, w_column = t->w_column;
     const ptrdiff_t two = 2 * column, three = 3 * column, y_two = 2 * y_pixel, y_three = 3 * y_pixel;
-    const float *bias = t->bias ? t->bias + vector * VW : NULL, *first = t->x + vector * VW, *w_first = t->w + (ptrdiff_t)vector * t->w_vector;
-    const float *residual = t->residual ? t->residual + vector * VW : NULL;
-    float *y = t->y + vector * VW;
+    const float *first = t->x + ox * t->x_pixel + vector * VW, *w_first = t->w + (ptrdiff_t)vector * t->w_vector;
+    const float *bias = t->bias ? t->bias + vector * VW : NULL;
+    const float *residual = t->residual ? t->residual + ox * y_pixel + vector * VW : NULL;
+    float *y = t->y + ox * y_pixel + vector * VW;
     for (; vector < t->vectors; vector++, first += VW, w_first += t->w_vector, y += VW) {
         const float *x = first, *w = w_first;
         const vf begin = bias ? v_load(bias) : v_zero();
@@ -96,6 +97,15 @@ FV_ALWAYS_INLINE void sliding_vectors(const tile *t, size_t vector, const int co
     }
 }
 
+/* t, at output 0 and kernel column 0, moves to output ox with the kernel columns v. */
+static void move_tile(tile *t, int32_t ox, taps_inside v) {
+    t->x += (ptrdiff_t)ox * t->x_pixel + v.begin * t->x_column;
+    t->w += v.begin * t->w_column;
+    t->columns = v.end - v.begin;
+    t->y += ox * t->y_pixel;
+    if (t->residual) t->residual += ox * t->y_pixel;
+}
+
 /* Moves to the next tile of the row. */
 FV_ALWAYS_INLINE void next_tile(tile *t, const int pixels) {
     t->x += pixels * t->x_pixel;
@@ -103,9 +113,10 @@ FV_ALWAYS_INLINE void next_tile(tile *t, const int pixels) {
     if (t->residual) t->residual += pixels * t->y_pixel;
 }
 
-FV_ALWAYS_INLINE void sliding_tiles(const tile *given, const int columns, const int step, const int pixels) {
-    tile t = *given;
-    for (int32_t i = 0; i < t.count; i++, next_tile(&t, pixels)) sliding_vectors(&t, 0, columns, step, pixels);
+FV_ALWAYS_INLINE void sliding_tiles(const tile *given, const span *given_span, const int columns, const int step, const int pixels) {
+    const tile t = *given; /* stores of vectors may change anything but what is our own */
+    const span s = *given_span;
+    for (int32_t i = 0; i < s.count; i++) sliding_vectors(&t, &s, s.begin + i * pixels, 0, columns, step, pixels);
 }
 
 #define PAIR_PIXELS(M) M(0) M(1) M(2) M(3)
@@ -113,10 +124,11 @@ FV_ALWAYS_INLINE void sliding_tiles(const tile *given, const int columns, const 
 
 /* Three kernel columns, up to four pixels, two vectors at a time: what pixels a power of two apart need, whose lines push each
  * other out of L1 before a second vector reads them. */
-FV_ALWAYS_INLINE void pair_tiles(const tile *given, const int step, const int pixels) {
+FV_ALWAYS_INLINE void pair_tiles(const tile *given, const span *ends, const int step, const int pixels) {
     const int columns = 3;
     tile copy = *given, *const t = &copy;
-    for (int32_t i = 0; i < t->count; i++, next_tile(t, pixels)) {
+    move_tile(t, ends->begin, (taps_inside){0, t->columns});
+    for (int32_t i = 0; i < ends->count; i++, next_tile(t, pixels)) {
         size_t vector = 0;
         for (; vector + 2 <= t->vectors; vector += 2) {
             const float *x = t->x + vector * VW, *w = t->w + (ptrdiff_t)vector * t->w_vector;
@@ -152,7 +164,7 @@ FV_ALWAYS_INLINE void pair_tiles(const tile *given, const int step, const int pi
             PAIR_PIXELS(FINISH_PAIR)
 #undef FINISH_PAIR
         }
-        sliding_vectors(t, vector, columns, step, pixels);
+        sliding_vectors(t, ends, 0, vector, columns, step, pixels);
     }
 }
 
@@ -174,9 +186,10 @@ FV_ALWAYS_INLINE void any_vector(const tile *t, size_t vector, const int pixels,
     FINISH
 }
 
-FV_ALWAYS_INLINE void any_tiles(const tile *given, const int pixels) {
+FV_ALWAYS_INLINE void any_tiles(const tile *given, const span *s, const int pixels) {
     tile t = *given;
-    for (int32_t i = 0; i < t.count; i++, next_tile(&t, pixels))
+    move_tile(&t, s->begin, (taps_inside){0, t.columns});
+    for (int32_t i = 0; i < s->count; i++, next_tile(&t, pixels))
         for (size_t vector = 0; vector < t.vectors; vector++) any_vector(&t, vector, pixels, VW);
 }
 
@@ -218,21 +231,21 @@ static void border_pixel(const tile *given) {
 }
 
 #define DEFINE(p)                                                                                                                \
-    static void tile_3_s1_##p(const tile *t) { sliding_tiles(t, 3, 1, p); }                                                      \
-    static void tile_3_s2_##p(const tile *t) { sliding_tiles(t, 3, 2, p); }                                                      \
-    static void tile_5_s1_##p(const tile *t) { sliding_tiles(t, 5, 1, p); }                                                      \
-    static void tile_any_##p(const tile *t) { any_tiles(t, p); }
+    static void tile_3_s1_##p(const tile *t, const span *s) { sliding_tiles(t, s, 3, 1, p); }                                    \
+    static void tile_3_s2_##p(const tile *t, const span *s) { sliding_tiles(t, s, 3, 2, p); }                                    \
+    static void tile_5_s1_##p(const tile *t, const span *s) { sliding_tiles(t, s, 5, 1, p); }                                    \
+    static void tile_any_##p(const tile *t, const span *s) { any_tiles(t, s, p); }
 SIZES(DEFINE)
 #undef DEFINE
 
 #define PAIR_SIZES(M) M(1) M(2) M(3) M(4)
 #define DEFINE(p)                                                                                                                \
-    static void pair_s1_##p(const tile *t) { pair_tiles(t, 1, p); }                                                              \
-    static void pair_s2_##p(const tile *t) { pair_tiles(t, 2, p); }
+    static void pair_s1_##p(const tile *t, const span *s) { pair_tiles(t, s, 1, p); }                                            \
+    static void pair_s2_##p(const tile *t, const span *s) { pair_tiles(t, s, 2, p); }
 PAIR_SIZES(DEFINE)
 #undef DEFINE
 
-typedef void (*tile_fn)(const tile *t);
+typedef void (*tile_fn)(const tile *t, const span *s);
 #define ROW_PAIR_S1(p) pair_s1_##p,
 #define ROW_PAIR_S2(p) pair_s2_##p,
 #define ROW_3_S1(p) tile_3_s1_##p,
@@ -248,23 +261,7 @@ static const tile_fn tiles[][TILE] = {{SIZES(ROW_ANY)},  {SIZES(ROW_3_S1)},     
 #undef ROW_5_S1
 #undef ROW_ANY
 
-/* t, at output 0 and kernel column 0, moves to output ox with the kernel columns v. */
-static void move_tile(tile *t, int32_t ox, taps_inside v) {
-    t->x += (ptrdiff_t)ox * t->x_pixel + v.begin * t->x_column;
-    t->w += v.begin * t->w_column;
-    t->columns = v.end - v.begin;
-    t->y += ox * t->y_pixel;
-    if (t->residual) t->residual += ox * t->y_pixel;
-}
-
-static void run_span(const void *row, const span *s, int kind) {
-    tile t = *(const tile *)row;
-    move_tile(&t, s->begin, (taps_inside){0, t.columns});
-    t.count = s->count;
-    t.left = s->left;
-    t.right = s->right;
-    tiles[kind][s->size - 1](&t);
-}
+static void run_span(const void *row, const span *s, int kind) { tiles[kind][s->size - 1](row, s); }
 
 static void run_border(const void *row, int32_t ox, taps_inside v) {
     tile t = *(const tile *)row;
@@ -286,9 +283,7 @@ static void run_row(const walk *k, const tile *row, int32_t oy) {
     t.w += u.begin * t.w_row;
     t.rows = u.end - u.begin;
     t.columns = k->x.taps;
-    int kind = kind_of(&k->x);
-    if (pixels_collide(k->x_pixel)) kind = kind == KIND_3_S1 ? KIND_PAIR_S1 : kind == KIND_3_S2 ? KIND_PAIR_S2 : kind;
-    walk_row(k, &t, &(row_calls){run_span, t.vectors ? run_border : NULL, t.tail ? run_tail : NULL}, kind);
+    walk_row(k, &t, &(row_calls){run_span, t.vectors ? run_border : NULL, t.tail ? run_tail : NULL});
 }
 
 static tile begin_tile(const fv_depthwise_desc *d, const walk *k, const float *packed, const float *bias, fv_range channels) {
@@ -331,7 +326,7 @@ static void pack(const fv_depthwise_desc *d, const fv_conv_weights *w, float *pa
 
 static void forward(const fv_depthwise_desc *d, const float *x, const float *packed, const float *bias, const float *residual,
                     float *y, fv_range rows, fv_range channels) {
-    const walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1);
+    const walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1, true);
     const size_t image = (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels,
                  y_row = (size_t)d->out[1] * (size_t)d->channels;
     const size_t chunk = chunk_of((size_t)d->kernel[0], (size_t)d->in[1], channels.end - channels.begin);
@@ -360,7 +355,7 @@ static void data_grad(const fv_depthwise_desc *d, const float *dy, const float *
             const lattice_axis y = gradient_axis(d, 0, iy % d->stride[0]);
             for (int32_t phase = 0; phase < least(d->stride[1], d->in[1]); phase++) {
                 const int32_t columns = (d->in[1] - phase + d->stride[1] - 1) / d->stride[1];
-                const walk k = begin_walk(d, y, gradient_axis(d, 1, phase), columns, d->stride[1]);
+                const walk k = begin_walk(d, y, gradient_axis(d, 1, phase), columns, d->stride[1], true);
                 tile t = begin_tile(d, &k, packed, bias, (fv_range){c, fv_min_size(c + chunk, channels.end)});
                 place_row(&k, &t, dy + row / (size_t)d->in[0] * image + c, oy);
                 t.y = dx + row * dx_row + (size_t)phase * (size_t)d->channels + c;

@@ -106,6 +106,8 @@ static span next_span(const lattice_axis *a, int32_t begin, int32_t end, int32_t
     return s;
 }
 
+enum { MOST_SPANS = 8 }; /* of a row: at most two reach into padding on either side */
+
 /* The walk over the outputs of one phase (the only one of a forward pass). */
 typedef struct walk {
     lattice_axis y, x;
@@ -113,17 +115,12 @@ typedef struct walk {
     ptrdiff_t x_pixel, w_block; /* elements of an input pixel, of a vector's weights */
     int32_t kernel_columns;
     ptrdiff_t y_pixel; /* between outputs of a row */
+    /* The same in every row: */
+    int kind;
+    taps_inside middle; /* outputs that tiles take */
+    span spans[MOST_SPANS];
+    int32_t span_count;
 } walk;
-
-static walk begin_walk(const fv_depthwise_desc *d, lattice_axis y, lattice_axis x, int32_t columns, int32_t spread) {
-    return (walk){.y = y,
-                  .x = x,
-                  .columns = columns,
-                  .x_pixel = d->channels,
-                  .w_block = (ptrdiff_t)fv_depthwise_taps(d) * VW,
-                  .kernel_columns = d->kernel[1],
-                  .y_pixel = (ptrdiff_t)spread * d->channels};
-}
 
 /* Even parts of n, each at most `tile`. */
 static int32_t even_part(int32_t n, int32_t tile) {
@@ -131,7 +128,30 @@ static int32_t even_part(int32_t n, int32_t tile) {
     return (n + parts - 1) / parts;
 }
 
-/* What a row is made of: runs of tiles of a kind; of whole vectors single pixels with the kernel columns that are inside; of the
+/* pairs: tiles of two vectors are there to be taken. */
+static walk begin_walk(const fv_depthwise_desc *d, lattice_axis y, lattice_axis x, int32_t columns, int32_t spread, bool pairs) {
+    walk k = {.y = y,
+              .x = x,
+              .columns = columns,
+              .x_pixel = d->channels,
+              .w_block = (ptrdiff_t)fv_depthwise_taps(d) * VW,
+              .kernel_columns = d->kernel[1],
+              .y_pixel = (ptrdiff_t)spread * d->channels,
+              .kind = kind_of(&x),
+              .middle = tiled(&x, columns)};
+    if (pairs && pixels_collide(k.x_pixel))
+        k.kind = k.kind == KIND_3_S1 ? KIND_PAIR_S1 : k.kind == KIND_3_S2 ? KIND_PAIR_S2 : k.kind;
+    const int32_t size = even_part(k.middle.end - k.middle.begin, k.kind >= KIND_PAIR_S1 ? TILE / 2 : TILE);
+    for (int32_t at = k.middle.begin; at < k.middle.end && k.span_count < MOST_SPANS;) {
+        const span s = next_span(&x, at, k.middle.end, size);
+        k.spans[k.span_count++] = s;
+        at += s.size * s.count;
+        if (k.span_count == MOST_SPANS) k.middle.end = at; /* what is left goes by pixels */
+    }
+    return k;
+}
+
+/* What a row is made of: runs of tiles; of whole vectors single pixels with the kernel columns that are inside; of the
  * channels after them every pixel. The last two NULL: there are none. */
 typedef struct row_calls {
     void (*tiles)(const void *row, const span *s, int kind);
@@ -139,17 +159,12 @@ typedef struct row_calls {
     void (*tail)(const void *row, int32_t ox, taps_inside v);
 } row_calls;
 
-static void walk_row(const walk *k, const void *row, const row_calls *c, int kind) {
-    const taps_inside middle = tiled(&k->x, k->columns);
+static void walk_row(const walk *k, const void *row, const row_calls *c) {
     for (int32_t ox = 0; c->tail && ox < k->columns; ox++) c->tail(row, ox, inside(&k->x, ox));
     if (!c->pixel) return;
-    for (int32_t ox = 0; ox < middle.begin; ox++) c->pixel(row, ox, inside(&k->x, ox));
-    const int32_t size = even_part(middle.end - middle.begin, kind >= KIND_PAIR_S1 ? TILE / 2 : TILE);
-    for (span s = {.begin = middle.begin}; s.begin < middle.end; s.begin += s.size * s.count) {
-        s = next_span(&k->x, s.begin, middle.end, size);
-        c->tiles(row, &s, kind);
-    }
-    for (int32_t ox = middle.end; ox < k->columns; ox++) c->pixel(row, ox, inside(&k->x, ox));
+    for (int32_t ox = 0; ox < k->middle.begin; ox++) c->pixel(row, ox, inside(&k->x, ox));
+    for (int32_t i = 0; i < k->span_count; i++) c->tiles(row, &k->spans[i], k->kind);
+    for (int32_t ox = k->middle.end; ox < k->columns; ox++) c->pixel(row, ox, inside(&k->x, ox));
 }
 
 /* Channels taken through all rows of a call together. */
@@ -173,7 +188,7 @@ FV_ALWAYS_INLINE void store(float *p, vf a, size_t n) {
 #define COLUMNS(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15) M(16)
 /* Whether a tile reads input column j: the first and last few may be padding, the rest is known to the compiler. */
 #define COLUMN_INSIDE(j)                                                                                                         \
-    ((j) < SPAN && ((j) >= columns / 2 || (j) >= t->left) && ((j) < SPAN - columns / 2 || (j) < SPAN - t->right))
+    ((j) < SPAN && ((j) >= columns / 2 || (j) >= ends->left) && ((j) < SPAN - columns / 2 || (j) < SPAN - ends->right))
 #define SPAN ((pixels - 1) * step + columns)
 /* The kernel column that pixel p of a tile takes at input column j, or -1. */
 #define TAP(j, p) ((p) < pixels && (j) - (p)*step < columns ? (j) - (p)*step : -1)

@@ -57,6 +57,7 @@ static void tail_grad_vector(const grad_tile *given) {
 
 FV_ALWAYS_INLINE void sliding_grad_vectors(const grad_tile *t, const int columns, const int step, const int pixels) {
     const size_t n = VW;
+    const grad_tile *const ends = t;
     for (size_t vector = 0; vector < t->vectors; vector++) {
         PIXELS(LOAD_DY)
         BIAS const float *x = t->x + vector * VW;
@@ -145,8 +146,7 @@ static void run_grad_row(const walk *k, const grad_tile *row, int32_t oy) {
     t.dw += u.begin * t.dw_row;
     t.rows = u.end - u.begin;
     t.columns = k->x.taps;
-    walk_row(k, &t, &(row_calls){run_grad_span, t.vectors ? run_grad_border : NULL, t.tail ? run_grad_tail : NULL},
-             kind_of(&k->x));
+    walk_row(k, &t, &(row_calls){run_grad_span, t.vectors ? run_grad_border : NULL, t.tail ? run_grad_tail : NULL});
 }
 
 static void clear(float *row, fv_range channels) {
@@ -155,7 +155,7 @@ static void clear(float *row, fv_range channels) {
 
 static void weight_grad(const fv_depthwise_desc *d, const float *x, const float *dy, float *dw, ptrdiff_t dw_pitch, float *db,
                         fv_range rows, fv_range channels) {
-    const walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1);
+    const walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1, false);
     const size_t image = (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels,
                  dy_row = (size_t)d->out[1] * (size_t)d->channels;
     const size_t chunk = chunk_of((size_t)d->kernel[0], (size_t)d->in[1], channels.end - channels.begin);
