@@ -93,6 +93,7 @@ typedef struct fv_conv_plan {
     size_t size[4];                      /* output lattice */
     ptrdiff_t step[4], low[4], reach[4]; /* input step of an output; smallest tap offset; largest - smallest + 1 */
     bool boxed;                          /* x is read from a box, not from the tensor */
+    ptrdiff_t gap[4];                    /* input positions from one position of a box to the next */
     /* A block is up to `units` indices of `axis`, all of the axes inside it, one index of each axis outside it. */
     int axis;
     size_t units, inner;  /* inner: pixels of one unit */
@@ -109,7 +110,7 @@ static inline size_t fv_conv_extent(const fv_conv_plan *p, int axis, size_t n) {
 }
 
 static inline void fv_conv_plan_geometry(fv_conv_plan *p, const fv_conv_desc *d) {
-    *p = (fv_conv_plan){.d = d, .size = {(size_t)d->images}, .step = {1}, .reach = {1}};
+    *p = (fv_conv_plan){.d = d, .size = {(size_t)d->images}, .step = {1}, .reach = {1}, .gap = {1, 1, 1, 1}};
     for (int i = 0; i < 3; i++) {
         int32_t low = d->taps ? d->tap[0][i] : 0, high = low;
         for (int32_t t = 1; t < d->taps; t++) {
@@ -164,6 +165,15 @@ static inline void fv_conv_plan_source(fv_conv_plan *p, size_t pitch) {
     }
 }
 
+/* A box holds only what is read: of an axis with one tap the positions of its outputs, side by side. */
+static inline void fv_conv_close_gaps(fv_conv_plan *p) {
+    for (int axis = 1; axis < 4; axis++)
+        if (p->reach[axis] == 1) {
+            p->gap[axis] = p->step[axis];
+            p->step[axis] = 1;
+        }
+}
+
 static inline bool fv_conv_is_empty(const fv_conv_desc *d) { return fv_conv_out_pixels(d) == 0; }
 
 /* Outputs along an axis whose tap offset `tap` falls inside the input. */
@@ -213,8 +223,8 @@ static inline void fv_conv_plan_grad(fv_conv_plan *p, const fv_conv_isa *isa, co
     const size_t pixels = FV_CONV_GRAD_ELEMENTS / (dy_columns + fv_min_size((size_t)d->in_channels, 16));
     size_t pitch = (size_t)d->in_channels;
     if (pitch % FV_CONV_ALIASING_PITCH == 0) pitch += FV_CONV_SKEW;
-    const bool gaps = p->step[2] > p->reach[2] || p->step[3] > p->reach[3];
-    p->boxed = fv_conv_has_padding(p) || (d->in_pitch[3] % FV_CONV_ALIASING_PITCH == 0 && !gaps);
+    p->boxed = fv_conv_has_padding(p) || d->in_pitch[3] % FV_CONV_ALIASING_PITCH == 0;
+    if (p->boxed) fv_conv_close_gaps(p);
     fv_conv_plan_blocks(p, pitch, pixels);
     fv_conv_plan_source(p, pitch);
 }
@@ -308,10 +318,35 @@ static inline size_t fv_conv_make_runs(const fv_conv_plan *p, const size_t *at, 
     return runs;
 }
 
+/* The channels of a pixel: a call of memcpy pays from some cache lines on. */
+static inline void fv_conv_copy_pixel(fv_real *out, const fv_real *in, size_t channels) {
+    if (channels >= 64)
+        memcpy(out, in, channels * sizeof(*in));
+    else
+        for (size_t c = 0; c < channels; c++) out[c] = in[c];
+}
+
+/* One row of a box whose axis has gaps. */
+static inline void fv_conv_fill_spread_row(const fv_conv_plan *p, const fv_real *x, ptrdiff_t first, size_t n, fv_real *box) {
+    const ptrdiff_t in = p->d->in[2], pitch = p->x_pitch[3];
+    const size_t channels = (size_t)p->d->in_channels;
+    for (size_t i = 0; i < n; i++, box += pitch) {
+        const ptrdiff_t at = first + (ptrdiff_t)i * p->gap[3];
+        if (at >= 0 && at < in)
+            fv_conv_copy_pixel(box, x + at * p->d->in_pitch[3], channels);
+        else
+            memset(box, 0, channels * sizeof(*box));
+    }
+}
+
 /* One row of a box: n positions from x = first on, those outside [0, in) zero. */
 static inline void fv_conv_fill_row(const fv_conv_plan *p, const fv_real *x, ptrdiff_t first, size_t n, fv_real *box) {
     const ptrdiff_t in = p->d->in[2], end = first + (ptrdiff_t)n, pitch = p->x_pitch[3], x_pitch = p->d->in_pitch[3];
     const size_t channels = (size_t)p->d->in_channels;
+    if (p->gap[3] > 1) {
+        fv_conv_fill_spread_row(p, x, first, n, box);
+        return;
+    }
     const ptrdiff_t from = first < 0 ? (end < 0 ? end : 0) : first;
     const ptrdiff_t to = end > in ? (from > in ? from : in) : end;
     memset(box, 0, (size_t)((from - first) * pitch) * sizeof(*box));
@@ -319,9 +354,7 @@ static inline void fv_conv_fill_row(const fv_conv_plan *p, const fv_real *x, ptr
     if (pitch == x_pitch && to > from) {
         memcpy(out, x + from * x_pitch, ((size_t)((to - from - 1) * pitch) + channels) * sizeof(*out));
     } else {
-        for (ptrdiff_t i = from; i < to; i++)
-            for (size_t c = 0; c < channels; c++)
-                out[(i - from) * pitch + (ptrdiff_t)c] = x[i * x_pitch + (ptrdiff_t)c];
+        for (ptrdiff_t i = from; i < to; i++) fv_conv_copy_pixel(out + (i - from) * pitch, x + i * x_pitch, channels);
     }
     memset(box + (to - first) * pitch, 0, (size_t)((end - to) * pitch) * sizeof(*box));
 }
@@ -335,13 +368,13 @@ static inline void fv_conv_fill_box(const fv_conv_plan *p, const fv_conv_block *
     for (int axis = 0; axis < 4; axis++) {
         const size_t outputs = axis > p->axis ? p->size[axis] : axis == p->axis ? last - origin[axis] + 1 : 1;
         n[axis] = fv_conv_extent(p, axis, outputs);
-        first[axis] = (ptrdiff_t)origin[axis] * p->step[axis] + p->low[axis];
+        first[axis] = (ptrdiff_t)origin[axis] * p->step[axis] * p->gap[axis] + p->low[axis];
     }
     const ptrdiff_t *pitch = p->d->in_pitch, *out = p->x_pitch;
     for (size_t i = 0; i < n[0]; i++)
         for (size_t z = 0; z < n[1]; z++)
             for (size_t y = 0; y < n[2]; y++) {
-                const ptrdiff_t in_z = first[1] + (ptrdiff_t)z, in_y = first[2] + (ptrdiff_t)y;
+                const ptrdiff_t in_z = first[1] + (ptrdiff_t)z * p->gap[1], in_y = first[2] + (ptrdiff_t)y * p->gap[2];
                 fv_real *row = box + (ptrdiff_t)i * out[0] + (ptrdiff_t)z * out[1] + (ptrdiff_t)y * out[2];
                 if (in_z < 0 || in_z >= p->d->in[0] || in_y < 0 || in_y >= p->d->in[1])
                     memset(row, 0, n[3] * (size_t)out[3] * sizeof(*row));

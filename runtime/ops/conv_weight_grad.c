@@ -111,19 +111,19 @@ static fv_status plan_absent(fv_plan_op *p, const fv_conv_geometry *g, fv_value 
 
 enum { enough_pieces = 16 };
 
-/* Small gradients are summed in chunks of pixels, large ones cut by rows; both where one alone gives too few pieces. */
+/* Chunks of pixels first, as far as parts of the gradient cost little: each copies its input once, chunks of rows all of it. Rows where
+ * that gives too few pieces. */
 static void cut_products(weight_grad *c) {
-    enum { small_gradient = 32 << 10, least_pixels = 256, least_rows = 48 };
-    const size_t unit = (size_t)c->kernels->conv.grad_rows;
-    const size_t size = c->rows * c->out;
-    const size_t row_split = size <= small_gradient ? 1 : fv_max_size(1, fv_min_size(enough_pieces, c->rows / least_rows));
-    c->row_chunk = fv_round_up(fv_div_up(c->rows, row_split), unit);
-    c->row_chunks = fv_div_up(c->rows, c->row_chunk);
-    size_t split = row_split >= enough_pieces / 2 ? 1 : fv_min_size(fv_div_up(enough_pieces, row_split), c->pixels / least_pixels);
-    const size_t affordable = fv_max_size(1, ((size_t)4 << 20) / fv_max_size(size, 1));
-    split = fv_max_size(1, fv_min_size(split, affordable));
+    enum { most_parts = 2 << 20, least_pixels = 256 };
+    const size_t least_rows = 24 + 24 * (size_t)c->desc.taps; /* a chunk's box has what all taps read */
+    const size_t unit = (size_t)c->kernels->conv.grad_rows, size = c->rows * c->out;
+    const size_t affordable = fv_max_size(1, most_parts / fv_max_size(size, 1));
+    const size_t split = fv_max_size(1, fv_min_size(fv_min_size(enough_pieces, affordable), c->pixels / least_pixels));
     c->pixel_chunk = fv_max_size(1, fv_div_up(c->pixels, split));
     c->pixel_chunks = fv_max_size(1, fv_div_up(c->pixels, c->pixel_chunk));
+    const size_t row_split = fv_max_size(1, fv_min_size(fv_div_up(enough_pieces, c->pixel_chunks), c->rows / least_rows));
+    c->row_chunk = fv_round_up(fv_div_up(c->rows, row_split), unit);
+    c->row_chunks = fv_div_up(c->rows, c->row_chunk);
 }
 
 /* Frequencies of the sums of a piece stay in L2, or little beyond it: chunks of channels and panels; each chunk of them makes the
