@@ -16,7 +16,7 @@ typedef enum request_state { REQUEST_NEW, REQUEST_CLAIMED, REQUEST_QUEUED, REQUE
 
 struct fv_request {
     fv_batcher *batcher;
-    fv_request *next, *previous; /* in the queue; next also in the list of spare ones */
+    fv_request *next, *previous; /* in the queue */
     atomic_int state;            /* request_state; leaves QUEUED under the batcher's lock alone */
     fv_event *event;             /* the batcher's; shared by several requests */
     fv_status status;
@@ -68,7 +68,6 @@ struct fv_batcher {
     int sleeping;          /* workers that wait for work */
     bool closing, quit;
     double typical; /* seconds of a batch, a running mean */
-    fv_request *spare; /* for fv_batcher_run */
     fv_batcher_stats stats;
 };
 
@@ -78,7 +77,6 @@ bool fv_batcher_in_callback(const fv_batcher *b);
 void fv_batcher_release(fv_batcher *b); /* gives a reference back */
 
 /* request.c; the list functions under the lock. */
-fv_status fv_request_make(fv_batcher *b, fv_request **out); /* without a reference to b */
 void fv_request_unlink(request_list *l, fv_request *r);
 void fv_request_append(request_list *l, fv_request *r);
 /* Answers and books the end of `outstanding`; without the lock. */
