@@ -144,6 +144,6 @@ const cli_command cmd_serve = {
     "items along its first axis: each is queued by itself. parameters.timeout of a request is its deadline in microseconds.\n"
     "NaN and infinity are null in JSON answers. SIGTERM and SIGINT stop it: what was accepted is answered, then it exits with 0.",
     "  fovea serve m.onnx --port 8000 --max-batch 16 --max-delay 2000\n"
-    "  curl -d '{\"inputs\":[{\"name\":\"x\",\"shape\":[1,1,28,28],\"datatype\":\"FP32\",\"data\":[0,...]}]}' "
+    "  curl -d '{\"inputs\":[{\"name\":\"input\",\"shape\":[1,1,28,28],\"datatype\":\"FP32\",\"data\":[0,...]}]}' "
     "localhost:8000/v2/models/m/infer\n",
     run};

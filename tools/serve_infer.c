@@ -108,7 +108,6 @@ static const char *read_axis(numbers *n, const json_t *array, int32_t axis) {
 
 /* Nested as its shape, or flat. */
 static const char *read_numbers(numbers *n, const json_t *data) {
-    if (!json_is_array(data)) return "is not an array";
     if (json_is_array(json_array_get(data, 0))) return read_axis(n, data, 0);
     if (json_array_size(data) != n->count) return "does not have as many numbers as its shape says";
     for (; n->next < n->count; n->next++)
@@ -160,6 +159,7 @@ static int read_input(exchange *e, const json_t *given, serve_text *rest, bool h
                   "input \"%.100s\" has %zu bytes by its shape, but another binary_data_size", name, bytes);
         REFUSE_IF(bytes > rest->size, "the body ends before the %zu bytes of input \"%.100s\"", bytes, name);
     }
+    REFUSE_IF(data && !json_is_array(data), "the data of input \"%.100s\" is not an array", name);
     REFUSE_IF(data && n.count > e->body.size, "input \"%.100s\" does not have as many numbers as its shape says", name);
     e->in[i] = n.data = malloc(bytes ? bytes : 1);
     if (!n.data) return serve_refuse(e, 503, "out of memory");

@@ -4,7 +4,7 @@ cat >request.py <<'END'
 import json, struct, sys
 kind, items = sys.argv[1], int(sys.argv[2])
 numbers = [((i * 7919) % 997) / 997 for i in range(items * 784)]
-x = {"name": "x", "shape": [items, 1, 28, 28], "datatype": "FP32"}
+x = {"name": "input", "shape": [items, 1, 28, 28], "datatype": "FP32"}
 request = {"id": "\u00e9\"7", "inputs": [x]}
 if kind == "json":
     x["data"] = numbers
@@ -12,7 +12,7 @@ if kind == "nested":
     x["data"] = [[[numbers[n * 784 + r * 28 : n * 784 + r * 28 + 28] for r in range(28)]] for n in range(items)]
 if kind == "binary":
     x["parameters"] = {"binary_data_size": 4 * len(numbers)}
-    request["outputs"] = [{"name": "y", "parameters": {"binary_data": True}}]
+    request["outputs"] = [{"name": "output", "parameters": {"binary_data": True}}]
 head = json.dumps(request).encode()
 sys.stdout.buffer.write(head + (struct.pack("<%df" % len(numbers), *numbers) if kind == "binary" else b""))
 sys.stderr.write(str(len(head)))
@@ -22,10 +22,11 @@ stop_server() { [ -z "$server" ] || kill -9 "$server" 2>/dev/null || true; }
 trap 'stop_server; rm -rf "$work"' EXIT
 # start OPTIONS...: $base becomes its address.
 start() {
+    rm -f serve.txt
     $fovea serve lenet5 --port 0 "$@" >serve.txt 2>serve.err &
     server=$!
     n=0
-    until grep -q http serve.txt; do
+    until grep -qs http serve.txt; do
         n=$((n + 1))
         [ $n -lt 200 ] && kill -0 $server 2>/dev/null || fail "serve did not start: $(cat serve.err)"
         sleep 0.05
@@ -68,7 +69,7 @@ answers 200 '"name":"fovea","version"' "$base/v2"
 answers 200 '"live":true' "$base/v2/health/live"
 answers 200 '"ready":true' "$base/v2/health/ready"
 answers 200 '"ready":true' "$url/ready"
-answers 200 '"inputs":\[{"name":"x","datatype":"FP32","shape":\[-1,1,28,28\]}\],"outputs":\[{"name":"y","datatype":"FP32","shape":\[-1,10\]}\]' "$url"
+answers 200 '"inputs":\[{"name":"input","datatype":"FP32","shape":\[-1,1,28,28\]}\],"outputs":\[{"name":"output","datatype":"FP32","shape":\[-1,10\]}\]' "$url"
 answers 200 '"platform":"fovea"' "$url/versions/1"
 answers 404 'nothing is at' "$url/versions/2"
 answers 404 'nothing is at' "$base/v2/models/other"
@@ -102,7 +103,7 @@ END
 answers 200 '"data":' -H 'Transfer-Encoding: chunked' --data-binary @one.json "$url/infer"
 
 # Malformed requests: one sentence each, and the server goes on.
-x='{"name":"x","shape":[1,1,28,28],"datatype":"FP32"'
+x='{"name":"input","shape":[1,1,28,28],"datatype":"FP32"'
 refused 'not valid JSON' ''
 refused 'not valid JSON' '{"inputs":['
 refused 'not valid JSON' '{} {}'
@@ -118,22 +119,23 @@ refused 'not valid JSON.*too big' "{\"inputs\":[$x,\"data\":[9999999999999999999
 refused 'as many numbers' "{\"inputs\":[$x,\"data\":[1,2,3]}]}"
 refused 'as many numbers' "{\"inputs\":[$x,\"data\":[]}]}"
 refused 'not an array' "{\"inputs\":[$x,\"data\":\"AAAA\"}]}"
-refused 'nested unevenly\|shape it says' "{\"inputs\":[$x,\"data\":[[1,2],3]}]}"
+refused 'is nested unevenly' "{\"inputs\":[$x,\"data\":$(python3 -c 'print([[[[0] * 28] * 27 + [7]]])')}]}"
+refused 'shape it says' "{\"inputs\":[$x,\"data\":$(python3 -c 'print([[[[0] * 28] * 27]])')}]}"
 refused 'either data or' "{\"inputs\":[$x}]}"
-refused 'given twice' "{\"inputs\":[$(cut -d'[' -f2- <five.json | head -c 0)$(python3 -c 'import json; r = json.load(open("one.json"))["inputs"][0]; print(json.dumps(r) + "," + json.dumps(r))')]}"
-refused 'no input "w"' '{"inputs":[{"name":"w","shape":[1],"datatype":"FP32","data":[1]}]}'
-refused 'datatype FP32, not BYTES' '{"inputs":[{"name":"x","shape":[1,1,28,28],"datatype":"BYTES","data":["a"]}]}'
-refused 'datatype FP32, not none' '{"inputs":[{"name":"x","shape":[1,1,28,28],"data":["a"]}]}'
-refused 'size 3 of its shape is not 28' '{"inputs":[{"name":"x","shape":[1,1,28,27],"datatype":"FP32","data":[1]}]}'
-refused 'needs a shape of 4 sizes' '{"inputs":[{"name":"x","shape":[784],"datatype":"FP32","data":[1]}]}'
-refused 'size 0 of its shape' '{"inputs":[{"name":"x","shape":[0,1,28,28],"datatype":"FP32","data":[]}]}'
-refused 'size 0 of its shape' '{"inputs":[{"name":"x","shape":[-1,1,28,28],"datatype":"FP32","data":[]}]}'
-refused 'at most 64 items' '{"inputs":[{"name":"x","shape":[9223372036854775807,1,28,28],"datatype":"FP32","data":[1]}]}'
+refused "given twice" "$(python3 -c 'import json; r = json.load(open("one.json"))["inputs"]; print(json.dumps({"inputs": r + r}))')"
+refused 'no input ..w' '{"inputs":[{"name":"w","shape":[1],"datatype":"FP32","data":[1]}]}'
+refused 'datatype FP32, not BYTES' '{"inputs":[{"name":"input","shape":[1,1,28,28],"datatype":"BYTES","data":["a"]}]}'
+refused 'datatype FP32, not none' '{"inputs":[{"name":"input","shape":[1,1,28,28],"data":["a"]}]}'
+refused 'size 3 of its shape is not 28' '{"inputs":[{"name":"input","shape":[1,1,28,27],"datatype":"FP32","data":[1]}]}'
+refused 'needs a shape of 4 sizes' '{"inputs":[{"name":"input","shape":[784],"datatype":"FP32","data":[1]}]}'
+refused 'size 0 of its shape' '{"inputs":[{"name":"input","shape":[0,1,28,28],"datatype":"FP32","data":[]}]}'
+refused 'size 0 of its shape' '{"inputs":[{"name":"input","shape":[-1,1,28,28],"datatype":"FP32","data":[]}]}'
+refused 'at most 64 items' '{"inputs":[{"name":"input","shape":[9223372036854775807,1,28,28],"datatype":"FP32","data":[1]}]}'
 refused 'no number of its datatype' "$(sed 's/"data": \[0.0/"data": [true/' one.json)"
 refused 'no number of its datatype' "$(sed 's/"data": \[0.0/"data": [1e39/' one.json)"
 refused 'need the header' "{\"inputs\":[$x,\"parameters\":{\"binary_data_size\":3136}}]}"
-refused 'no output "z"' "$(sed 's/"inputs"/"outputs":[{"name":"z"}],"inputs"/' one.json)"
-refused 'asked for twice' "$(sed 's/"inputs"/"outputs":[{"name":"y"},{"name":"y"}],"inputs"/' one.json)"
+refused 'no output ..z' "$(sed 's/"inputs"/"outputs":[{"name":"z"}],"inputs"/' one.json)"
+refused 'asked for twice' "$(sed 's/"inputs"/"outputs":[{"name":"output"},{"name":"output"}],"inputs"/' one.json)"
 refused 'the id is not' "$(sed 's/"id": [^,]*/"id": 7/' one.json)"
 refused 'timeout is not' "$(sed 's/"inputs"/"parameters":{"timeout":0},"inputs"/' one.json)"
 header=Inference-Header-Content-Length
@@ -152,7 +154,7 @@ answers 413 'larger than the 300000' --data-binary @huge.bin "$url/infer"
 answers 413 'larger than the 300000' -H 'Transfer-Encoding: chunked' --data-binary @huge.bin "$url/infer"
 answers 413 'larger than the 300000' -H 'Content-Length: 9223372036854775807' --data-binary x "$url/infer"
 answers 200 '"data":' --data-binary @one.json "$url/infer"
-answers 200 'fovea_http_responses_total{code="400"} 3' "$base/metrics"
+answers 200 'fovea_http_responses_total{code="400"} 4' "$base/metrics"
 grep -q '^fovea_items_answered_total 13$' body.txt || fail "answered items: $(grep items_answered body.txt)"
 grep -q '^fovea_latency_seconds_bucket{le="+Inf"} 13$' body.txt || fail "no histogram: $(cat body.txt)"
 stop
