@@ -226,6 +226,9 @@ static enum MHD_Result begin(server *s, struct MHD_Connection *connection, const
     const bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
     if (e->infer ? strcmp(method, "POST") != 0 : !get)
         return send_reply(e, serve_refuse(e, 405, "%.20s is not a method of %.200s", method, path));
+    const char *coding = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    if (coding && strcmp(coding, "identity") != 0)
+        return send_reply(e, serve_refuse(e, 415, "bodies are taken as they are, not with Content-Encoding %.40s", coding));
     const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length && strtoull(length, NULL, 10) > s->max_body)
         return send_reply(e, serve_refuse(e, 413, "the body is larger than the %zu bytes allowed", s->max_body));

@@ -84,7 +84,6 @@ fv_status fv_batcher_create(const fv_model *m, const fv_batcher_settings *s, fv_
     b->process = getpid();
     b->armed = INT64_MAX;
     atomic_init(&b->references, 1);
-    atomic_init(&b->next_event, 0);
     init_locks(b);
     const fv_status status = fill(b);
     if (status == FV_OK)

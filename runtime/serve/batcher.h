@@ -18,7 +18,7 @@ struct fv_request {
     fv_batcher *batcher;
     fv_request *next, *previous; /* in the queue */
     atomic_int state;            /* request_state; leaves QUEUED under the batcher's lock alone */
-    fv_event *event;             /* the batcher's; shared by several requests */
+    fv_event *event;             /* the batcher's */
     fv_status status;
     int64_t submitted, launch, deadline; /* ns; launch: runs no later if a worker is free; deadline INT64_MAX: none */
     void (*answered)(void *user, fv_status status);
@@ -55,7 +55,6 @@ struct fv_batcher {
     size_t *item_bytes; /* [inputs + outputs] */
     pid_t process;
     atomic_int references; /* the owner's and one a request */
-    atomic_uint next_event;
     batch_worker *workers;
     fv_event events[wait_slots]; /* waiting threads sleep here: memory that outlives every request */
 
@@ -66,6 +65,7 @@ struct fv_batcher {
     int64_t outstanding;   /* accepted, and not yet answered to the end of the callback */
     int64_t armed;         /* when the first sleeping worker looks again; INT64_MAX: none will by itself */
     int sleeping;          /* workers that wait for work */
+    int slot;              /* of events: requests of a batch mostly share one, and are woken at once */
     bool closing, quit;
     double typical; /* seconds of a batch, a running mean */
     fv_batcher_stats stats;

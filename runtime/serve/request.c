@@ -32,7 +32,7 @@ void fv_request_unlink(request_list *l, fv_request *r) {
 /* Without a reference to b. */
 static void init_request(fv_batcher *b, fv_request *r) {
     *r = (fv_request){.batcher = b, .out = r->in + b->input_count};
-    r->event = &b->events[atomic_fetch_add_explicit(&b->next_event, 1, memory_order_relaxed) % wait_slots];
+    r->event = &b->events[0];
     atomic_init(&r->state, REQUEST_NEW);
 }
 
@@ -106,6 +106,7 @@ static void enqueue(fv_batcher *b, fv_request *r) {
         if (leaves < r->launch) r->launch = leaves;
         b->with_deadline++;
     }
+    r->event = &b->events[b->slot];
     fv_request_append(&b->queue, r);
     atomic_store_explicit(&r->state, REQUEST_QUEUED, memory_order_release);
     b->stats.accepted++;
@@ -146,14 +147,17 @@ static fv_status sentence(fv_status status) {
     return fv_fail(status, "the batch's run failed (%s)", fv_status_name(status));
 }
 
-static void answer(fv_batcher *b, fv_request *r, fv_status status) {
+/* *event: where sleepers of requests answered before are still to be woken; once for all of a batch that share it. */
+static void answer(fv_batcher *b, fv_request *r, fv_status status, fv_event **event) {
     void (*const answered)(void *, fv_status) = r->answered;
     void *const user = r->user;
-    fv_event *const event = r->event;
+    if (*event && *event != r->event) fv_event_signal(*event);
+    *event = r->event;
     r->status = status;
     atomic_store(&r->state, REQUEST_ANSWERED); /* from here on r is its owner's */
-    fv_event_signal(event);
     if (!answered) return;
+    fv_event_signal(*event);
+    *event = NULL;
     const fv_batcher *outer = calling_back;
     calling_back = b;
     answered(user, sentence(status));
@@ -161,7 +165,9 @@ static void answer(fv_batcher *b, fv_request *r, fv_status status) {
 }
 
 void fv_request_answer(fv_batcher *b, fv_request *const *requests, size_t count, fv_status status) {
-    for (size_t i = 0; i < count; i++) answer(b, requests[i], status);
+    fv_event *event = NULL;
+    for (size_t i = 0; i < count; i++) answer(b, requests[i], status, &event);
+    if (event) fv_event_signal(event);
     pthread_mutex_lock(&b->lock);
     b->outstanding -= (int64_t)count;
     if (b->outstanding == 0 && b->closing) pthread_cond_broadcast(&b->idle);

@@ -150,6 +150,7 @@ answers 400 'the body ends before' -H "$header: $size" --data-binary @short.bin 
 { cat five.bin; printf x; } >long.bin
 answers 400 '1 bytes follow' -H "$header: $size" --data-binary @long.bin "$url/infer"
 head -c 400000 /dev/zero >huge.bin
+answers 415 'not with Content-Encoding gzip' -H 'Content-Encoding: gzip' --data-binary @one.json "$url/infer"
 answers 413 'larger than the 300000' --data-binary @huge.bin "$url/infer"
 answers 413 'larger than the 300000' -H 'Transfer-Encoding: chunked' --data-binary @huge.bin "$url/infer"
 answers 413 'larger than the 300000' -H 'Content-Length: 9223372036854775807' --data-binary x "$url/infer"
