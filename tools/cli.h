@@ -25,7 +25,7 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cmd_new, cmd_train, cmd_eval, cmd_predict, cmd_check, cmd_bench, cmd_explain, cmd_info,
-    cmd_filter, cmd_show;
+    cmd_filter, cmd_show, cmd_serve;
 
 /* Options common to all that compute. */
 typedef struct cli_compute {

@@ -2,10 +2,10 @@
 # install-packages.sh build|test: what a bare Debian 12 machine needs, from Debian. Packages already there are left alone.
 set -eu
 build='cmake ninja-build gcc libc6-dev pkg-config protobuf-c-compiler libprotobuf-c-dev zlib1g-dev libpng-dev libjpeg62-turbo-dev
-libjansson-dev libcairo2-dev fonts-dejavu-core help2man'
+libjansson-dev libmicrohttpd-dev libcairo2-dev fonts-dejavu-core help2man'
 case ${1-build} in
 build) wanted="$build dataset-fashion-mnist" ;;
-test) wanted="$build g++ check libbenchmark-dev clang-14 libomp-14-dev llvm-14 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user git" ;;
+test) wanted="$build g++ check libbenchmark-dev clang-14 libomp-14-dev llvm-14 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user git curl python3" ;;
 *) echo "usage: $0 build|test" >&2; exit 2 ;;
 esac
 missing=

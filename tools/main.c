@@ -5,6 +5,9 @@
 
 static const cli_command *const commands[] = {
     &cmd_new, &cmd_train, &cmd_eval, &cmd_predict, &cmd_check, &cmd_bench, &cmd_explain, &cmd_filter, &cmd_show, &cmd_info,
+#ifdef FOVEA_HAVE_SERVE
+    &cmd_serve,
+#endif
 };
 enum { command_count = sizeof commands / sizeof *commands };
 

@@ -595,7 +595,7 @@ FV_API fv_status fv_request_cancel(fv_request *r);
 FV_API fv_status fv_batcher_run(fv_batcher *b, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count,
                                 int64_t deadline_us);
 
-#define FV_LATENCY_BUCKETS 112
+#define FV_LATENCY_BUCKETS 216
 
 /** Since creation, in one consistent look. accepted = answered + failed + cancelled + expired + queued + running. */
 typedef struct fv_batcher_stats {
@@ -611,7 +611,7 @@ typedef struct fv_batcher_stats {
 } fv_batcher_stats;
 
 FV_API fv_status fv_batcher_get_stats(fv_batcher *b, fv_batcher_stats *out);
-/** Upper bound of a bucket in seconds: 1, 1.25, 1.5, 1.75, 2, 2.5 microseconds and so on, four an octave; infinity from the last one on. */
+/** Upper bound of a bucket in seconds: 1, 1.125, 1.25 and so on to 2 microseconds, 2.25, 2.5: eight an octave; infinity from the last one on. */
 FV_API double fv_latency_bound(size_t i);
 /** The bound of the bucket in which the given share (0..1) of the answered items is reached, in seconds; 0 without any. */
 FV_API double fv_batcher_percentile(const fv_batcher_stats *s, double share);

@@ -84,7 +84,6 @@ fv_status fv_batcher_create(const fv_model *m, const fv_batcher_settings *s, fv_
     b->process = getpid();
     b->armed = INT64_MAX;
     atomic_init(&b->references, 1);
-    atomic_init(&b->next_event, 0);
     init_locks(b);
     const fv_status status = fill(b);
     if (status == FV_OK)
@@ -121,10 +120,6 @@ static void stop_workers(fv_batcher *b) {
 void fv_batcher_release(fv_batcher *b) {
     if (atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) != 1) return;
     fv_model *m = b->model;
-    for (fv_request *r = b->spare, *next; r; r = next) {
-        next = r->next;
-        fv_release(b->context, r);
-    }
     if (!fv_batcher_forked(b)) { /* a child may have them locked, by threads it has not */
         pthread_mutex_destroy(&b->lock);
         pthread_cond_destroy(&b->work);

@@ -16,9 +16,9 @@ typedef enum request_state { REQUEST_NEW, REQUEST_CLAIMED, REQUEST_QUEUED, REQUE
 
 struct fv_request {
     fv_batcher *batcher;
-    fv_request *next, *previous; /* in the queue; next also in the list of spare ones */
+    fv_request *next, *previous; /* in the queue */
     atomic_int state;            /* request_state; leaves QUEUED under the batcher's lock alone */
-    fv_event *event;             /* the batcher's; shared by several requests */
+    fv_event *event;             /* the batcher's */
     fv_status status;
     int64_t submitted, launch, deadline; /* ns; launch: runs no later if a worker is free; deadline INT64_MAX: none */
     void (*answered)(void *user, fv_status status);
@@ -55,7 +55,6 @@ struct fv_batcher {
     size_t *item_bytes; /* [inputs + outputs] */
     pid_t process;
     atomic_int references; /* the owner's and one a request */
-    atomic_uint next_event;
     batch_worker *workers;
     fv_event events[wait_slots]; /* waiting threads sleep here: memory that outlives every request */
 
@@ -66,9 +65,9 @@ struct fv_batcher {
     int64_t outstanding;   /* accepted, and not yet answered to the end of the callback */
     int64_t armed;         /* when the first sleeping worker looks again; INT64_MAX: none will by itself */
     int sleeping;          /* workers that wait for work */
+    int slot;              /* of events: requests of a batch mostly share one, and are woken at once */
     bool closing, quit;
     double typical; /* seconds of a batch, a running mean */
-    fv_request *spare; /* for fv_batcher_run */
     fv_batcher_stats stats;
 };
 
@@ -78,7 +77,6 @@ bool fv_batcher_in_callback(const fv_batcher *b);
 void fv_batcher_release(fv_batcher *b); /* gives a reference back */
 
 /* request.c; the list functions under the lock. */
-fv_status fv_request_make(fv_batcher *b, fv_request **out); /* without a reference to b */
 void fv_request_unlink(request_list *l, fv_request *r);
 void fv_request_append(request_list *l, fv_request *r);
 /* Answers and books the end of `outstanding`; without the lock. */

@@ -1,26 +1,26 @@
-/* The histogram of latencies: buckets four an octave from a microsecond on, found by shifts. */
+/* The histogram of latencies: buckets eight an octave from a microsecond on, found by shifts. */
 #include "serve/batcher.h"
 
 #include <math.h>
 
-/* Of v quarters of a microsecond: bucket 0 ends at 4 of them, then every octave has four. */
+/* Of v eighths of a microsecond: bucket 0 ends at 8 of them, then every octave has eight. */
 static size_t bucket_of(uint64_t v) {
-    if (v <= 4) return 0;
-    const int octave = 63 - __builtin_clzll(v - 1); /* 2^octave < v <= 2^(octave+1), from 2 on */
-    const size_t within = (size_t)((v - 1) >> (octave - 2)) & 3;
-    const size_t i = (size_t)(octave - 2) * 4 + within + 1;
+    if (v <= 8) return 0;
+    const int octave = 63 - __builtin_clzll(v - 1); /* 2^octave < v <= 2^(octave+1), from 3 on */
+    const size_t within = (size_t)((v - 1) >> (octave - 3)) & 7;
+    const size_t i = (size_t)(octave - 3) * 8 + within + 1;
     return i < FV_LATENCY_BUCKETS ? i : FV_LATENCY_BUCKETS - 1;
 }
 
 void fv_latency_count(fv_batcher_stats *s, double seconds) {
-    const double quarters = ceil(seconds * 4e6);
-    s->latency[quarters < 0x1p62 ? bucket_of(quarters > 0 ? (uint64_t)quarters : 0) : FV_LATENCY_BUCKETS - 1]++;
+    const double eighths = ceil(seconds * 8e6);
+    s->latency[eighths < 0x1p62 ? bucket_of(eighths > 0 ? (uint64_t)eighths : 0) : FV_LATENCY_BUCKETS - 1]++;
     s->latency_seconds += seconds;
 }
 
 double fv_latency_bound(size_t i) {
     if (i >= FV_LATENCY_BUCKETS - 1) return INFINITY;
-    return ldexp((double)(4 + i % 4), (int)(i / 4)) / 4e6;
+    return ldexp((double)(8 + i % 8), (int)(i / 8)) / 8e6;
 }
 
 double fv_batcher_percentile(const fv_batcher_stats *s, double share) {

@@ -29,14 +29,18 @@ void fv_request_unlink(request_list *l, fv_request *r) {
 
 /* ---- life ---- */
 
-fv_status fv_request_make(fv_batcher *b, fv_request **out) {
+/* Without a reference to b. */
+static void init_request(fv_batcher *b, fv_request *r) {
+    *r = (fv_request){.batcher = b, .out = r->in + b->input_count};
+    r->event = &b->events[0];
+    atomic_init(&r->state, REQUEST_NEW);
+}
+
+static fv_status make_request(fv_batcher *b, fv_request **out) {
     fv_request *r = NULL;
     const size_t bytes = sizeof *r + (b->input_count + b->output_count) * sizeof *r->in;
-    FV_FORWARD(fv_alloc_zero(b->context, bytes, "a request", (void **)&r));
-    r->batcher = b;
-    r->event = &b->events[atomic_fetch_add_explicit(&b->next_event, 1, memory_order_relaxed) % wait_slots];
-    r->out = r->in + b->input_count;
-    atomic_init(&r->state, REQUEST_NEW);
+    FV_FORWARD(fv_alloc(b->context, bytes, "a request", (void **)&r));
+    init_request(b, r);
     *out = r;
     return FV_OK;
 }
@@ -44,7 +48,7 @@ fv_status fv_request_make(fv_batcher *b, fv_request **out) {
 fv_status fv_request_create(fv_batcher *b, fv_request **out) {
     FV_RETURN_IF(!b || !out, FV_ERR_ARGUMENT, "fv_request_create needs a batcher and a place for the request");
     REFUSE_FORKED(b);
-    FV_FORWARD(fv_request_make(b, out));
+    FV_FORWARD(make_request(b, out));
     atomic_fetch_add_explicit(&b->references, 1, memory_order_relaxed);
     return FV_OK;
 }
@@ -102,6 +106,7 @@ static void enqueue(fv_batcher *b, fv_request *r) {
         if (leaves < r->launch) r->launch = leaves;
         b->with_deadline++;
     }
+    r->event = &b->events[b->slot];
     fv_request_append(&b->queue, r);
     atomic_store_explicit(&r->state, REQUEST_QUEUED, memory_order_release);
     b->stats.accepted++;
@@ -142,14 +147,17 @@ static fv_status sentence(fv_status status) {
     return fv_fail(status, "the batch's run failed (%s)", fv_status_name(status));
 }
 
-static void answer(fv_batcher *b, fv_request *r, fv_status status) {
+/* *event: where sleepers of requests answered before are still to be woken; once for all of a batch that share it. */
+static void answer(fv_batcher *b, fv_request *r, fv_status status, fv_event **event) {
     void (*const answered)(void *, fv_status) = r->answered;
     void *const user = r->user;
-    fv_event *const event = r->event;
+    if (*event && *event != r->event) fv_event_signal(*event);
+    *event = r->event;
     r->status = status;
     atomic_store(&r->state, REQUEST_ANSWERED); /* from here on r is its owner's */
-    fv_event_signal(event);
     if (!answered) return;
+    fv_event_signal(*event);
+    *event = NULL;
     const fv_batcher *outer = calling_back;
     calling_back = b;
     answered(user, sentence(status));
@@ -157,7 +165,9 @@ static void answer(fv_batcher *b, fv_request *r, fv_status status) {
 }
 
 void fv_request_answer(fv_batcher *b, fv_request *const *requests, size_t count, fv_status status) {
-    for (size_t i = 0; i < count; i++) answer(b, requests[i], status);
+    fv_event *event = NULL;
+    for (size_t i = 0; i < count; i++) answer(b, requests[i], status, &event);
+    if (event) fv_event_signal(event);
     pthread_mutex_lock(&b->lock);
     b->outstanding -= (int64_t)count;
     if (b->outstanding == 0 && b->closing) pthread_cond_broadcast(&b->idle);
@@ -222,32 +232,27 @@ fv_status fv_request_wait(fv_request *r, int64_t timeout_us) {
 
 /* ---- submit and wait in one ---- */
 
-static fv_status borrow(fv_batcher *b, fv_request **out) {
-    pthread_mutex_lock(&b->lock);
-    fv_request *r = b->spare;
-    if (r) b->spare = r->next;
-    pthread_mutex_unlock(&b->lock);
-    *out = r;
-    return r ? FV_OK : fv_request_make(b, out);
-}
-
-static void give_back(fv_batcher *b, fv_request *r) {
-    pthread_mutex_lock(&b->lock);
-    r->next = b->spare;
-    b->spare = r;
-    pthread_mutex_unlock(&b->lock);
+static fv_status run_with(fv_batcher *b, fv_request *r, const fv_job *job) {
+    FV_FORWARD(fv_batcher_submit(b, r, job));
+    return wait(r, -1);
 }
 
 fv_status fv_batcher_run(fv_batcher *b, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count,
                          int64_t deadline_us) {
+    enum { here = 32 }; /* tensors of a request on the stack */
     const fv_job job = {inputs, input_count, outputs, output_count, deadline_us, NULL, NULL};
-    fv_request *r = NULL;
     FV_RETURN_IF(!b, FV_ERR_ARGUMENT, "fv_batcher_run needs a batcher");
     REFUSE_FORKED(b);
     FV_RETURN_IF(fv_batcher_in_callback(b), FV_ERR_STATE, "a callback cannot wait for another request; submit it");
-    FV_FORWARD(borrow(b, &r));
-    fv_status status = fv_batcher_submit(b, r, &job);
-    if (status == FV_OK) status = wait(r, -1);
-    give_back(b, r);
+    fv_request *r = NULL;
+    if (b->input_count + b->output_count <= here) {
+        _Alignas(fv_request) char room[sizeof *r + here * sizeof(void *)];
+        r = (fv_request *)room;
+        init_request(b, r);
+        return run_with(b, r, &job);
+    }
+    FV_FORWARD(make_request(b, &r));
+    const fv_status status = run_with(b, r, &job);
+    fv_release(b->context, r);
     return status;
 }

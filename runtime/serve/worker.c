@@ -42,6 +42,7 @@ static size_t take_batch(batch_worker *w, size_t *size) {
         b->with_deadline -= r->deadline != INT64_MAX;
     }
     b->stats.running += (int64_t)count;
+    b->slot = (b->slot + 1) % wait_slots; /* who comes from now on waits with others of a later batch */
     if (b->queue.count && b->sleeping) pthread_cond_signal(&b->work); /* somebody minds the rest */
     return count;
 }

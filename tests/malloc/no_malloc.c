@@ -5,6 +5,7 @@
 #include "watch.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,46 @@ static void watch_steps(const fv_model *m, fv_optimizer optimizer, const char *w
     fv_trainer_free(t);
 }
 
+/* Requests to the batcher, one by one and several together, waited for and by callback. */
+static atomic_int answers;
+
+static void count(void *user, fv_status status) {
+    (void)user;
+    if (status == FV_OK) answers++;
+}
+
+static void ask(fv_batcher *b, fv_request **requests, const char *where) {
+    enum { together = 6 };
+    static float y[together][classes];
+    answers = 0;
+    for (int i = 0; i < together; i++) {
+        const fv_tensor in = {FV_F32, FV_PLAIN, 4, {1, 1, side, side}, images}, out = {FV_F32, FV_PLAIN, 2, {1, classes}, y[i]};
+        const fv_job job = {&in, 1, &out, 1, i % 2 ? 1000000 : 0, count, NULL};
+        need(fv_batcher_submit(b, requests[i], &job), where);
+    }
+    while (answers < together) usleep(100);
+    const fv_tensor in = {FV_F32, FV_PLAIN, 4, {1, 1, side, side}, images}, out = {FV_F32, FV_PLAIN, 2, {1, classes}, y[0]};
+    need(fv_batcher_run(b, &in, 1, &out, 1, 0), where);
+}
+
+static void watch_batcher(const fv_model *m, int warm, const char *where) {
+    fv_batcher_settings settings;
+    fv_batcher *b = NULL;
+    fv_request *requests[6];
+    fv_batcher_stats stats;
+    fv_batcher_settings_default(&settings);
+    settings.max_batch = 4;
+    need(fv_batcher_create(m, &settings, &b), where);
+    for (int i = 0; i < 6; i++) need(fv_request_create(b, &requests[i]), where);
+    for (int i = 0; i < warm; i++) ask(b, requests, where);
+    watch_begin();
+    for (int i = 0; i < 5; i++) ask(b, requests, where);
+    need(fv_batcher_get_stats(b, &stats), where);
+    expect_none(watch_end(), "requests", where);
+    for (int i = 0; i < 6; i++) fv_request_free(requests[i]);
+    fv_batcher_free(b);
+}
+
 static void check(fv_backend backend, int threads, const char *network) {
     static const char *const names[] = {"openmp", "pthreads", "serial"};
     char where[64];
@@ -161,6 +202,7 @@ static void check(fv_backend backend, int threads, const char *network) {
     need(fv_model_zoo(c, network, &shape, &m), where);
     watch_runs(m, backend == FV_BACKEND_OPENMP ? 1 : 0,
                where); /* libgomp makes its threads in the first region; others are clean at once */
+    watch_batcher(m, backend == FV_BACKEND_OPENMP ? 1 : 0, where);
     watch_steps(m, FV_MOMENTUM, where);
     watch_steps(m, FV_ADAM, where);
     fv_model_free(m);

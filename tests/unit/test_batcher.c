@@ -695,7 +695,7 @@ END_TEST
 
 START_TEST(latencies_fall_into_their_buckets) {
     ck_assert(fv_latency_bound(0) == 1e-6);
-    ck_assert(fv_latency_bound(1) == 1.25e-6 && fv_latency_bound(4) == 2e-6 && fv_latency_bound(7) == 3.5e-6);
+    ck_assert(fv_latency_bound(1) == 1.125e-6 && fv_latency_bound(8) == 2e-6 && fv_latency_bound(14) == 3.5e-6);
     for (size_t i = 1; i + 1 < FV_LATENCY_BUCKETS; i++) ck_assert(fv_latency_bound(i) > fv_latency_bound(i - 1));
     ck_assert(fv_latency_bound(FV_LATENCY_BUCKETS - 2) > 60 && isinf(fv_latency_bound(FV_LATENCY_BUCKETS - 1)));
     fv_batcher_stats s = {0};

@@ -480,6 +480,40 @@ START_TEST(batches_out_of_range) {
 }
 END_TEST
 
+START_TEST(a_session_has_threads_of_its_own) {
+    fv_context *c = context_of(FV_BACKEND_PTHREADS, 2);
+    fv_model *m = zoo(c, "cnn");
+    static float x[2 * 784], first[20], y[20];
+    draw_all(x, 2 * 784, 5);
+    const fv_tensor in = maps(x, 2, 1, 28, 28), out = rows(y, 2, 10);
+    fv_session_settings settings = batch_of(2);
+    fv_session *s = NULL;
+    fv_memory one = {0}, four = {0};
+    for (int threads = 0; threads <= 4; threads++) {
+        settings.threads = threads;
+        ok(fv_session_create(m, &settings, &s));
+        ok(fv_session_run(s, &in, 1, &out, 1));
+        if (threads == 0) memcpy(first, y, sizeof y);
+        ck_assert_int_eq(memcmp(first, y, sizeof y), 0);
+        ok(fv_session_memory(s, threads == 1 ? &one : &four));
+        fv_session_free(s);
+    }
+    ck_assert_uint_eq(four.arena, one.arena);
+    ck_assert_uint_eq(four.scratch, 4 * one.scratch);
+    ck_assert_uint_eq(four.packed, one.packed);
+    s = NULL;
+    static const int32_t bad[] = {-1, 1025, 1 << 20, INT32_MIN};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        settings.threads = bad[i];
+        fails(fv_session_create(m, &settings, &s), FV_ERR_ARGUMENT, "threads");
+    }
+    ck_assert_ptr_null(s);
+    fails(fv_session_memory(NULL, &one), FV_ERR_ARGUMENT, "needs");
+    fv_model_free(m);
+    fv_context_free(c);
+}
+END_TEST
+
 /* ---- denormal inputs cost nothing ---- */
 
 static double best_run(fv_session *s, const fv_tensor *in, const fv_tensor *out) {
@@ -523,6 +557,7 @@ int main(void) {
                                   a_session_serves_one_thread_at_a_time,
                                   nodes_are_described,
                                   batches_out_of_range,
+                                  a_session_has_threads_of_its_own,
                                   denormals_are_not_slow,
                                   NULL};
     return run_tests("session", tests, 120);
