@@ -1,5 +1,5 @@
 /* Depthwise convolution and its gradients on MobileNet's maps, EfficientNet's 5x5 and small maps of many channels. FLOPs count
- * every tap of every output, in padding too, in all three. */
+ * every tap of every output, in padding too, in all three; bytes the maps once. Forwards beside oneDNN where it is found. */
 #include "bench.h"
 
 #include <stdio.h>
@@ -76,6 +76,13 @@ static void run_depthwise(void *state) {
     if (s->kind == WEIGHT_GRADIENT) s->k.weight_grad(d, s->x, s->y, s->w, d->channels, s->bias, out, channels);
 }
 
+#ifdef FV_BENCH_DNNL
+static void *make_peer(const fv_bench_case *c) {
+    const fv_depthwise_desc d = desc_of(c->spec);
+    return fv_peer_depthwise(&d);
+}
+#endif
+
 void fv_bench_depthwise(fv_bench_add_fn add, void *user) {
     static const char *const names[KINDS] = {"depthwise.forward", "depthwise.data_grad", "depthwise.weight_grad"};
     for (int32_t kind = 0; kind < KINDS; kind++)
@@ -86,6 +93,10 @@ void fv_bench_depthwise(fv_bench_add_fn add, void *user) {
             snprintf(c.name, sizeof c.name, "%s/C%d_%dx%d_%dx%d_s%d", names[kind], s->channels, s->size, s->size, s->kernel,
                      s->kernel, s->stride);
             c.flops = 2.0 * d.out[0] * d.out[1] * fv_depthwise_taps(&d) * (double)s->channels;
+            c.bytes = 4.0 * s->channels * (d.in[0] * d.in[1] + d.out[0] * d.out[1]);
+#ifdef FV_BENCH_DNNL
+            if (kind == FORWARD) c.make_peer = make_peer, c.run_peer = fv_peer_run, c.drop_peer = fv_peer_drop;
+#endif
             add(user, &c);
         }
 }

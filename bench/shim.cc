@@ -1,8 +1,10 @@
 // The only C++ of the project: rows kernel x shape x ISA handed to Google Benchmark.
 //
 // An iteration is a slice of some milliseconds of the kernel followed by a slice of multiply-adds from registers, so that the share of
-// the FMA peak compares neighbours in time: on a machine shared with others nothing else is worth printing. Counters are medians over
-// the iterations: GFLOPS (or GBps for rows that move memory), peak_% and x_scalar.
+// the FMA peak compares neighbours in time: on a machine shared with others nothing else is worth printing. Rows that say what they move
+// have a slice of copying as many bytes within as large a working set beside them, and are given in times their bound: the longer of that
+// copy and of their FLOPs at the peak. Seconds are the thread's own. Counters are medians over the iterations: GFLOPS and peak_%, or GBps;
+// x_bound; x_peer, the seconds of another library over ours where one does the same row; x_scalar.
 #include "bench.h"
 
 #include "fovea.h"
@@ -10,10 +12,10 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <string>
 #include <vector>
@@ -24,7 +26,9 @@ int rounds = 25;
 double slice_seconds = 0.004;
 
 double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 double median(std::vector<double> v) {
@@ -33,17 +37,33 @@ double median(std::vector<double> v) {
     return v[v.size() / 2];
 }
 
-// Seconds of one run, over so many.
-double seconds_of(const fv_bench_case &c, void *state, size_t runs) {
+// Seconds of one call, over so many.
+template <class F> double seconds_of(F call, size_t runs) {
     const double began = now();
-    for (size_t i = 0; i < runs; i++) c.run(state);
+    for (size_t i = 0; i < runs; i++) call();
     return (now() - began) / (double)runs;
 }
 
-size_t runs_a_slice(const fv_bench_case &c, void *state) {
-    (void)seconds_of(c, state, 1);
-    return (size_t)std::max(1.0, slice_seconds / std::max(seconds_of(c, state, 1), 1e-8));
+template <class F> size_t runs_a_slice(F call, double slice = slice_seconds) {
+    (void)seconds_of(call, 1);
+    return (size_t)std::max(1.0, slice / std::max(seconds_of(call, 1), 1e-8));
 }
+
+// A copy that reads half of so many bytes and writes the other half.
+struct copy_slice {
+    std::vector<char> from, to;
+    size_t runs = 0;
+    explicit copy_slice(double bytes) : from((size_t)bytes / 2, 1), to((size_t)bytes / 2, 2) {
+        if (bytes > 0) runs = runs_a_slice([this] { copy(); }, slice_seconds / 4);
+    }
+    void copy() {
+        std::memcpy(to.data(), from.data(), from.size());
+        benchmark::ClobberMemory();
+    }
+    double seconds() {
+        return runs ? seconds_of([this] { copy(); }, runs) : 0;
+    }
+};
 
 // The scalar definition's seconds, measured once a row.
 double scalar_seconds(const fv_bench_case &c) {
@@ -54,9 +74,10 @@ double scalar_seconds(const fv_bench_case &c) {
     if (!fv_kernels_for("scalar", &scalar)) return 0;
     void *state = c.make(&c, &scalar);
     if (!state) return 0;
-    const double first = seconds_of(c, state, 1);
+    const auto call = [&] { c.run(state); };
+    const double first = seconds_of(call, 1);
     std::vector<double> all{first};
-    for (int i = 0; i < 4 && first < 0.1; i++) all.push_back(seconds_of(c, state, runs_a_slice(c, state)));
+    for (int i = 0; i < 4 && first < 0.1; i++) all.push_back(seconds_of(call, runs_a_slice(call)));
     c.drop(state);
     return known[c.name] = median(all);
 }
@@ -71,17 +92,38 @@ double peak_slice(const fv_measure_kernels &m) {
     return 1e-9 * m.flops_per_iteration * (double)count / (now() - began);
 }
 
+// Another library's run of the row, if it has one.
+struct peer_slice {
+    const fv_bench_case &c;
+    void *state;
+    size_t runs = 0;
+    explicit peer_slice(const fv_bench_case &row) : c(row), state(row.make_peer ? row.make_peer(&row) : nullptr) {
+        if (state) runs = runs_a_slice([this] { c.run_peer(state); });
+    }
+    ~peer_slice() {
+        if (state) c.drop_peer(state);
+    }
+    double seconds() {
+        return seconds_of([this] { c.run_peer(state); }, runs);
+    }
+};
+
 void run_row(benchmark::State &bench, fv_bench_case c, const char *isa) {
     fv_kernels kernels;
     if (!fv_kernels_for(isa, &kernels)) return bench.SkipWithError("this CPU lacks the ISA");
     void *state = c.make(&c, &kernels);
     if (!state) return bench.SkipWithError("out of memory");
-    const size_t runs = runs_a_slice(c, state);
-    std::vector<double> seconds, shares;
+    const auto call = [&] { c.run(state); };
+    const size_t runs = runs_a_slice(call);
+    copy_slice copy(c.bytes);
+    peer_slice peer(c);
+    std::vector<double> seconds, shares, bounds, peers;
     for (auto _ : bench) {
-        const double s = seconds_of(c, state, runs);
-        if (c.flops > 0) shares.push_back(100 * 1e-9 * c.flops / s / peak_slice(kernels.measure));
+        const double s = seconds_of(call, runs), at_peak = c.flops > 0 ? 1e-9 * c.flops / peak_slice(kernels.measure) : 0;
         seconds.push_back(s);
+        shares.push_back(100 * at_peak / s);
+        bounds.push_back(s / std::max(copy.seconds(), at_peak));
+        if (peer.state) peers.push_back(peer.seconds() / s);
         bench.SetIterationTime(s);
     }
     c.drop(state);
@@ -92,6 +134,8 @@ void run_row(benchmark::State &bench, fv_bench_case c, const char *isa) {
     } else {
         bench.counters["GBps"] = 1e-9 * c.bytes / s;
     }
+    if (c.bytes > 0) bench.counters["x_bound"] = median(bounds);
+    if (!peers.empty()) bench.counters["x_peer"] = median(peers);
     if (std::strcmp(isa, "scalar") != 0) bench.counters["x_scalar"] = scalar_seconds(c) / s;
 }
 

@@ -10,50 +10,118 @@ static inline void store_some(float *p, vf a, size_t n) {
         v_store_part(p, a, n);
 }
 
-/* vectors * VW channels, or one vector of `part` channels. Four pixels at a time are added up before they join the sums, whatever
- * `vectors` is: a chain of additions a pixel would bound narrow maps. */
-FV_ALWAYS_INLINE void moments_columns(const float *x, ptrdiff_t pitch, size_t pixels, float *mean, float *m2, size_t vectors,
-                                      size_t part) {
-    const vf n = v_set((float)pixels);
-    vf near[4], s1[4], s2[4];
-    for (size_t k = 0; k < vectors; k++) near[k] = s1[k] = s2[k] = v_zero();
-    const float *row = x;
-    size_t p = 0;
-    for (; p + 4 <= pixels; p += 4, row += 4 * pitch)
-        for (size_t k = 0; k < vectors; k++) {
-            const float *at = row + k * VW;
-            const vf two = v_add(load_some(at, part), load_some(at + pitch, part));
-            near[k] = v_add(near[k], v_add(two, v_add(load_some(at + 2 * pitch, part), load_some(at + 3 * pitch, part))));
-        }
-    for (; p < pixels; p++, row += pitch)
-        for (size_t k = 0; k < vectors; k++) near[k] = v_add(near[k], load_some(row + k * VW, part));
-    for (size_t k = 0; k < vectors; k++) near[k] = v_div(near[k], n);
-    row = x;
-    for (p = 0; p + 4 <= pixels; p += 4, row += 4 * pitch)
-        for (size_t k = 0; k < vectors; k++) {
-            const float *at = row + k * VW;
-            const vf d0 = v_sub(load_some(at, part), near[k]), d1 = v_sub(load_some(at + pitch, part), near[k]);
-            const vf d2 = v_sub(load_some(at + 2 * pitch, part), near[k]), d3 = v_sub(load_some(at + 3 * pitch, part), near[k]);
-            s1[k] = v_add(s1[k], v_add(v_add(d0, d1), v_add(d2, d3)));
-            s2[k] = v_add(s2[k], v_add(v_fma(d1, d1, v_mul(d0, d0)), v_fma(d3, d3, v_mul(d2, d2))));
-        }
-    for (; p < pixels; p++, row += pitch)
-        for (size_t k = 0; k < vectors; k++) {
-            const vf d = v_sub(load_some(row + k * VW, part), near[k]);
-            s1[k] = v_add(s1[k], d);
-            s2[k] = v_fma(d, d, s2[k]);
-        }
-    for (size_t k = 0; k < vectors; k++) {
-        const vf correction = v_div(s1[k], n);
-        store_some(mean + k * VW, v_add(near[k], correction), part);
-        store_some(m2 + k * VW, v_sub(s2[k], v_mul(s1[k], correction)), part);
+/* Sums go down the pixels: of narrow maps in registers, of wide ones a few pixels at a time along a panel of channels, so that
+ * memory is read in long runs, with the sums so far in a buffer. Both add in one order. */
+enum { GROUP = 2, PANEL = 256, BLOCK = 4 }; /* vectors in registers; channels of a panel, narrower ones from 32; pixels at a time */
+
+static inline size_t panel_of(size_t channels) { return channels < 32 ? 0 : fv_min_size(channels / VW * VW, PANEL); }
+
+/* The next block's lines of a vector: so many short runs are more than the hardware follows. */
+FV_ALWAYS_INLINE void fetch_block(const float *x, ptrdiff_t pitch) {
+    for (size_t p = 0; p < BLOCK; p++) __builtin_prefetch(x + (ptrdiff_t)(BLOCK + p) * pitch);
+}
+
+/* ---- moments ---- */
+
+/* Sums of d = x - near and of d^2, of every second pixel: chains of additions would bound narrow maps. */
+typedef struct moment_sums {
+    vf even1, even2, odd1, odd2;
+} moment_sums;
+
+FV_ALWAYS_INLINE void add_moments(moment_sums *s, const float *x, ptrdiff_t pitch, vf near, const size_t pixels, size_t part) {
+    for (size_t p = 0; p < pixels; p++, x += pitch) {
+        const vf d = v_sub(load_some(x, part), near);
+        vf *s1 = p % 2 ? &s->odd1 : &s->even1, *s2 = p % 2 ? &s->odd2 : &s->even2;
+        *s1 = v_add(*s1, d);
+        *s2 = v_fma(d, d, *s2);
     }
+}
+
+/* So many vectors, or `part` channels of one. */
+FV_ALWAYS_INLINE void sums_down(const float *x, ptrdiff_t pitch, size_t pixels, const vf *near, moment_sums *s,
+                                const size_t vectors, size_t part) {
+    const vf zero = v_zero();
+    for (size_t k = 0; k < vectors; k++) s[k] = (moment_sums){zero, zero, zero, zero};
+    size_t p = 0;
+    for (; p + 2 <= pixels; p += 2, x += 2 * pitch)
+        for (size_t k = 0; k < vectors; k++) add_moments(&s[k], x + k * VW, pitch, near[k], 2, part);
+    for (size_t k = 0; k < vectors && p < pixels; k++) add_moments(&s[k], x + k * VW, pitch, near[k], 1, part);
+}
+
+/* Mean and M2 of the sums; the lanes whose m0 was near enough. */
+static inline vm moments_of(const moment_sums *s, vf near, vf n, vf *mean, vf *m2) {
+    const vf s1 = v_add(s->even1, s->odd1), off = v_div(s1, n), shifted = v_mul(s1, off);
+    *mean = v_add(near, off);
+    *m2 = v_sub(v_add(s->even2, s->odd2), shifted);
+    return v_not_below(*m2, shifted);
+}
+
+/* Of one vector, made again about the mean where m0 was not near enough. */
+static inline void finish_moments(const float *x, ptrdiff_t pitch, size_t pixels, vf near, const moment_sums *s, float *mean,
+                                  float *m2, size_t part) {
+    const vf n = v_set((float)pixels);
+    vf middle, squares, better, exact;
+    const vm good = moments_of(s, near, n, &middle, &squares);
+    if (v_lanes(good) != (1u << VW) - 1) {
+        moment_sums again;
+        sums_down(x, pitch, pixels, &middle, &again, 1, part);
+        (void)moments_of(&again, middle, n, &better, &exact);
+        middle = v_select(good, middle, better);
+        squares = v_select(good, squares, exact);
+    }
+    store_some(mean, middle, part);
+    store_some(m2, squares, part);
+}
+
+/* The mean of some pixels. */
+static inline vf sample_mean(const float *x, ptrdiff_t pitch, size_t pixels, size_t part) {
+    const size_t samples = fv_min_size(pixels, fv_max_size(8, fv_min_size(16, pixels / 4))), apart = pixels / samples;
+    vf sum = v_zero();
+    for (size_t i = 0; i < samples; i++) sum = v_add(sum, load_some(x + (ptrdiff_t)(i * apart) * pitch, part));
+    return v_div(sum, v_set((float)samples));
+}
+
+FV_ALWAYS_INLINE void moments_columns(const float *x, ptrdiff_t pitch, size_t pixels, float *mean, float *m2,
+                                      const size_t vectors, size_t part) {
+    vf near[GROUP];
+    moment_sums s[GROUP];
+    for (size_t k = 0; k < vectors; k++) near[k] = sample_mean(x + k * VW, pitch, pixels, part);
+    sums_down(x, pitch, pixels, near, s, vectors, part);
+    for (size_t k = 0; k < vectors; k++)
+        finish_moments(x + k * VW, pitch, pixels, near[k], &s[k], mean + k * VW, m2 + k * VW, part);
+}
+
+FV_ALWAYS_INLINE void moments_block(const float *x, ptrdiff_t pitch, const vf *near, moment_sums *s, size_t vectors,
+                                    const size_t pixels, bool more) {
+    for (size_t k = 0; k < vectors; k++) {
+        if (more && k % (16 / VW) == 0) fetch_block(x + k * VW, pitch);
+        moment_sums own = s[k];
+        add_moments(&own, x + k * VW, pitch, near[k], pixels, VW);
+        s[k] = own;
+    }
+}
+
+static void moments_panel(const float *x, ptrdiff_t pitch, size_t pixels, float *mean, float *m2, size_t channels) {
+    const size_t vectors = channels / VW;
+    const float *at = x;
+    vf near[PANEL / VW];
+    moment_sums s[PANEL / VW];
+    for (size_t k = 0; k < vectors; k++) {
+        near[k] = sample_mean(x + k * VW, pitch, pixels, VW);
+        s[k] = (moment_sums){v_zero(), v_zero(), v_zero(), v_zero()};
+    }
+    size_t p = 0;
+    for (; p + BLOCK <= pixels; p += BLOCK, at += BLOCK * pitch) moments_block(at, pitch, near, s, vectors, BLOCK, p + 2 * BLOCK <= pixels);
+    for (; p + 2 <= pixels; p += 2, at += 2 * pitch) moments_block(at, pitch, near, s, vectors, 2, false);
+    if (p < pixels) moments_block(at, pitch, near, s, vectors, 1, false);
+    for (size_t k = 0; k < vectors; k++)
+        finish_moments(x + k * VW, pitch, pixels, near[k], &s[k], mean + k * VW, m2 + k * VW, VW);
 }
 
 static void moments(const float *x, ptrdiff_t pitch, size_t pixels, size_t channels, float *mean, float *m2) {
     size_t c = 0;
-    for (; c + 4 * VW <= channels; c += 4 * VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 4, VW);
-    for (; c + 2 * VW <= channels; c += 2 * VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 2, VW);
+    for (size_t n; (n = panel_of(channels - c)) > 0; c += n) moments_panel(x + c, pitch, pixels, mean + c, m2 + c, n);
+    for (; c + GROUP * VW <= channels; c += GROUP * VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, GROUP, VW);
     for (; c + VW <= channels; c += VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 1, VW);
     if (c < channels) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 1, channels - c);
 }
@@ -107,38 +175,84 @@ static void apply(const fv_norm_map *m, const float *x, ptrdiff_t x_pitch, float
     }
 }
 
+/* The map of a vector of channels, in registers. */
+typedef struct channel_map {
+    vf gain, shift, mean;
+} channel_map;
+
+FV_ALWAYS_INLINE channel_map map_of(const fv_norm_map *m, bool with_gain, size_t c, size_t n) {
+    return (channel_map){with_gain ? load_some(m->gain + c, n) : v_zero(), with_gain ? load_some(m->shift + c, n) : v_zero(),
+                         load_some(m->mean + c, n)};
+}
+
 /* What the clamp lets through of dy. */
-FV_ALWAYS_INLINE vf passed(const fv_norm_map *m, bool clamps, vf dy, vf x, size_t c, size_t n) {
+FV_ALWAYS_INLINE vf passed(const channel_map *m, bool clamps, vf low, vf high, vf dy, vf x) {
     if (!clamps) return dy;
-    const vf z = map_step(m, x, c, n);
-    return v_where(v_both(v_gt(z, v_set(m->low)), v_lt(z, v_set(m->high))), dy);
+    const vf z = v_add(v_mul(x, m->gain), m->shift);
+    return v_where(v_both(v_gt(z, low), v_lt(z, high)), dy);
+}
+
+/* The two sums so far, over so many more pixels. */
+FV_ALWAYS_INLINE void add_sums(const channel_map *map, bool clamps, vf low, vf high, const float *dy, ptrdiff_t dy_pitch,
+                               const float *x, ptrdiff_t x_pitch, const size_t pixels, size_t part, vf *sum, vf *dot) {
+    for (size_t p = 0; p < pixels; p++, dy += dy_pitch, x += x_pitch) {
+        const vf value = load_some(x, part), g = passed(map, clamps, low, high, load_some(dy, part), value);
+        *sum = v_add(*sum, g);
+        *dot = v_fma(g, v_sub(value, map->mean), *dot);
+    }
 }
 
 /* dy and x point at channel c. */
 FV_ALWAYS_INLINE void sums_columns(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
-                                   ptrdiff_t x_pitch, size_t pixels, size_t c, float *sum, float *dot, size_t vectors,
+                                   ptrdiff_t x_pitch, size_t pixels, size_t c, float *sum, float *dot, const size_t vectors,
                                    size_t part) {
-    vf s[4], d[4];
-    for (size_t k = 0; k < vectors; k++) s[k] = d[k] = v_zero();
+    const vf low = v_set(m->low), high = v_set(m->high);
+    channel_map map[GROUP];
+    vf s[GROUP], d[GROUP];
+    for (size_t k = 0; k < vectors; k++) {
+        map[k] = map_of(m, clamps, c + k * VW, part);
+        s[k] = d[k] = v_zero();
+    }
     for (size_t p = 0; p < pixels; p++, dy += dy_pitch, x += x_pitch)
-        for (size_t k = 0; k < vectors; k++) {
-            const size_t at = c + k * VW;
-            const vf value = load_some(x + k * VW, part);
-            const vf g = passed(m, clamps, load_some(dy + k * VW, part), value, at, part);
-            s[k] = v_add(s[k], g);
-            d[k] = v_fma(g, v_sub(value, load_some(m->mean + at, part)), d[k]);
-        }
+        for (size_t k = 0; k < vectors; k++)
+            add_sums(&map[k], clamps, low, high, dy + k * VW, dy_pitch, x + k * VW, x_pitch, 1, part, &s[k], &d[k]);
     for (size_t k = 0; k < vectors; k++) {
         store_some(sum + c + k * VW, s[k], part);
         store_some(dot + c + k * VW, d[k], part);
     }
 }
 
-FV_ALWAYS_INLINE void sums_with(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
+FV_ALWAYS_INLINE void sums_block(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
+                                 ptrdiff_t x_pitch, size_t c, float *sum, float *dot, size_t channels, const size_t pixels,
+                                 bool more) {
+    const vf low = v_set(m->low), high = v_set(m->high);
+    for (const size_t end = c + channels; c < end; c += VW, dy += VW, x += VW) {
+        const channel_map map = map_of(m, clamps, c, VW);
+        if (more && c % 16 == 0) fetch_block(x, x_pitch), fetch_block(dy, dy_pitch);
+        vf s = v_load(sum + c), d = v_load(dot + c);
+        add_sums(&map, clamps, low, high, dy, dy_pitch, x, x_pitch, pixels, VW, &s, &d);
+        v_store(sum + c, s);
+        v_store(dot + c, d);
+    }
+}
+
+FV_ALWAYS_INLINE void sums_with(const fv_norm_map *given, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
                                 ptrdiff_t x_pitch, size_t channels, size_t pixels, float *sum, float *dot) {
+    const fv_norm_map own = *given, *const m = &own; /* stores of vectors may change anything but what is our own */
     size_t c = 0;
-    for (; c + 4 * VW <= channels; c += 4 * VW)
-        sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 4, VW);
+    for (size_t n; (n = panel_of(channels - c)) > 0; c += n) {
+        for (size_t k = c; k < c + n; k += VW) v_store(sum + k, v_zero()), v_store(dot + k, v_zero());
+        size_t p = 0;
+        for (; p + BLOCK <= pixels; p += BLOCK)
+            sums_block(m, clamps, dy + (ptrdiff_t)p * dy_pitch + (ptrdiff_t)c, dy_pitch,
+                       x + (ptrdiff_t)p * x_pitch + (ptrdiff_t)c, x_pitch, c, sum, dot, n, BLOCK,
+                       p + 2 * BLOCK <= pixels);
+        for (; p < pixels; p++)
+            sums_block(m, clamps, dy + (ptrdiff_t)p * dy_pitch + (ptrdiff_t)c, dy_pitch,
+                       x + (ptrdiff_t)p * x_pitch + (ptrdiff_t)c, x_pitch, c, sum, dot, n, 1, false);
+    }
+    for (; c + GROUP * VW <= channels; c += GROUP * VW)
+        sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, GROUP, VW);
     for (; c + VW <= channels; c += VW) sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 1, VW);
     if (c < channels) sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 1, channels - c);
 }
@@ -151,22 +265,41 @@ static void grad_sums(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch,
         sums_with(m, false, dy, dy_pitch, x, x_pitch, channels, pixels, sum, dot);
 }
 
+enum { ROWS = 4 }; /* pixels that share what is loaded of their channels */
+
+/* n channels from c on, of so many pixels. */
 FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy,
-                                 const float *x, float *dx, size_t c, size_t n) {
-    const vf value = load_some(x + c, n);
-    const vf g = passed(m, clamps, load_some(dy + c, n), value, c, n);
-    const vf line = v_add(v_mul(v_sub(value, load_some(m->mean + c, n)), load_some(slope + c, n)), load_some(offset + c, n));
-    store_some(dx + c, v_add(v_mul(g, load_some(m->gain + c, n)), line), n);
+                                 ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t c,
+                                 size_t n, const size_t rows) {
+    const channel_map map = map_of(m, true, c, n);
+    const vf low = v_set(m->low), high = v_set(m->high), by = load_some(slope + c, n), plus = load_some(offset + c, n);
+    vf out[ROWS];
+    for (size_t r = 0; r < rows; r++) {
+        const vf value = load_some(x + (ptrdiff_t)r * x_pitch + (ptrdiff_t)c, n);
+        const vf g = passed(&map, clamps, low, high, load_some(dy + (ptrdiff_t)r * dy_pitch + (ptrdiff_t)c, n), value);
+        out[r] = v_add(v_mul(g, map.gain), v_add(v_mul(v_sub(value, map.mean), by), plus));
+    }
+    for (size_t r = 0; r < rows; r++) store_some(dx + (ptrdiff_t)r * dx_pitch + (ptrdiff_t)c, out[r], n);
 }
 
-FV_ALWAYS_INLINE void input_with(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy,
+FV_ALWAYS_INLINE void input_rows(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy,
+                                 ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch,
+                                 size_t channels, const size_t rows) {
+    size_t c = 0;
+    for (; c + VW <= channels; c += VW)
+        input_step(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, c, VW, rows);
+    if (c < channels) input_step(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, c, channels - c, rows);
+}
+
+FV_ALWAYS_INLINE void input_with(const fv_norm_map *given, bool clamps, const float *slope, const float *offset, const float *dy,
                                  ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch,
                                  size_t channels, size_t pixels) {
-    for (size_t p = 0; p < pixels; p++, dy += dy_pitch, x += x_pitch, dx += dx_pitch) {
-        size_t c = 0;
-        for (; c + VW <= channels; c += VW) input_step(m, clamps, slope, offset, dy, x, dx, c, VW);
-        if (c < channels) input_step(m, clamps, slope, offset, dy, x, dx, c, channels - c);
-    }
+    const fv_norm_map own = *given, *const m = &own; /* stores of vectors may change anything but what is our own */
+    size_t p = 0;
+    for (; p + ROWS <= pixels; p += ROWS, dy += ROWS * dy_pitch, x += ROWS * x_pitch, dx += ROWS * dx_pitch)
+        input_rows(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, ROWS);
+    for (; p < pixels; p++, dy += dy_pitch, x += x_pitch, dx += dx_pitch)
+        input_rows(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, 1);
 }
 
 static void grad_input(const fv_norm_map *m, const float *slope, const float *offset, const float *dy, ptrdiff_t dy_pitch,

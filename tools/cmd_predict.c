@@ -1,6 +1,7 @@
 #include "cli.h"
 #include "evaluate.h"
 #include "picture.h"
+#include "restore.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -21,12 +22,15 @@ typedef struct prediction {
 typedef struct predict {
     fv_context *context;
     fv_model *model;
+    model_kind kind;
     fv_dataset *set;
     const char *labels_file, *out;
     char **names;
     int32_t name_count, classes;
     int64_t top;
     bool json;
+    double noise;
+    uint64_t seed;
     fv_session *session;
     int64_t planned;
 } predict;
@@ -50,7 +54,9 @@ static int read_labels(predict *p) {
 }
 
 static void class_name(const predict *p, int32_t label, char *out, size_t size) {
-    const char *known = p->name_count ? p->names[label] : p->set ? fv_dataset_class_name(p->set, label) : NULL;
+    const char *known = label < p->name_count      ? p->names[label]
+                        : p->set && !p->name_count ? fv_dataset_class_name(p->set, label)
+                                                   : NULL;
     if (known)
         snprintf(out, size, "%s", known);
     else
@@ -67,9 +73,10 @@ static fv_status run_pixels(predict *p, const uint8_t *pixels, const fv_tensor *
     tensor.shape[0] = 1;
     tensor.layout = FV_NHWC;
     tensor.data = x;
-    const fv_status status = run_batch(p->model, &tensor, &p->session, &p->planned, probability, p->classes);
+    const fv_status status = run_batch(p->model, &tensor, &p->session, &p->planned, probability);
     free(x);
-    if (status == FV_OK) to_probabilities(probability, p->classes, fv_model_gives_probabilities(p->model));
+    if (status == FV_OK && p->classes > 1)
+        to_probabilities(probability, p->classes, fv_model_gives_probabilities(p->model));
     return status;
 }
 
@@ -85,6 +92,21 @@ static void source_name(const prediction *r, char *out, size_t size) {
         snprintf(out, size, "%s", r->source);
     else
         snprintf(out, size, "image %lld", (long long)r->number);
+}
+
+/* Of a network of one unit. */
+static json_t *print_value(const predict *p, const prediction *r) {
+    char source[4096], name[256];
+    source_name(r, source, sizeof source);
+    if (!p->json) printf("%s: %.4f", source, (double)r->probability[0]);
+    if (!p->json && r->label >= 0) {
+        class_name(p, r->label, name, sizeof name);
+        printf("  (is %s)", name);
+    }
+    if (!p->json) putchar('\n');
+    json_t *o = json_pack("{s:s, s:f}", "source", source, "value", (double)r->probability[0]);
+    if (r->label >= 0) json_object_set_new(o, "label", json_integer(r->label));
+    return o;
 }
 
 static json_t *print_one(const predict *p, const prediction *r) {
@@ -118,16 +140,20 @@ static int draw(const predict *p, const prediction *all, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const prediction *r = &all[i];
         const int32_t best = largest(r->probability, p->classes);
+        const bool value = p->kind == GIVES_VALUE;
         char name[40];
-        class_name(p, best, name, sizeof name);
+        if (!value) class_name(p, best, name, sizeof name);
         cells[i] = (picture_cell){.pixels = r->pixels,
                                   .height = r->height,
                                   .width = r->width,
                                   .channels = r->channels,
                                   .right = best == r->label,
-                                  .judged = r->label >= 0};
-        snprintf(cells[i].title, sizeof cells[i].title, "%s %.0f %%", name, 100.0 * r->probability[best]);
-        if (r->label >= 0 && best != r->label) {
+                                  .judged = r->label >= 0 && !value};
+        if (value)
+            snprintf(cells[i].title, sizeof cells[i].title, "%.3f", (double)r->probability[0]);
+        else
+            snprintf(cells[i].title, sizeof cells[i].title, "%s %.0f %%", name, 100.0 * r->probability[best]);
+        if (r->label >= 0 && (value || best != r->label)) {
             class_name(p, r->label, name, sizeof name);
             snprintf(cells[i].detail, sizeof cells[i].detail, "is %s", name);
         }
@@ -140,7 +166,8 @@ static int draw(const predict *p, const prediction *all, size_t count) {
 
 static int report(const predict *p, const prediction *all, size_t count) {
     json_t *array = json_array();
-    for (size_t i = 0; i < count; i++) json_array_append_new(array, print_one(p, &all[i]));
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(array, p->kind == GIVES_VALUE ? print_value(p, &all[i]) : print_one(p, &all[i]));
     if (p->json) {
         json_dumpf(array, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -168,8 +195,8 @@ static fv_status predict_item(predict *p, int64_t i, const fv_tensor *input, pre
     fv_status status = fv_dataset_get_info(p->set, &info);
     if (status == FV_OK) status = fv_dataset_item(p->set, i, &pixels, &label);
     if (status != FV_OK) return status;
-    *r = (prediction){NULL,          i, label < p->classes ? label : -1, pixels, info.height, info.width, info.channels,
-                      r->probability};
+    const bool known = label < p->classes || p->kind == GIVES_VALUE;
+    *r = (prediction){NULL, i, known ? label : -1, pixels, info.height, info.width, info.channels, r->probability};
     return run_pixels(p, pixels, input, r->probability);
 }
 
@@ -200,13 +227,22 @@ static int predict_with(predict *p, char **files, size_t count) {
     if (input.rank == 4)
         info = (fv_dataset_info){0, (int32_t)input.shape[1], (int32_t)input.shape[2], (int32_t)input.shape[3], 1};
     if (p->set && fv_dataset_get_info(p->set, &info) != FV_OK) return cli_library(&cmd_predict);
-    if (fits(p->model, info.channels, info.height, info.width, &p->classes, &why) != FV_OK)
+    if (fits(p->model, info.channels, info.height, info.width, &p->kind, &p->classes, &why) != FV_OK)
         return cli_fail(&cmd_predict, "%s", why);
     if (!p->set && input.shape[1] != 1 && input.shape[1] != 3)
         return cli_fail(&cmd_predict, "the model takes %lld channels; images have 1 or 3", (long long)input.shape[1]);
+    if (p->set && (int64_t)count > info.count) count = (size_t)info.count;
+    if (p->kind == GIVES_IMAGES) {
+        const restore r = {p->context, p->model, p->set, p->set ? NULL : files, count, (float)p->noise,
+                           p->seed,    p->json,  p->out};
+        if (p->labels_file) return cli_fail(&cmd_predict, "--labels is for classes; this network gives images");
+        return restore_images(&r);
+    }
+    if (p->noise > 0)
+        return cli_fail(&cmd_predict, "--noise is for networks that give images; this one gives %s",
+                        p->kind == GIVES_VALUE ? "one value" : "classes");
     const int status = read_labels(p);
     if (status >= 0) return status;
-    if (p->set && (int64_t)count > info.count) count = (size_t)info.count;
     return predict_all(p, p->set ? NULL : files, count, &input);
 }
 
@@ -224,7 +260,7 @@ static int open_inputs(predict *p, const cli_compute *compute, const char *model
 
 static int run(int argc, char **argv) {
     cli_compute compute = {0};
-    predict p = {.top = 3};
+    predict p = {.top = 3, .seed = 1};
     const char *data = NULL, *size = NULL;
     int64_t count = 12;
     const cli_option options[] = {
@@ -232,9 +268,14 @@ static int run(int argc, char **argv) {
         {"count", "N", CLI_INT, &count, 1, max_pictures, "how many of them (default 12)"},
         {"size", "H,W", CLI_TEXT, &size, 0, 0, "folder: scale the images to this"},
         {"top", "K", CLI_INT, &p.top, 1, 1e6, "classes to show (default 3)"},
+        {"noise", "SIGMA", CLI_REAL, &p.noise, 0, 1e6,
+         "autoencoders: normal noise of this deviation on the images of --data, whose numbers go from 0 to 1"},
+        {"seed", "N", CLI_SEED, &p.seed, 0, 0, "seed of the noise (default 1)"},
         {"labels", "F", CLI_TEXT, &p.labels_file, 0, 0, "class names, a line each"},
-        {"out", "F.png", CLI_TEXT, &p.out, 0, 0, "a picture of the images with their labels"},
-        {"json", NULL, CLI_FLAG, &p.json, 0, 0, "an array of {source, classes, label}"},
+        {"out", "F.png", CLI_TEXT, &p.out, 0, 0,
+         "a picture of the images with their labels; of an autoencoder rows: clean, noisy, output"},
+        {"json", NULL, CLI_FLAG, &p.json, 0, 0,
+         "an array of {source, classes, label}; of an autoencoder {source, squared errors}"},
         CLI_COMPUTE_OPTIONS(&compute),
         CLI_END,
     };
@@ -243,6 +284,8 @@ static int run(int argc, char **argv) {
     if (status >= 0) return status;
     if (positional < 1 || (positional == 1) == !data)
         return cli_usage(&cmd_predict, "needs a model file and either images or --data; see fovea predict --help");
+    if (p.noise > 0 && !data)
+        return cli_usage(&cmd_predict, "--noise goes with --data; images of files are taken as they are");
     if (p.out && !picture_available())
         return cli_fail(&cmd_predict,
                         "--out needs a build with cairo (apt-get install libcairo2-dev, then build again)");
@@ -257,9 +300,11 @@ static int run(int argc, char **argv) {
     return status;
 }
 
-const cli_command cmd_predict = {"predict", "F.onnx IMAGE... | F.onnx --data D [OPTIONS]",
-                                 "Classifies PNG and JPEG images, or test images of a data set.\n"
-                                 "Images are scaled to the model's input and to numbers from 0 to 1.",
-                                 "  fovea predict m.onnx shirt.png shoe.jpg\n"
-                                 "  fovea predict m.onnx --data fashion-mnist --count 12 --out picture.png\n",
-                                 run};
+const cli_command cmd_predict = {
+    "predict", "F.onnx IMAGE... | F.onnx --data D [OPTIONS]",
+    "Classifies PNG and JPEG images, or test images of a data set; what gives images draws them.\n"
+    "Images are scaled to the model's input and to numbers from 0 to 1.",
+    "  fovea predict m.onnx shirt.png shoe.jpg\n"
+    "  fovea predict m.onnx --data fashion-mnist --count 12 --out picture.png\n"
+    "  fovea predict ae.onnx --data fashion-mnist --noise 0.3 --count 16 --out rows.png\n",
+    run};

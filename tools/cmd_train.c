@@ -11,8 +11,8 @@ typedef struct train_options {
     cli_compute compute;
     const char *data, *model, *out, *optimizer, *schedule, *loss, *augment, *checkpoint, *resume, *log, *plot, *size;
     const char *freeze;
-    int64_t epochs, steps, batch, checkpoint_every, warmup, schedule_step, early_stop, new_head;
-    double lr, momentum, weight_decay, clip, smoothing, factor, validation;
+    int64_t epochs, steps, batch, checkpoint_every, warmup, schedule_step, early_stop, new_head, detect;
+    double lr, momentum, weight_decay, clip, smoothing, factor, validation, noise;
     uint64_t seed;
     bool no_shuffle, drop_last, quiet, normalize;
 } train_options;
@@ -27,7 +27,9 @@ typedef struct training {
     FILE *log;
     loss_curve curve;
     int64_t per_epoch, total;
+    model_kind kind;
     fv_loss loss;
+    float *wanted;  /* GIVES_VALUE: [batch], 1 for images of the class, 0 for others */
     fv_model *best; /* --early-stop: of the smallest validation loss so far */
     double best_loss;
     int64_t best_epoch, epochs_since;
@@ -63,16 +65,24 @@ static int parse_augment(const char *text, unsigned *bits) {
     return -1;
 }
 
-static int trainer_settings(const train_options *o, fv_trainer_settings *s) {
+static int trainer_settings(const train_options *o, model_kind kind, fv_trainer_settings *s) {
     static const char *const optimizers[] = {"sgd", "momentum", "nesterov", "adam", "adamw"};
     static const char *const schedules[] = {"constant", "step", "cosine"};
-    static const char *const losses[] = {"cross-entropy", "squared-error"};
+    static const char *const losses[] = {"cross-entropy", "squared-error", "squared"};
     fv_trainer_settings_default(s);
-    int optimizer = FV_MOMENTUM, schedule = FV_SCHEDULE_COSINE, loss = FV_LOSS_CROSS_ENTROPY, status = -1;
+    int optimizer = kind == GIVES_IMAGES ? FV_ADAM : FV_MOMENTUM, schedule = FV_SCHEDULE_COSINE, status = -1;
+    int loss = kind == GIVES_CLASSES ? FV_LOSS_CROSS_ENTROPY : FV_LOSS_SQUARED_ERROR;
     if (o->optimizer) status = choice("optimizer", o->optimizer, optimizers, 5, &optimizer);
     if (status < 0 && o->schedule) status = choice("schedule", o->schedule, schedules, 3, &schedule);
-    if (status < 0 && o->loss) status = choice("loss", o->loss, losses, 2, &loss);
+    if (status < 0 && o->loss) status = choice("loss", o->loss, losses, 3, &loss);
     if (status >= 0) return status;
+    if (loss > FV_LOSS_SQUARED_ERROR) loss = FV_LOSS_SQUARED_ERROR; /* its short name */
+    if (kind != GIVES_CLASSES && (loss == FV_LOSS_CROSS_ENTROPY || o->smoothing > 0))
+        return cli_fail(
+            &cmd_train,
+            "cross-entropy and label smoothing need a network that gives a number a class; this one gives %s, "
+            "which train by squared error",
+            kind == GIVES_IMAGES ? "images" : "single values");
     s->batch = o->batch;
     s->input_layout = FV_NHWC;
     s->optimizer = (fv_optimizer)optimizer;
@@ -136,6 +146,28 @@ static int edit_model(training *t, int32_t channels) {
     return status;
 }
 
+/* What the model gives can be held against what the data has. */
+static int check_target(training *t, int32_t outputs, int32_t classes) {
+    const int64_t detect = t->o->detect;
+    if (t->kind == GIVES_VALUE && detect < 0)
+        return cli_fail(
+            &cmd_train,
+            "the model is one unit, whose value no label is: give --detect CLASS, and it learns 1 for images of that "
+            "class and 0 for others; or a model of %d outputs, one a class",
+            classes);
+    if (t->kind != GIVES_VALUE && detect >= 0)
+        return cli_fail(&cmd_train, "--detect is for networks of one unit; this one gives %s",
+                        t->kind == GIVES_IMAGES ? "images" : "classes");
+    if (detect >= classes)
+        return cli_fail(&cmd_train, "--detect %lld: the classes of the data are 0 to %d", (long long)detect,
+                        classes - 1);
+    if (t->kind == GIVES_CLASSES && outputs < classes)
+        return cli_fail(&cmd_train, "the data has %d classes, but the model gives %d outputs", classes, outputs);
+    if (t->kind != GIVES_VALUE) return -1;
+    t->wanted = calloc((size_t)t->o->batch, sizeof *t->wanted);
+    return t->wanted ? -1 : cli_fail(&cmd_train, "out of memory");
+}
+
 static int open_model(training *t) {
     fv_dataset_info info;
     if (fv_dataset_get_info(t->train, &info) != FV_OK) return cli_library(&cmd_train);
@@ -144,19 +176,18 @@ static int open_model(training *t) {
     zoo.channels = info.channels;
     zoo.height = info.height;
     zoo.width = info.width;
-    zoo.classes = info.classes;
+    zoo.classes = t->o->detect >= 0 ? 1 : info.classes;
     zoo.seed = t->o->seed;
     int status = cli_model(&cmd_train, t->context, t->o->model, &zoo, &t->model);
     if (status >= 0) return status;
     int32_t classes;
     const char *why;
-    if (fits(t->model, info.channels, info.height, info.width, &classes, &why) != FV_OK)
+    if (fits(t->model, info.channels, info.height, info.width, &t->kind, &classes, &why) != FV_OK)
         return cli_fail(&cmd_train, "%s", why);
     if ((status = edit_model(t, info.channels)) >= 0) return status;
-    if (t->o->new_head) classes = (int32_t)t->o->new_head;
-    if (classes < info.classes)
-        return cli_fail(&cmd_train, "the data has %d classes, but the model gives %d outputs", info.classes, classes);
-    return -1;
+    if (t->o->new_head && fits(t->model, info.channels, info.height, info.width, &t->kind, &classes, &why) != FV_OK)
+        return cli_fail(&cmd_train, "%s", why);
+    return check_target(t, classes, info.classes);
 }
 
 static int open_loader(training *t, unsigned augment, int64_t start) {
@@ -166,6 +197,7 @@ static int open_loader(training *t, unsigned augment, int64_t start) {
     s.shuffle = !t->o->no_shuffle;
     s.drop_last = t->o->drop_last;
     s.augment = augment;
+    s.noise = (float)t->o->noise;
     s.seed = t->o->seed;
     s.start_step = start;
     s.prefetch = 4;
@@ -176,7 +208,7 @@ static int open_loader(training *t, unsigned augment, int64_t start) {
 static int open_training(training *t) {
     fv_trainer_settings s;
     unsigned augment = 0;
-    int status = trainer_settings(t->o, &s);
+    int status = trainer_settings(t->o, t->kind, &s);
     if (status < 0) status = parse_augment(t->o->augment, &augment);
     if (status < 0) status = open_loader(t, augment, 0);
     if (status >= 0) return status;
@@ -205,8 +237,10 @@ static bool log_step(training *t, int64_t step, const fv_step *r) {
     return ok;
 }
 
-/* The loss that training makes smaller, without label smoothing. */
+/* The loss that training makes smaller, without label smoothing; of images a value's squared error, whatever their
+ * size. */
 static double loss_of(const training *t, const evaluation *e) {
+    if (t->kind == GIVES_IMAGES) return e->output_error;
     return t->loss == FV_LOSS_SQUARED_ERROR ? e->squared : e->loss;
 }
 
@@ -228,14 +262,25 @@ static fv_status test_now(training *t, int64_t epoch, evaluation *validation, ev
     fv_model *model;
     fv_status status = fv_trainer_model(t->trainer, &model);
     if (status != FV_OK) return status;
-    status = evaluate(model, t->test, 100, NULL, test);
-    if (status == FV_OK && t->validation) status = evaluate(model, t->validation, 100, NULL, validation);
+    const evaluate_settings s = {.batch = 100,
+                                 .seed = t->o->seed,
+                                 .detect = (int32_t)t->o->detect,
+                                 .noise = t->kind == GIVES_IMAGES ? (float)t->o->noise : 0};
+    status = evaluate(model, t->test, &s, NULL, test);
+    if (status == FV_OK && t->validation) status = evaluate(model, t->validation, &s, NULL, validation);
     if (status == FV_OK && t->o->early_stop) keep_best(t, validation, epoch, &model);
     fv_model_free(model);
     return status;
 }
 
 static double accuracy(const evaluation *e) { return (double)e->correct / (double)(e->count ? e->count : 1); }
+
+static void print_measured(const training *t, const char *set, const evaluation *e) {
+    if (t->kind == GIVES_IMAGES)
+        printf("%s squared error %.5f, of the noisy images %.5f  ", set, e->output_error, e->input_error);
+    else
+        printf("%s loss %.4f  %s accuracy %.4f  ", set, loss_of(t, e), set, accuracy(e));
+}
 
 typedef struct epoch_sum {
     double loss, began;
@@ -249,12 +294,11 @@ static fv_status report_epoch(training *t, int64_t step, epoch_sum *sum, progres
     const fv_status status = test_now(t, epoch, &validation, &test);
     progress_clear(bar);
     if (status == FV_OK && sum->steps && !t->o->quiet) {
-        printf("epoch %3lld  loss %.4f  training accuracy %.4f  ", (long long)epoch, sum->loss / (double)sum->steps,
-               (double)sum->correct / (double)sum->images);
-        if (t->validation)
-            printf("validation loss %.4f  validation accuracy %.4f  ", loss_of(t, &validation), accuracy(&validation));
-        printf("test loss %.4f  test accuracy %.4f  %.1f s  %.0f images/s\n", loss_of(t, &test), accuracy(&test),
-               seconds, (double)sum->images / seconds);
+        printf("epoch %3lld  loss %.4f  ", (long long)epoch, sum->loss / (double)sum->steps);
+        if (t->kind == GIVES_CLASSES) printf("training accuracy %.4f  ", (double)sum->correct / (double)sum->images);
+        if (t->validation) print_measured(t, "validation", &validation);
+        print_measured(t, "test", &test);
+        printf("%.1f s  %.0f images/s\n", seconds, (double)sum->images / seconds);
         fflush(stdout);
     }
     evaluation_free(&test);
@@ -270,10 +314,22 @@ static bool stop_early(const training *t) {
     return true;
 }
 
+/* Labels, images without noise, or 1 and 0. */
+static fv_status target_of(training *t, const fv_tensor *labels, fv_tensor *target) {
+    *target = *labels;
+    if (t->kind == GIVES_IMAGES) return fv_loader_clean(t->loader, target);
+    if (t->kind == GIVES_CLASSES) return FV_OK;
+    const int32_t *label = labels->data;
+    for (int64_t i = 0; i < labels->shape[0]; i++) t->wanted[i] = label[i] == t->o->detect;
+    *target = (fv_tensor){FV_F32, FV_PLAIN, 2, {labels->shape[0], 1}, t->wanted};
+    return FV_OK;
+}
+
 static fv_status one_step(training *t, epoch_sum *sum, fv_step *result) {
-    fv_tensor x, labels;
+    fv_tensor x, labels, target;
     fv_status status = fv_loader_next(t->loader, &x, &labels);
-    if (status == FV_OK) status = fv_trainer_step(t->trainer, &x, &labels, result);
+    if (status == FV_OK) status = target_of(t, &labels, &target);
+    if (status == FV_OK) status = fv_trainer_step(t->trainer, &x, &target, result);
     if (status != FV_OK) return status;
     sum->loss += result->loss;
     sum->steps++;
@@ -359,6 +415,7 @@ static int run(int argc, char **argv) {
     train_options o = {.epochs = 1,
                        .batch = 64,
                        .momentum = -1,
+                       .detect = -1,
                        .seed = 1,
                        .checkpoint_every = 500,
                        .schedule_step = 1,
@@ -379,13 +436,17 @@ static int run(int argc, char **argv) {
          "stop after N epochs without a smaller validation loss, and write the weights of the best"},
         {"augment", "LIST", CLI_TEXT, &o.augment, 0, 0,
          "shift (by up to 2 pixels), flip (left-right), crop (pad by 4, cut at random), separated by commas"},
+        {"noise", "SIGMA", CLI_REAL, &o.noise, 0, 1e6,
+         "normal noise of this deviation on the input, whose numbers go from 0 to 1; an autoencoder learns the image "
+         "without it"},
         {"normalize", NULL, CLI_FLAG, &o.normalize, 0, 0,
          "subtract the training images' mean and divide by their deviation, a channel at a time, in a first layer"},
         {"new-head", "N", CLI_INT, &o.new_head, 1, 1 << 20,
          "replace the last fully connected layer by a fresh one of N outputs"},
         {"freeze", "PATTERN", CLI_TEXT, &o.freeze, 0, 0,
          "leave the parameters with matching names as they are, such as \"conv*\" (wildcards * ? [...])"},
-        {"optimizer", "NAME", CLI_TEXT, &o.optimizer, 0, 0, "sgd, momentum (default), nesterov, adam, adamw"},
+        {"optimizer", "NAME", CLI_TEXT, &o.optimizer, 0, 0,
+         "sgd, momentum (default), nesterov, adam (default for images), adamw"},
         {"lr", "X", CLI_REAL, &o.lr, 1e-12, 1e6, "learning rate (default 0.05; adam and adamw 0.001)"},
         {"momentum", "X", CLI_REAL, &o.momentum, 0, 0.99999, "momentum (default 0.9)"},
         {"weight-decay", "X", CLI_REAL, &o.weight_decay, 0, 1e3, "decay of weights, not of biases (default 0)"},
@@ -394,9 +455,13 @@ static int run(int argc, char **argv) {
         {"schedule-step", "N", CLI_INT, &o.schedule_step, 1, 1e6, "step: epochs between reductions (default 1)"},
         {"schedule-factor", "X", CLI_REAL, &o.factor, 1e-6, 1, "step: factor of a reduction (default 0.5)"},
         {"warmup", "N", CLI_INT, &o.warmup, 0, 1e9, "steps over which the learning rate rises from 0"},
-        {"loss", "NAME", CLI_TEXT, &o.loss, 0, 0, "cross-entropy (default) or squared-error"},
+        {"loss", "NAME", CLI_TEXT, &o.loss, 0, 0,
+         "cross-entropy or squared-error; chosen by what the network gives: classes, else images or one value"},
+        {"detect", "CLASS", CLI_INT, &o.detect, 0, 1e6,
+         "one unit, trained by value: 1 for images of this class, 0 for others (a unit that ends in ReLU can die; then "
+         "another --seed)"},
         {"label-smoothing", "X", CLI_REAL, &o.smoothing, 0, 0.999, "share of the target spread over all classes"},
-        {"seed", "N", CLI_SEED, &o.seed, 0, 0, "seed of weights, order, augmentation and dropout (default 1)"},
+        {"seed", "N", CLI_SEED, &o.seed, 0, 0, "seed of weights, order, augmentation, noise and dropout (default 1)"},
         {"checkpoint", "F", CLI_TEXT, &o.checkpoint, 0, 0, "keep the whole state here"},
         {"checkpoint-every", "N", CLI_INT, &o.checkpoint_every, 1, 1e12, "steps between checkpoints (default 500)"},
         {"resume", "F", CLI_TEXT, &o.resume, 0, 0, "go on from a checkpoint, bit for bit"},
@@ -414,6 +479,7 @@ static int run(int argc, char **argv) {
     training t = {.o = &o};
     status = train(&t);
     if (t.log) fclose(t.log);
+    free(t.wanted);
     loss_curve_free(&t.curve);
     fv_loader_free(t.loader);
     fv_trainer_free(t.trainer);
@@ -437,6 +503,8 @@ const cli_command cmd_train = {
     "--early-stop 3 --out cnn.onnx\n"
     "  fovea train --data folder:photos --model cnn.onnx --size 28,28 --new-head 3 --freeze \"conv*\" --out "
     "photos.onnx\n"
+    "  fovea train --data fashion-mnist --model autoencoder --noise 0.3 --epochs 5 --out ae.onnx   # images to images\n"
+    "  fovea train --data fashion-mnist --model lecture --detect 8 --optimizer adam --seed 4 --out bag.onnx\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --out cnn.onnx   # interrupted?\n"
     "  fovea train --data fashion-mnist --model cnn --epochs 6 --checkpoint c.ckpt --resume c.ckpt --out cnn.onnx\n",
     run};

@@ -52,6 +52,7 @@ static inline vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
 static inline vf v_sign(vf a) { return _mm256_and_ps(_mm256_set1_ps(-0.0f), a); }
 static inline vf v_or(vf a, vf b) { return _mm256_or_ps(a, b); }
 static inline vm v_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+static inline vm v_not_below(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); } /* false of NaN */
 static inline vm v_gt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 static inline vm v_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 /* a > b, or a is NaN and b is not. */

@@ -50,6 +50,7 @@ static inline vf v_or(vf a, vf b) {
     return vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
 }
 static inline vm v_lt(vf a, vf b) { return vcltq_f32(a, b); }
+static inline vm v_not_below(vf a, vf b) { return vcgeq_f32(a, b); }
 static inline vm v_gt(vf a, vf b) { return vcgtq_f32(a, b); }
 static inline vm v_eq(vf a, vf b) { return vceqq_f32(a, b); }
 /* a > b, or a is NaN and b is not. */

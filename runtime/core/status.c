@@ -47,6 +47,9 @@ const char *fv_status_name(fv_status s) {
     case FV_ERR_SHAPE: return "FV_ERR_SHAPE";
     case FV_ERR_STATE: return "FV_ERR_STATE";
     case FV_ERR_BUSY: return "FV_ERR_BUSY";
+    case FV_ERR_FULL: return "FV_ERR_FULL";
+    case FV_ERR_CANCELLED: return "FV_ERR_CANCELLED";
+    case FV_ERR_DEADLINE: return "FV_ERR_DEADLINE";
     case FV_ERR_MEMORY: return "FV_ERR_MEMORY";
     case FV_ERR_LIMIT: return "FV_ERR_LIMIT";
     case FV_ERR_IO: return "FV_ERR_IO";

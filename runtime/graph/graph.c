@@ -71,11 +71,26 @@ fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, f
     fv_status status = fv_grow(g->context, (void **)&g->values, &g->value_capacity, g->value_count + 1, sizeof *g->values, "a graph");
     if (status != FV_OK) return fv_build_keep_error(g, status);
     fv_value_info *v = &g->values[g->value_count];
-    *v = (fv_value_info){.kind = kind, .dtype = dtype, .producer = -1};
+    *v = (fv_value_info){.kind = kind, .dtype = dtype, .producer = -1, .twin = FV_NONE};
     v->shape = wanted;
     v->layout = kind != FV_VALUE_PARAMETER && kind != FV_VALUE_STATE && v->shape.rank == 4 ? FV_NHWC : FV_PLAIN;
     if (name && (status = fv_strdup(g->context, name, &v->name)) != FV_OK) return fv_build_keep_error(g, status);
     return (fv_value)g->value_count++;
+}
+
+fv_value fv_graph_constant(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data) {
+    const fv_value v = fv_graph_new_value(g, FV_VALUE_PARAMETER, name, dtype, shape);
+    if (v == FV_NONE) return v;
+    size_t count = 1, bytes;
+    for (int32_t i = 0; i < shape->rank; i++)
+        if (!fv_mul_size(count, (size_t)shape->dim[i], &count)) return fv_graph_fail(g, FV_ERR_LIMIT, "a constant has too many elements");
+    if (!fv_mul_size(count, fv_dtype_bytes(dtype), &bytes)) return fv_graph_fail(g, FV_ERR_LIMIT, "a constant has too many bytes");
+    void *copy = NULL;
+    const fv_status status = fv_alloc(g->context, fv_max_size(bytes, 1), name ? name : "a constant", &copy);
+    if (status != FV_OK) return fv_build_keep_error(g, status);
+    if (bytes) memcpy(copy, data, bytes);
+    g->values[v].data = copy;
+    return v;
 }
 
 fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool again) {
@@ -131,6 +146,43 @@ static fv_status fill_node(fv_graph *g, fv_node *n, const fv_op *op, const char 
     return FV_OK;
 }
 
+/* ---- layouts: an operator gets its activations as it wants them ---- */
+
+static bool is_activation(const fv_value_info *v) { return v->kind == FV_VALUE_ACTIVATION || v->kind == FV_VALUE_INPUT; }
+
+static bool wants(const fv_op *op, const fv_value_info *v, fv_layout *layout) {
+    if (op->flags & FV_OP_ANY_LAYOUT || op == &fv_op_layout || !is_activation(v)) return false;
+    if (v->layout != FV_PLAIN && v->layout != FV_NHWC) return false;
+    *layout = op->flags & FV_OP_PLAIN ? FV_PLAIN : FV_NHWC;
+    if (*layout == FV_NHWC && (v->shape.rank != 4 || v->dtype != FV_REAL_DTYPE)) return false;
+    return v->layout != *layout;
+}
+
+fv_value fv_graph_in_layout(fv_graph *g, fv_value v, fv_layout layout) {
+    if (g->status != FV_OK || v == FV_NONE || g->values[v].layout == layout) return v;
+    const fv_value known = g->values[v].twin;
+    if (known != FV_NONE && g->values[known].layout == layout) return known;
+    const fv_value made = fv_graph_node(g, &fv_op_layout, NULL, &v, 1, 1, NULL);
+    if (made == FV_NONE) return made;
+    g->values[made].layout = layout;
+    g->values[v].twin = made;
+    g->values[made].twin = v;
+    return made;
+}
+
+static fv_status lay_inputs(fv_graph *g, fv_node *n) {
+    fv_layout layout;
+    if (n->op == &fv_op_binary && n->in[0] != FV_NONE && n->in[1] != FV_NONE && g->values[n->in[0]].shape.rank == 4)
+        n->in[1] = fv_graph_in_layout(g, n->in[1], g->values[n->in[0]].layout);
+    const bool all = n->op->flags & FV_OP_PLAIN || n->op == &fv_op_concat || n->op == &fv_op_scale_maps || n->op == &fv_op_scale_pixels;
+    for (int32_t i = 0; i < (all ? n->in_count : 1) && i < n->in_count; i++) {
+        if (n->in[i] == FV_NONE || !wants(n->op, &g->values[n->in[i]], &layout)) continue;
+        n->in[i] = fv_graph_in_layout(g, n->in[i], layout);
+        if (n->in[i] == FV_NONE) return g->status;
+    }
+    return FV_OK;
+}
+
 static fv_status infer_node(fv_graph *g, fv_node *n) {
     FV_FORWARD(n->op->infer(n, g->values));
     for (int32_t i = 0; i < n->out_count; i++)
@@ -141,11 +193,12 @@ static fv_status infer_node(fv_graph *g, fv_node *n) {
 fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count, int32_t outs,
                        const fv_attributes *attr) {
     if (g->status != FV_OK) return FV_NONE;
-    fv_status status = fv_grow(g->context, (void **)&g->nodes, &g->node_capacity, g->node_count + 1, sizeof *g->nodes, "a graph");
-    if (status != FV_OK) return fv_build_keep_error(g, status);
     fv_node n = {0};
     if (attr) n.attr = *attr;
-    status = fill_node(g, &n, op, name, in, in_count, outs);
+    fv_status status = fill_node(g, &n, op, name, in, in_count, outs);
+    if (status == FV_OK) status = lay_inputs(g, &n); /* may add nodes before this one */
+    if (status == FV_OK)
+        status = fv_grow(g->context, (void **)&g->nodes, &g->node_capacity, g->node_count + 1, sizeof *g->nodes, "a graph");
     if (status == FV_OK) status = infer_node(g, &n);
     if (status != FV_OK) {
         free_node(g->context, &n);
@@ -158,6 +211,8 @@ fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_
 }
 
 const fv_value_info *fv_emit_info(const fv_graph *g, fv_value v) { return &g->values[v]; }
+
+fv_value fv_emit_in_layout(fv_graph *g, fv_value v, fv_layout layout) { return fv_graph_in_layout(g, v, layout); }
 
 fv_value fv_emit_node(fv_graph *g, const fv_op *op, const fv_value *in, int32_t in_count, int32_t outs, const fv_attributes *attr) {
     return fv_graph_node(g, op, NULL, in, in_count, outs, attr);
@@ -183,7 +238,7 @@ static fv_status copy_value(fv_graph *to, const fv_value_info *from, bool share_
     if (share_data) v->data = from->data, v->edges = from->edges;
     if (from->edges && !share_data) FV_FORWARD(fv_graph_set_edges(to, v, from->edges));
     if (!from->data || share_data) return FV_OK;
-    const size_t bytes = fv_shape_count(&from->shape) * sizeof(fv_real);
+    const size_t bytes = fv_shape_count(&from->shape) * fv_dtype_bytes(from->dtype);
     FV_FORWARD(fv_alloc(to->context, bytes, from->name ? from->name : "a parameter", &v->data));
     memcpy(v->data, from->data, bytes);
     return FV_OK;
@@ -257,7 +312,7 @@ void fv_graph_move_last(fv_graph *g, size_t at) {
 }
 
 void fv_graph_relink(fv_graph *g) {
-    for (size_t i = 0; i < g->value_count; i++) g->values[i].producer = -1;
+    for (size_t i = 0; i < g->value_count; i++) g->values[i].producer = -1, g->values[i].twin = FV_NONE; /* a twin may be gone */
     for (size_t i = 0; i < g->node_count; i++)
         for (int32_t k = 0; k < g->nodes[i].out_count; k++)
             if (g->nodes[i].out[k] != FV_NONE) g->values[g->nodes[i].out[k]].producer = (int32_t)i;

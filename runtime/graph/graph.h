@@ -23,6 +23,10 @@ fv_status fv_graph_copy(const fv_graph *g, bool share_data, fv_graph **out);
 fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, fv_dtype dtype, const fv_shape *shape);
 fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count, int32_t outs,
                        const fv_attributes *attr);
+/* A parameter that training leaves alone, of any type and rank (0 too), its data copied; in memory sizes of 0 are allowed. */
+fv_value fv_graph_constant(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data);
+/* v in the given layout: itself, its twin, or a conversion added to the graph. FV_NONE on error. */
+fv_value fv_graph_in_layout(fv_graph *g, fv_value v, fv_layout layout);
 /* Sets the first error (later ones are ignored) and returns FV_NONE. */
 fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Pieces of the builder's files (build*.c): the graph is there and has no error; v is one of its values, else an error that calls it
@@ -62,6 +66,7 @@ fv_status fv_pass_inference(fv_graph *g);      /* dropout removed, a surrogate g
 fv_status fv_pass_flatten_linear(fv_graph *g); /* flatten + linear -> linear over maps */
 fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
 fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */
+fv_status fv_pass_layout_cancel(fv_graph *g);  /* there and back is nothing */
 fv_status fv_pass_pool_index(fv_graph *g);     /* training: max pooling keeps where its values came from */
 fv_status fv_pass_norm_kept(fv_graph *g);      /* training: normalization keeps its moments */
 /* Of a training step, after its gradients: pool_grad and the gradients of the convolution before it become one each, which leave the
@@ -95,6 +100,8 @@ typedef struct fv_plan_settings {
     void *arena;              /* the caller's, or NULL */
     size_t arena_bytes;
     fv_run_info *run;
+    int threads;              /* 0: the context's */
+    fv_parallel *team;        /* borrowed, shared by plans that never run at once; NULL: the plan's own */
 } fv_plan_settings;
 
 /* g must be prepared, with its batch set; it must outlive the plan. fv_plan_size makes nothing that lasts. */
@@ -106,7 +113,16 @@ void *fv_plan_data(const fv_plan *p, fv_value v);       /* of a value kept after
 void fv_plan_run(fv_plan *p);
 size_t fv_plan_arena_bytes(const fv_plan *p);
 size_t fv_plan_packed_bytes(const fv_plan *p);
+size_t fv_plan_scratch_bytes(const fv_plan *p);
 size_t fv_plan_node_count(const fv_plan *p);
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out);
+
+/* ---- Sessions, for the batcher ---- */
+
+/* A session on a team that others use too, of which one runs at a time; the team outlives it. */
+fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, fv_parallel *team, fv_session **out);
+/* What fv_session_run says to these tensors, without running. Any number of threads. */
+fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count);
+const fv_graph *fv_session_graph(const fv_session *s); /* prepared: its inputs and outputs have the planned shapes */
 
 #endif

@@ -213,6 +213,17 @@ fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_l
     return FV_OK;
 }
 
+fv_status fv_pass_layout_cancel(fv_graph *g) {
+    for (size_t i = 0; i < g->node_count; i++) {
+        const fv_node *n = &g->nodes[i];
+        const int32_t producer = n->op == &fv_op_layout ? g->values[n->in[0]].producer : -1;
+        if (producer < 0 || g->nodes[producer].op != &fv_op_layout || is_output(g, n->out[0])) continue;
+        const fv_value original = g->nodes[producer].in[0];
+        if (g->values[original].layout == g->values[n->out[0]].layout) fv_graph_replace(g, n->out[0], original);
+    }
+    return fv_pass_dead(g);
+}
+
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout) {
     FV_FORWARD(fv_pass_dead(g));
     if (!training) FV_FORWARD(fv_pass_inference(g));
@@ -220,5 +231,6 @@ fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, f
     FV_FORWARD(fv_pass_fuse(g, training));
     if (training) FV_FORWARD(fv_pass_pool_index(g));
     if (training) FV_FORWARD(fv_pass_norm_kept(g));
-    return fv_pass_layout(g, input_layout, output_layout);
+    FV_FORWARD(fv_pass_layout(g, input_layout, output_layout));
+    return fv_pass_layout_cancel(g);
 }

@@ -45,6 +45,7 @@ struct fv_plan {
     void *arena;
     bool owns_arena;
     fv_parallel *team;
+    bool owns_team;
     double *seconds; /* [run.count] summed over profiled runs */
     size_t profiled;
 };
@@ -224,6 +225,14 @@ static fv_status take_arena(fv_plan *p) {
     return FV_OK;
 }
 
+static fv_status take_team(fv_plan *p) {
+    const fv_plan_settings *s = &p->settings;
+    p->owns_team = !s->team;
+    if (!s->team) return fv_parallel_create(p->context, s->threads, p->scratch_bytes, &p->team);
+    p->team = s->team;
+    return fv_parallel_reserve(p->team, p->scratch_bytes);
+}
+
 /* ---- life ---- */
 
 static fv_status plan_nodes(fv_plan *p) {
@@ -237,7 +246,7 @@ static fv_status realize(fv_plan *p, const memory_plan *m) {
     FV_FORWARD(take_arena(p));
     point_buffers(p, m);
     FV_FORWARD(fv_alloc_array(p->context, p->run.count + 1, sizeof *p->seconds, "a plan", (void **)&p->seconds));
-    FV_FORWARD(fv_parallel_create(p->context, p->scratch_bytes, &p->team));
+    FV_FORWARD(take_team(p));
     if (p->prepare.count) fv_parallel_run(p->team, p->prepare.list, p->prepare.count, NULL);
     return FV_OK;
 }
@@ -277,7 +286,7 @@ fv_status fv_plan_size(const fv_graph *g, const fv_plan_settings *s, size_t *byt
 
 void fv_plan_free(fv_plan *p) {
     if (!p) return;
-    fv_parallel_free(p->team);
+    if (p->owns_team) fv_parallel_free(p->team);
     if (p->owns_arena) fv_release(p->context, p->arena);
     for (state_block *b = p->states, *next; b; b = next) {
         next = b->next;
@@ -303,6 +312,7 @@ void fv_plan_run(fv_plan *p) {
 
 size_t fv_plan_arena_bytes(const fv_plan *p) { return p->arena_bytes; }
 size_t fv_plan_packed_bytes(const fv_plan *p) { return p->packed_bytes; }
+size_t fv_plan_scratch_bytes(const fv_plan *p) { return fv_parallel_scratch_bytes(p->team); }
 size_t fv_plan_node_count(const fv_plan *p) { return p->graph->node_count; }
 
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {

@@ -25,6 +25,8 @@ static fv_status check_settings(const fv_session_settings *s) {
     FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT, "a session of batch %lld; it must be 1 or more", (long long)s->batch);
     FV_RETURN_IF((s->input_layout != FV_PLAIN && s->input_layout != FV_NHWC) || (s->output_layout != FV_PLAIN && s->output_layout != FV_NHWC),
                  FV_ERR_ARGUMENT, "a session's layouts are FV_PLAIN or FV_NHWC");
+    FV_RETURN_IF(s->threads < 0 || s->threads > 1024, FV_ERR_ARGUMENT,
+                 "a session of %d threads; allowed are 0 (the context's count) to 1024", s->threads);
     return FV_OK;
 }
 
@@ -45,7 +47,7 @@ static fv_status prepared(const fv_model *m, const fv_session_settings *s, fv_gr
 static fv_plan_settings plan_settings(const fv_model *m, const fv_session_settings *s) {
     static fv_run_info nothing; /* inference reads no run info; never written */
     return (fv_plan_settings){.profile = s->profile, .bind_outputs = true, .packed = m->packed, .arena = s->arena,
-                              .arena_bytes = s->arena_bytes, .run = &nothing};
+                              .arena_bytes = s->arena_bytes, .run = &nothing, .threads = s->threads};
 }
 
 fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size_t *out) {
@@ -103,27 +105,32 @@ static fv_status find_fields(fv_session *s) {
 
 /* ---- life ---- */
 
-static fv_status fill_session(fv_session *s) {
+static fv_status fill_session(fv_session *s, fv_parallel *team) {
     FV_FORWARD(prepared(s->model, &s->settings, &s->graph));
     FV_FORWARD(find_fields(s));
-    const fv_plan_settings planned = plan_settings(s->model, &s->settings);
+    fv_plan_settings planned = plan_settings(s->model, &s->settings);
+    planned.team = team;
     return fv_plan_create(s->graph, &planned, &s->plan);
 }
 
-fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_session **out) {
-    FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_session_create needs a model and a place for the session");
+fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, fv_parallel *team, fv_session **out) {
     fv_session *made = NULL;
     FV_FORWARD(fv_alloc_zero(m->graph->context, sizeof *made, "a session", (void **)&made));
     made->model = fv_model_retain(m);
     fv_session_settings_default(&made->settings);
     if (s) made->settings = *s;
     atomic_flag_clear(&made->busy);
-    const fv_status status = fill_session(made);
+    const fv_status status = fill_session(made, team);
     if (status == FV_OK)
         *out = made;
     else
         fv_session_free(made);
     return status;
+}
+
+fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_session **out) {
+    FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_session_create needs a model and a place for the session");
+    return fv_session_create_on(m, s, NULL, out);
 }
 
 void fv_session_free(fv_session *s) {
@@ -177,14 +184,19 @@ static fv_status check_overlaps(const fv_graph *g, const fv_tensor *inputs, cons
     return FV_OK;
 }
 
-static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
+fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
     const fv_graph *g = s->graph;
     FV_RETURN_IF(input_count != g->input_count || output_count != g->output_count, FV_ERR_ARGUMENT,
                  "%zu inputs and %zu outputs were given; the model has %zu and %zu", input_count, output_count, g->input_count,
                  g->output_count);
     for (size_t i = 0; i < input_count; i++) FV_FORWARD(check_tensor(&g->values[g->inputs[i]], &inputs[i], "input"));
     for (size_t i = 0; i < output_count; i++) FV_FORWARD(check_tensor(&g->values[g->outputs[i]], &outputs[i], "output"));
-    FV_FORWARD(check_overlaps(g, inputs, outputs));
+    return check_overlaps(g, inputs, outputs);
+}
+
+static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
+    const fv_graph *g = s->graph;
+    FV_FORWARD(fv_session_check(s, inputs, input_count, outputs, output_count));
     for (size_t i = 0; i < input_count; i++) fv_plan_bind(s->plan, g->inputs[i], inputs[i].data);
     for (size_t i = 0; i < output_count; i++) fv_plan_bind(s->plan, g->outputs[i], outputs[i].data);
     fv_plan_run(s->plan);
@@ -205,6 +217,13 @@ fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_co
 size_t fv_session_node_count(const fv_session *s) { return s ? fv_plan_node_count(s->plan) : 0; }
 size_t fv_session_arena_bytes(const fv_session *s) { return s ? fv_plan_arena_bytes(s->plan) : 0; }
 size_t fv_session_packed_bytes(const fv_session *s) { return s ? fv_plan_packed_bytes(s->plan) : 0; }
+const fv_graph *fv_session_graph(const fv_session *s) { return s->graph; }
+
+fv_status fv_session_memory(const fv_session *s, fv_memory *out) {
+    FV_RETURN_IF(!s || !out, FV_ERR_ARGUMENT, "fv_session_memory needs a session and a place for the answer");
+    *out = (fv_memory){fv_session_arena_bytes(s), fv_plan_scratch_bytes(s->plan), fv_session_packed_bytes(s)};
+    return FV_OK;
+}
 
 fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out) {
     FV_RETURN_IF(!s || !out || i >= s->graph->node_count, FV_ERR_ARGUMENT, "the session has no node %zu", i);

@@ -40,6 +40,9 @@ typedef enum fv_status {
     FV_ERR_SHAPE = 11,    /**< shapes that do not fit together or differ from the plan */
     FV_ERR_STATE = 12,    /**< call not allowed now */
     FV_ERR_BUSY = 13,     /**< two threads on one session */
+    FV_ERR_FULL = 14,     /**< a batcher's queue has no room: try later, or elsewhere */
+    FV_ERR_CANCELLED = 15,/**< a request was taken back */
+    FV_ERR_DEADLINE = 16, /**< a request had not begun to run by its deadline, or a wait took as long as it may */
     FV_ERR_MEMORY = 20,   /**< the allocator said no */
     FV_ERR_LIMIT = 21,    /**< a size overflows or passes a limit */
     FV_ERR_IO = 30,       /**< the system refused a file operation */
@@ -108,7 +111,21 @@ FV_API fv_status fv_measure_peak(const fv_context *c, double seconds, fv_peak *o
 
 #define FV_MAX_RANK 8
 
-typedef enum fv_dtype { FV_F32 = 0, FV_I32 = 1, FV_U8 = 2, FV_F64 = 3, FV_I64 = 4 } fv_dtype;
+/** Element types. Networks compute in FV_F32; the others carry labels, indices, conditions, quantized values and what a Cast makes. */
+typedef enum fv_dtype {
+    FV_F32 = 0,
+    FV_I32 = 1,
+    FV_U8 = 2,
+    FV_F64 = 3,
+    FV_I64 = 4,
+    FV_BOOL = 5, /**< one byte, 0 or 1 */
+    FV_I8 = 6,
+    FV_I16 = 7,
+    FV_U16 = 8,
+    FV_U32 = 9,
+    FV_U64 = 10,
+    FV_F16 = 11 /**< IEEE binary16 in a uint16_t */
+} fv_dtype;
 typedef enum fv_layout {
     FV_PLAIN = 0, /**< row-major in the logical order: NCHW for maps */
     FV_NHWC = 1   /**< channels last; shape is still (N,C,H,W) */
@@ -125,7 +142,8 @@ typedef struct fv_tensor {
 
 /** Elements of a shape. @return FV_ERR_SHAPE for a bad rank or a negative size, FV_ERR_LIMIT on overflow of elements or bytes. */
 FV_API fv_status fv_tensor_count(const fv_tensor *t, size_t *out);
-FV_API size_t fv_dtype_bytes(fv_dtype t);
+FV_API size_t fv_dtype_bytes(fv_dtype t); /**< of one element; 0: no such type */
+FV_API const char *fv_dtype_name(fv_dtype t); /**< "float32", "int64", ...; "unknown" */
 
 /* ---- Graphs: building a network -------------------------------------------------------------------------------------- */
 
@@ -469,7 +487,8 @@ typedef struct fv_session_settings {
     void *arena;            /**< the caller's memory, 64-byte aligned, of fv_session_bytes; NULL: allocated */
     size_t arena_bytes;
     bool profile;           /**< measure every node of every run */
-    unsigned char reserved[64];
+    int32_t threads;        /**< of a run; 0: the context's count. Answers are the same bits with any number */
+    unsigned char reserved[60];
 } fv_session_settings;
 
 FV_API void fv_session_settings_default(fv_session_settings *s);
@@ -500,6 +519,102 @@ FV_API size_t fv_session_node_count(const fv_session *s);
 FV_API fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out);
 FV_API size_t fv_session_arena_bytes(const fv_session *s);
 FV_API size_t fv_session_packed_bytes(const fv_session *s);
+
+/** What a session holds, in bytes as allocated. Its plan takes a few hundred bytes a node beside it. */
+typedef struct fv_memory {
+    size_t arena;   /**< activations: the session's own, or the caller's */
+    size_t scratch; /**< its threads' scratch */
+    size_t packed;  /**< packed weights it reads: in memory once for all sessions of a model */
+} fv_memory;
+
+FV_API fv_status fv_session_memory(const fv_session *s, fv_memory *out);
+
+/* ---- Batcher: requests of many threads, run together ---------------------------------------------------------------- */
+
+/** Takes requests of one item (batch 1) from any number of threads, runs them in batches and answers each. Its threads are its own and
+ *  sleep when there is nothing to do; a request costs no allocation. All calls but fv_batcher_free may come from any thread at any
+ *  time, callbacks included. In a forked child every call gives FV_ERR_STATE; fv_batcher_free and fv_request_free work there. */
+typedef struct fv_batcher fv_batcher;
+/** One request at a time: a caller's handle to submit, wait for and cancel, used again and again. */
+typedef struct fv_request fv_request;
+
+typedef struct fv_batcher_settings {
+    int64_t max_batch;      /**< items a run at most, 1 to 1024; default 8. A model whose inputs have a fixed batch runs item by item */
+    int64_t max_delay_us;   /**< how long an item may wait for others to run with while threads are free; default 1000, 0: not at all */
+    int64_t queue_capacity; /**< items accepted and not yet running, at most; default 256 */
+    int32_t workers;        /**< batches at once, 1 to 256; default 1 */
+    int32_t threads;        /**< of each batch; 0: the context's count */
+    fv_layout input_layout, output_layout; /**< of maps; default FV_PLAIN (NCHW) */
+    unsigned char reserved[64];
+} fv_batcher_settings;
+
+FV_API void fv_batcher_settings_default(fv_batcher_settings *s);
+/** Plans every batch size from 1 to 8 and four an octave from there to max_batch; packed weights and, for each worker, arena and threads are
+ *  shared by them. s NULL: the defaults. Keeps the model alive.
+ *  @return FV_ERR_UNSUPPORTED for an output that is not one row (or block of rows) an item, FV_ERR_THREAD, FV_ERR_MEMORY. */
+FV_API fv_status fv_batcher_create(const fv_model *m, const fv_batcher_settings *s, fv_batcher **out);
+/** fv_batcher_drain, then frees. Not from a callback: nothing happens then but a sentence in fv_last_error(). */
+FV_API void fv_batcher_free(fv_batcher *b);
+/** Ends the taking of requests for good and returns when all accepted ones are answered and their callbacks have returned.
+ *  @return FV_ERR_STATE in a callback. */
+FV_API fv_status fv_batcher_drain(fv_batcher *b);
+
+/** What to run: the model's inputs and outputs as for a session of batch 1. The descriptors are read during fv_batcher_submit; the memory they
+ *  name is lent until the answer: inputs must not change, outputs are written by another thread, and nobody else may have them. */
+typedef struct fv_job {
+    const fv_tensor *inputs;
+    size_t input_count;
+    const fv_tensor *outputs;
+    size_t output_count;
+    int64_t deadline_us; /**< from submission; 0: none. Who has not begun to run by then is answered FV_ERR_DEADLINE, at most one batch late;
+                              an item with a deadline waits for others no longer than leaves time to run it */
+    /** The answer, on a thread of the batcher (floating-point mode of the thread that made the batcher, all signals blocked) or on the one
+     *  that cancels; status and fv_last_error() say how it went. The request may be submitted again or freed in it. Other answers of
+     *  that worker wait meanwhile: be brief. NULL: fv_request_wait takes the answer. */
+    void (*answered)(void *user, fv_status status);
+    void *user;
+} fv_job;
+
+/** A handle for requests to b, which stays in memory as long as it. */
+FV_API fv_status fv_request_create(fv_batcher *b, fv_request **out);
+/** Cancels what is waiting, waits for what is running. */
+FV_API void fv_request_free(fv_request *r);
+/** Accepts the job (it will be answered exactly once) or returns at once:
+ *  FV_ERR_FULL, FV_ERR_BUSY (r is under way), FV_ERR_STATE (draining), or what fv_session_run would say to these tensors. */
+FV_API fv_status fv_batcher_submit(fv_batcher *b, fv_request *r, const fv_job *job);
+/** Waits for the answer of a request without callback and returns it: FV_OK (outputs are written), FV_ERR_CANCELLED, FV_ERR_DEADLINE.
+ *  After the answer it returns the same again. timeout_us < 0: without limit; else FV_ERR_DEADLINE after that time, the request going on
+ *  (fv_request_done tells). @return FV_ERR_STATE if it was never submitted or has a callback. */
+FV_API fv_status fv_request_wait(fv_request *r, int64_t timeout_us);
+/** Answered, or never submitted. */
+FV_API bool fv_request_done(const fv_request *r);
+/** Takes a request that is still waiting out of the queue: it is answered FV_ERR_CANCELLED, a callback before this returns.
+ *  @return FV_ERR_STATE if it is running or answered: its answer stands. */
+FV_API fv_status fv_request_cancel(fv_request *r);
+/** Submits and waits. */
+FV_API fv_status fv_batcher_run(fv_batcher *b, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count,
+                                int64_t deadline_us);
+
+#define FV_LATENCY_BUCKETS 112
+
+/** Since creation, in one consistent look. accepted = answered + failed + cancelled + expired + queued + running. */
+typedef struct fv_batcher_stats {
+    uint64_t accepted, answered, failed, cancelled, expired;
+    uint64_t refused;              /**< FV_ERR_FULL; not accepted */
+    uint64_t batches, items;       /**< run; items / batches is the mean batch */
+    int64_t queued, running;       /**< now */
+    int64_t max_batch;             /**< as used */
+    double run_seconds;            /**< all batches together */
+    double latency_seconds;        /**< from submission to answer, all answered items together */
+    uint64_t latency[FV_LATENCY_BUCKETS]; /**< answered items by that time: bucket i counts those of at most fv_latency_bound(i) seconds and
+                                               more than the bound before; the last one all that took longer */
+} fv_batcher_stats;
+
+FV_API fv_status fv_batcher_get_stats(fv_batcher *b, fv_batcher_stats *out);
+/** Upper bound of a bucket in seconds: 1, 1.25, 1.5, 1.75, 2, 2.5 microseconds and so on, four an octave; infinity from the last one on. */
+FV_API double fv_latency_bound(size_t i);
+/** The bound of the bucket in which the given share (0..1) of the answered items is reached, in seconds; 0 without any. */
+FV_API double fv_batcher_percentile(const fv_batcher_stats *s, double share);
 
 /* ---- Training -------------------------------------------------------------------------------------------------------- */
 
@@ -615,6 +730,8 @@ typedef struct fv_loader_settings {
     int64_t start_step;/**< continue there: batch number since the first epoch's beginning */
     int32_t prefetch;  /**< batches prepared ahead by a thread of its own; 0: none */
     float scale, shift;/**< byte*scale + shift; default 1/255, 0 */
+    float noise;       /**< deviation of the normal noise added to these numbers (not cut off at 0 and 1), from seed, epoch, image and
+                            place alone; 0: none */
 } fv_loader_settings;
 
 FV_API void fv_loader_settings_default(fv_loader_settings *s);
@@ -622,6 +739,9 @@ FV_API fv_status fv_loader_create(const fv_dataset *d, const fv_loader_settings 
 FV_API void fv_loader_free(fv_loader *l);
 /** The next batch: x float32 (n,C,H,W) FV_NHWC, labels int32 (n), owned by the loader until its next call. */
 FV_API fv_status fv_loader_next(fv_loader *l, fv_tensor *x, fv_tensor *labels);
+/** The same images without their noise: what an autoencoder's output is trained against. Owned by the loader until its next call.
+ *  @return FV_ERR_STATE before the first fv_loader_next. */
+FV_API fv_status fv_loader_clean(const fv_loader *l, fv_tensor *x);
 /** Batches in one epoch. */
 FV_API int64_t fv_loader_steps_per_epoch(const fv_loader *l);
 

@@ -10,7 +10,8 @@
 enum { shift_pixels = 2, crop_pixels = 4, largest_prefetch = 4096 };
 
 typedef struct batch {
-    float *x; /* [n][H][W][C] */
+    float *x;     /* [n][H][W][C] */
+    float *clean; /* without the noise; NULL: no noise */
     int32_t *labels;
     int64_t n; /* 0: the end */
 } batch;
@@ -29,6 +30,7 @@ struct fv_loader {
     /* The ring: `ready` batches from `first` on are prepared or in the caller's hands. */
     size_t slots, first, ready;
     bool held, quit, threaded; /* held: the caller has batch `first` */
+    const batch *latest;        /* in the caller's hands; NULL: none */
     pid_t process;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -97,6 +99,18 @@ static const uint8_t *augment(fv_loader *l, int64_t epoch, uint32_t number, cons
     return l->image;
 }
 
+/* noisy = clean + deviation * normal: of an image's values two share a draw, an odd last one wastes half of its own. */
+static void add_noise(const fv_loader *l, int64_t epoch, uint32_t number, const float *clean, float *noisy) {
+    const size_t count = fv_dataset_image_bytes(l->data), pairs = (count + 1) / 2;
+    uint32_t key[2];
+    fv_real draw[2];
+    fv_rng_key(l->settings.seed, FV_PURPOSE_NOISE, key);
+    for (size_t i = 0; i < count; i++) {
+        if (i % 2 == 0) fv_rng_normals(key, (uint32_t)epoch, (uint64_t)number * pairs + i / 2, draw);
+        noisy[i] = clean[i] + l->settings.noise * draw[i % 2];
+    }
+}
+
 /* Batch number l->step into b. Allocates nothing, cannot fail. */
 static void prepare(fv_loader *l, batch *b) {
     const fv_dataset *d = l->data;
@@ -111,8 +125,9 @@ static void prepare(fv_loader *l, batch *b) {
         const uint32_t number = l->settings.shuffle ? l->order[begin + i] : (uint32_t)(begin + i);
         const uint8_t *image = d->pixels + number * bytes;
         if (l->settings.augment) image = augment(l, epoch, number, image);
-        l->context->kernels.convert.u8_to_real(image, b->x + (size_t)i * bytes, pixels, (size_t)d->info.channels,
-                                               l->scale, l->shift);
+        float *clean = (b->clean ? b->clean : b->x) + (size_t)i * bytes;
+        l->context->kernels.convert.u8_to_real(image, clean, pixels, (size_t)d->info.channels, l->scale, l->shift);
+        if (b->clean) add_noise(l, epoch, number, clean, b->x + (size_t)i * bytes);
         b->labels[i] = d->labels[number];
     }
     l->step++;
@@ -163,6 +178,7 @@ static fv_status check(const fv_loader_settings *s) {
                  "%d batches ahead; allowed are 0 to %d", s->prefetch, largest_prefetch);
     FV_RETURN_IF(s->augment & ~(unsigned)(FV_AUGMENT_SHIFT | FV_AUGMENT_FLIP | FV_AUGMENT_CROP), FV_ERR_ARGUMENT,
                  "unknown augmentation bits %#x", s->augment);
+    FV_RETURN_IF(!(s->noise >= 0 && s->noise < 1e9f), FV_ERR_ARGUMENT, "noise of deviation %g; it must be 0 or more", (double)s->noise);
     return FV_OK;
 }
 
@@ -175,6 +191,7 @@ static fv_status allocate(fv_loader *l) {
                  (long long)largest);
     for (size_t i = 0; i < l->slots; i++) {
         FV_FORWARD(fv_alloc_array(c, bytes, sizeof(float), "a batch of images", (void **)&l->ring[i].x));
+        if (l->settings.noise > 0) FV_FORWARD(fv_alloc_array(c, bytes, sizeof(float), "images without noise", (void **)&l->ring[i].clean));
         FV_FORWARD(
             fv_alloc_array(c, (size_t)largest, sizeof(int32_t), "the labels of a batch", (void **)&l->ring[i].labels));
     }
@@ -243,6 +260,7 @@ void fv_loader_free(fv_loader *l) {
     fv_context *c = l->context;
     for (size_t i = 0; i < l->slots; i++) {
         fv_release(c, l->ring[i].x);
+        fv_release(c, l->ring[i].clean);
         fv_release(c, l->ring[i].labels);
     }
     fv_release(c, l->image);
@@ -251,6 +269,11 @@ void fv_loader_free(fv_loader *l) {
     fv_dataset_free(l->data);
     fv_release(c, l);
     fv_context_free(c);
+}
+
+static fv_tensor images_of(const fv_loader *l, const batch *b, float *values) {
+    const fv_dataset_info *s = &l->data->info;
+    return (fv_tensor){FV_F32, FV_NHWC, 4, {b->n, s->channels, s->height, s->width}, values};
 }
 
 fv_status fv_loader_next(fv_loader *l, fv_tensor *x, fv_tensor *labels) {
@@ -263,9 +286,16 @@ fv_status fv_loader_next(fv_loader *l, fv_tensor *x, fv_tensor *labels) {
         b = next_prepared(l);
     else
         prepare(l, b);
-    const fv_dataset_info *s = &l->data->info;
-    *x = (fv_tensor){FV_F32, FV_NHWC, 4, {b->n, s->channels, s->height, s->width}, b->x};
+    *x = images_of(l, b, b->x);
     *labels = (fv_tensor){FV_I32, FV_PLAIN, 1, {b->n}, b->labels};
+    l->latest = b;
+    return FV_OK;
+}
+
+fv_status fv_loader_clean(const fv_loader *l, fv_tensor *x) {
+    FV_RETURN_IF(!l || !x, FV_ERR_ARGUMENT, "fv_loader_clean needs a loader and a place for the images");
+    FV_RETURN_IF(!l->latest, FV_ERR_STATE, "fv_loader_clean gives the images of the latest fv_loader_next; there was none");
+    *x = images_of(l, l->latest, l->latest->clean ? l->latest->clean : l->latest->x);
     return FV_OK;
 }
 

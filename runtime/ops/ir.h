@@ -26,8 +26,8 @@ typedef enum fv_value_kind {
 typedef struct fv_value_info {
     char *name; /* may be NULL for values inside; owned by the graph */
     fv_value_kind kind;
-    fv_dtype dtype; /* FV_REAL_DTYPE, or FV_I32 for labels, indices, counts */
-    fv_layout layout; /* activations of rank 4 are FV_NHWC inside; everything else FV_PLAIN */
+    fv_dtype dtype; /* FV_REAL_DTYPE; FV_I32 for labels, indices, counts; any for general tensors (ops/nd.h) */
+    fv_layout layout; /* maps are FV_NHWC inside (rank 3 to 5: channels last); everything else FV_PLAIN */
     fv_shape shape;
     int32_t producer; /* node, -1: none */
     void *data;       /* parameters and state with given values; else NULL */
@@ -35,6 +35,7 @@ typedef struct fv_value_info {
     fv_init init;
     int64_t fan_in, fan_out; /* for init */
     int32_t taps;     /* of FV_TAPS_LAST_OUT */
+    fv_value twin;    /* the same activation in the other layout, made when first needed; FV_NONE */
     uint8_t *edges;   /* connection table of a weight (K,C,...): [K][C], 0 where its kernel is absent and stays zero; NULL: none is.
                        * Owned as data is */
 } fv_value_info;
@@ -83,7 +84,17 @@ typedef struct fv_parts_attr {
     int32_t axis, count, size[FV_MOST_PARTS];
 } fv_parts_attr;
 
+/* Of operators on general tensors (ops/nd.h): what each means stands at the head of the operator's file. */
+typedef struct fv_nd_attr {
+    int32_t kind, mode, count; /* count: entries of a, b and c */
+    bool keep, flag;
+    fv_dtype dtype;
+    int64_t a[FV_MAX_RANK], b[FV_MAX_RANK], c[FV_MAX_RANK];
+    double alpha, beta;
+} fv_nd_attr;
+
 typedef union fv_attributes {
+    fv_nd_attr nd;
     fv_conv_attr conv;                                         /* conv, conv_transpose, linear, and their gradients */
     fv_pool_attr pool;
     fv_contrast_attr contrast;

@@ -71,6 +71,9 @@ const fv_value_info *fv_emit_info(const fv_graph *g, fv_value v);
  * attr may be NULL. */
 fv_value fv_emit_node(fv_graph *g, const fv_op *op, const fv_value *in, int32_t in_count, int32_t outs, const fv_attributes *attr);
 
+/* v as it is, or converted to the layout (graph.h: fv_graph_in_layout). */
+fv_value fv_emit_in_layout(fv_graph *g, fv_value v, fv_layout layout);
+
 typedef struct fv_backward {
     fv_graph *graph;
     const fv_node *node;  /* a copy: stays valid */
@@ -83,7 +86,10 @@ typedef fv_status (*fv_backward_fn)(fv_backward *b);
 /* ---- the operator ---- */
 
 enum { FV_OP_IN_PLACE = 1 /* out[0] may share in[0]'s memory when that dies here */, FV_OP_IN_PLACE_SECOND = 2 /* ... in[1]'s */,
-       FV_OP_EFFECT = 4 /* never dead: writes parameters or state */ };
+       FV_OP_EFFECT = 4 /* never dead: writes parameters or state */,
+       FV_OP_ANY_LAYOUT = 8 /* takes its inputs as they lie and sets its outputs' layout itself */,
+       FV_OP_PLAIN = 16 /* takes and gives every tensor in FV_PLAIN; without this and ANY_LAYOUT: activations of rank 4 channels last.
+                         * fv_graph_node puts the conversions in */ };
 
 struct fv_op {
     const char *name;

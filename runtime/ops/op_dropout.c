@@ -50,4 +50,4 @@ static fv_status dropout_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_dropout = {"dropout", 1, 1, 1, FV_OP_IN_PLACE, dropout_infer, dropout_plan, dropout_backward};
+const fv_op fv_op_dropout = {"dropout", 1, 1, 1, FV_OP_IN_PLACE | FV_OP_ANY_LAYOUT, dropout_infer, dropout_plan, dropout_backward};

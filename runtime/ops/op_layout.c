@@ -38,15 +38,16 @@ static fv_status plan_copy(fv_plan_op *p, layout *s, size_t count) {
 
 /* channels_last: how the input lies. */
 static fv_status plan(fv_plan_op *p, const fv_shape *maps, bool channels_last) {
-    const size_t pixels = maps->rank == 4 ? (size_t)(maps->dim[2] * maps->dim[3]) : 1;
-    const size_t channels = fv_shape_count(maps) / ((size_t)maps->dim[0] * pixels);
+    size_t pixels = 1;
+    for (int32_t i = 2; i < maps->rank; i++) pixels *= (size_t)maps->dim[i];
+    const size_t channels = maps->rank < 2 ? 1 : (size_t)maps->dim[1];
     layout *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     *s = (layout){.kernels = p->kernels, .in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]),
                   .images = (size_t)maps->dim[0], .rows = channels_last ? pixels : channels,
                   .columns = channels_last ? channels : pixels};
     const bool same = p->values[p->node->in[0]].layout == p->values[p->node->out[0]].layout && p->node->op == &fv_op_layout;
-    if (maps->rank != 4 || pixels == 1 || channels == 1 || same)
+    if (maps->rank < 3 || pixels == 1 || channels == 1 || same)
         return plan_copy(p, s, fv_shape_count(maps) * fv_dtype_bytes(p->values[p->node->in[0]].dtype) / sizeof(fv_real));
     p->algorithm = "transpose";
     s->chunk = fv_round_up(fv_rows_per_piece(s->columns), 8);
@@ -65,8 +66,12 @@ static fv_status layout_plan(fv_plan_op *p) {
     return plan(p, &p->values[p->node->in[0]].shape, p->values[p->node->in[0]].layout == FV_NHWC);
 }
 
-/* Borders alone have this operator, and no gradient goes through a border. */
-const fv_op fv_op_layout = {"layout", 1, 1, 1, 0, layout_infer, layout_plan, NULL};
+static fv_status layout_backward(fv_backward *b) {
+    b->din[0] = fv_emit_in_layout(b->graph, b->dout[0], fv_emit_info(b->graph, b->node->in[0])->layout);
+    return FV_OK;
+}
+
+const fv_op fv_op_layout = {"layout", 1, 1, 1, FV_OP_ANY_LAYOUT, layout_infer, layout_plan, layout_backward};
 
 static fv_status flatten_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape;

@@ -60,7 +60,7 @@ static fv_status unary_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_unary = {"unary", 1, 1, 1, FV_OP_IN_PLACE, unary_infer, unary_plan, unary_backward};
+const fv_op fv_op_unary = {"unary", 1, 1, 1, FV_OP_IN_PLACE | FV_OP_ANY_LAYOUT, unary_infer, unary_plan, unary_backward};
 
 static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
     fv_infer_like(&values[n->out[0]], &values[n->in[1]]);
@@ -77,7 +77,7 @@ static void run_unary_grad(void *arg, size_t piece, void *scratch) {
 
 static fv_status unary_grad_plan(fv_plan_op *p) { return make(p, run_unary_grad); }
 
-const fv_op fv_op_unary_grad = {"unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND, unary_grad_infer, unary_grad_plan, NULL};
+const fv_op fv_op_unary_grad = {"unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer, unary_grad_plan, NULL};
 
 /* ---- binary ---- */
 
@@ -116,4 +116,4 @@ static fv_status binary_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_binary = {"binary", 2, 2, 1, FV_OP_IN_PLACE | FV_OP_IN_PLACE_SECOND, binary_infer, binary_plan, binary_backward};
+const fv_op fv_op_binary = {"binary", 2, 2, 1, FV_OP_IN_PLACE | FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, binary_infer, binary_plan, binary_backward};

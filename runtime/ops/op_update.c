@@ -60,7 +60,7 @@ static fv_status grad_norm_plan(fv_plan_op *p) {
     return fv_plan_phase(p, false, run_norm, s, 1);
 }
 
-const fv_op fv_op_grad_norm = {"grad_norm", 1, INT32_MAX, 1, 0, grad_norm_infer, grad_norm_plan, NULL};
+const fv_op fv_op_grad_norm = {"grad_norm", 1, INT32_MAX, 1, FV_OP_ANY_LAYOUT, grad_norm_infer, grad_norm_plan, NULL};
 
 /* ---- update ---- */
 
@@ -111,4 +111,4 @@ static fv_status update_plan(fv_plan_op *p) {
     return fv_plan_phase(p, false, run_update, s, fv_run_pieces(s->count));
 }
 
-const fv_op fv_op_update = {"update", 2, 5, 0, FV_OP_EFFECT, update_infer, update_plan, NULL};
+const fv_op fv_op_update = {"update", 2, 5, 0, FV_OP_EFFECT | FV_OP_ANY_LAYOUT, update_infer, update_plan, NULL};

@@ -3,6 +3,7 @@
 #define FV_PARALLEL_EVENT_H
 
 #include <stdatomic.h>
+#include <stdint.h>
 
 typedef struct fv_event {
     _Alignas(64) atomic_uint value;
@@ -13,6 +14,8 @@ void fv_event_init(fv_event *e);
 static inline unsigned fv_event_value(fv_event *e) { return atomic_load_explicit(&e->value, memory_order_acquire); }
 /* Returns once the value differs from `old`. What the signaller wrote before is then visible. */
 void fv_event_wait(fv_event *e, unsigned old, int spins);
+/* The same, but returns at `until` (CLOCK_MONOTONIC, ns; INT64_MAX: never) at the latest, and without spinning. */
+void fv_event_wait_until(fv_event *e, unsigned old, int64_t until);
 /* Changes the value by one and wakes every sleeper. */
 void fv_event_signal(fv_event *e);
 

@@ -89,9 +89,10 @@ static size_t run_share(fv_parallel *p, size_t t, size_t *phase, void *scratch) 
 }
 
 /* Takes part in the phase in progress. false: the run is over. */
-static bool take_part(fv_parallel *p, int thread, void *scratch, bool *last) {
+static bool take_part(fv_parallel *p, int thread, bool *last) {
     *last = false;
     if (!atomic_load(&p->open) || atomic_load_explicit(&p->shares[0].next, memory_order_acquire) >> phase_shift >= p->count) return false;
+    void *scratch = p->scratch + (size_t)thread * p->scratch_stride; /* read inside a run: between runs it may move */
     size_t phase = 0, done = 0;
     for (size_t k = 0; k < (size_t)p->threads; k++) done += run_share(p, ((size_t)thread + k) % (size_t)p->threads, &phase, scratch);
     *last = done && atomic_fetch_add_explicit(&p->finished, done, memory_order_acq_rel) + done == p->phases[phase].pieces;
@@ -109,11 +110,10 @@ static void work(void *team, int thread, int threads) {
     (void)threads; /* those that did not come leave their shares to the others */
     fv_parallel *p = team;
     const fv_float_mode mode = fv_float_mode_enter();
-    void *scratch = p->scratch + (size_t)thread * p->scratch_stride;
     for (bool more = true, last; more;) {
         const unsigned seen = fv_event_value(&p->opened);
         atomic_fetch_add(&p->inside, 1);
-        more = take_part(p, thread, scratch, &last);
+        more = take_part(p, thread, &last);
         atomic_fetch_sub(&p->inside, 1);
         if (more && !last) fv_event_wait(&p->opened, seen, p->spins);
     }
@@ -159,24 +159,35 @@ static const fv_backend_ops *backend_of(const fv_context *c, int threads) {
     return c->settings.backend == FV_BACKEND_SERIAL ? &fv_backend_serial : &fv_backend_pthreads;
 }
 
-static fv_status allocate(fv_parallel *p, size_t scratch_bytes) {
-    size_t bytes;
+size_t fv_parallel_scratch_bytes(const fv_parallel *p) { return p->scratch_stride * (size_t)p->threads; }
+
+fv_status fv_parallel_reserve(fv_parallel *p, size_t scratch_bytes) {
+    size_t stride, bytes;
+    void *scratch = NULL;
     /* A page between two threads' scratch: neither shares a line nor a prefetched neighbour. */
-    FV_RETURN_IF(!fv_add_size(scratch_bytes, 4096 + FV_ALIGNMENT, &bytes), FV_ERR_LIMIT, "scratch of %zu bytes", scratch_bytes);
-    p->scratch_stride = bytes / FV_ALIGNMENT * FV_ALIGNMENT;
-    FV_RETURN_IF(!fv_mul_size(p->scratch_stride, (size_t)p->threads, &bytes), FV_ERR_LIMIT, "scratch of %zu bytes a thread",
-                 p->scratch_stride);
-    FV_FORWARD(fv_alloc(p->context, bytes, "the threads' scratch", (void **)&p->scratch));
+    FV_RETURN_IF(!fv_add_size(scratch_bytes, 4096 + FV_ALIGNMENT, &stride), FV_ERR_LIMIT, "scratch of %zu bytes", scratch_bytes);
+    stride = stride / FV_ALIGNMENT * FV_ALIGNMENT;
+    if (p->scratch && stride <= p->scratch_stride) return FV_OK;
+    FV_RETURN_IF(!fv_mul_size(stride, (size_t)p->threads, &bytes), FV_ERR_LIMIT, "scratch of %zu bytes a thread", stride);
+    FV_FORWARD(fv_alloc(p->context, bytes, "the threads' scratch", &scratch));
+    fv_release(p->context, p->scratch);
+    p->scratch = scratch;
+    p->scratch_stride = stride;
+    return FV_OK;
+}
+
+static fv_status allocate(fv_parallel *p, size_t scratch_bytes) {
+    FV_FORWARD(fv_parallel_reserve(p, scratch_bytes));
     return fv_alloc_array(p->context, (size_t)p->threads, sizeof(share), "the threads' shares", (void **)&p->shares);
 }
 
-fv_status fv_parallel_create(const fv_context *c, size_t scratch_bytes, fv_parallel **out) {
+fv_status fv_parallel_create(const fv_context *c, int threads, size_t scratch_bytes, fv_parallel **out) {
     fv_parallel *p = NULL;
     FV_FORWARD(fv_alloc_zero(c, sizeof *p, "a team of threads", (void **)&p));
     double quota;
     const int cpus = fv_cpu_count(&quota);
     p->context = c;
-    p->threads = c->settings.threads;
+    p->threads = threads == 0 || c->settings.backend == FV_BACKEND_SERIAL ? c->settings.threads : threads;
     p->spins = p->threads <= cpus && (quota <= 0 || p->threads <= quota) ? spins_alone : spins_crowded;
     p->process = getpid();
     p->backend = backend_of(c, p->threads);

@@ -19,10 +19,13 @@ typedef struct fv_phase {
 
 typedef struct fv_parallel fv_parallel;
 
-/* A team of the context's backend and thread count. pthreads makes its workers here (FV_ERR_THREAD if the system refuses), they
- * sleep between runs. One caller at a time. */
-fv_status fv_parallel_create(const fv_context *c, size_t scratch_bytes, fv_parallel **out);
+/* A team of the context's backend; threads 0: of the context's count. pthreads makes its workers here (FV_ERR_THREAD if the system
+ * refuses), they sleep between runs. One caller at a time. */
+fv_status fv_parallel_create(const fv_context *c, int threads, size_t scratch_bytes, fv_parallel **out);
 void fv_parallel_free(fv_parallel *p);
+/* Between runs: each thread's scratch becomes at least so large. The team is as it was after a failure. */
+fv_status fv_parallel_reserve(fv_parallel *p, size_t scratch_bytes);
+size_t fv_parallel_scratch_bytes(const fv_parallel *p); /* of all threads together, as allocated */
 /* Runs the phases in order. seconds (may be NULL): [phases] wall time of each is added there. Cannot fail; allocates nothing.
  * In a forked child, or where fewer threads came than asked for, the threads there are do all the work. */
 void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, double *seconds);

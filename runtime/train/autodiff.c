@@ -23,6 +23,7 @@ static void find_needs(reverse *r, const fv_value *wanted, size_t count) {
 /* A value used several times has the sum of what its uses give. */
 static void accumulate(reverse *r, fv_value v, fv_value gradient) {
     if (gradient == FV_NONE) return;
+    if (fv_emit_info(r->g, v)->kind == FV_VALUE_ACTIVATION) gradient = fv_emit_in_layout(r->g, gradient, fv_emit_info(r->g, v)->layout);
     if (r->gradients[v] == FV_NONE) {
         r->gradients[v] = gradient;
         return;

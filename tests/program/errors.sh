@@ -15,7 +15,10 @@ expect 1 "isa\|ISA\|instruction" $fovea train --data "$sample" --model lenet5 --
 expect 1 "nosuch" $fovea train --data "$sample" --model nosuch
 expect 1 "nosuch" $fovea train --data idx:/nosuch --model lenet5
 expect 1 "nosuch" $fovea train --data nosuch:/x --model lenet5
-expect 1 "takes classifiers" $fovea train --data "$sample" --model autoencoder
+expect 1 "squared error" $fovea train --data "$sample" --model autoencoder --loss cross-entropy
+expect 1 "squared error" $fovea train --data "$sample" --model autoencoder --label-smoothing 0.1
+expect 1 "classes of the data are 0 to 9" $fovea train --data "$sample" --model lecture --detect 10
+expect 1 "give --detect" $fovea train --data "$sample" --model lenet5 --new-head 1
 FOVEA_DATA=/nosuch expect 1 "nosuch" $fovea train --data fashion-mnist --model lenet5
 expect 1 "nosuch.onnx" $fovea eval nosuch.onnx --data "$sample"
 expect 1 "junk.onnx" sh -c "echo junk >junk.onnx; exec $fovea eval junk.onnx --data $sample"

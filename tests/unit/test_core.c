@@ -3,8 +3,10 @@
 
 #include "core/context.h"
 #include "core/rng.h"
+
 #include "kernels/philox.h"
 
+#include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -328,6 +330,35 @@ START_TEST(numbers_follow_seed_purpose_stream_and_index) {
 }
 END_TEST
 
+/* Moments 1 to 4 of the normal distribution within five of their standard deviations, and a draw beyond each of +-3.5. */
+START_TEST(normal_numbers) {
+    enum { pairs = 50000 };
+    double sum[4] = {0}, product = 0, low = 0, high = 0;
+    uint32_t key[2];
+    fv_rng_key(3, FV_PURPOSE_NOISE, key);
+    for (uint64_t i = 0; i < pairs; i++) {
+        float v[2], again[2];
+        fv_rng_normals(key, 1, i, v);
+        fv_rng_normals(key, 1, i, again);
+        ck_assert_mem_eq(v, again, sizeof v);
+        product += (double)v[0] * (double)v[1];
+        for (int k = 0; k < 2; k++) {
+            const double x = (double)v[k];
+            low = fmin(low, x);
+            high = fmax(high, x);
+            for (int p = 0; p < 4; p++) sum[p] += pow(x, p + 1);
+        }
+    }
+    const double n = 2 * pairs, root = sqrt(n);
+    ck_assert_double_eq_tol(sum[0] / n, 0, 5 / root);
+    ck_assert_double_eq_tol(sum[1] / n, 1, 5 * sqrt(2) / root);
+    ck_assert_double_eq_tol(sum[2] / n, 0, 5 * sqrt(15) / root);
+    ck_assert_double_eq_tol(sum[3] / n, 3, 5 * sqrt(96) / root);
+    ck_assert_double_eq_tol(product / pairs, 0, 5 / sqrt(pairs));
+    ck_assert(low < -3.5 && high > 3.5);
+}
+END_TEST
+
 /* ---- cgroups ---- */
 
 static char tree[] = "/tmp/fovea-core-XXXXXX";
@@ -509,7 +540,7 @@ int main(void) {
                                   misaligned_memory_is_refused,
                                   the_memory_limit_holds_exactly,
                                   philox_gives_the_published_words,
-                                  numbers_follow_seed_purpose_stream_and_index,
+                                  numbers_follow_seed_purpose_stream_and_index, normal_numbers,
                                   quotas_of_made_up_groups,
                                   wrong_settings_are_named,
                                   isas_are_capped,

@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <math.h>
 #include <sys/wait.h>
 
 enum { images = 37, height = 10, width = 11, size = height * width };
@@ -154,6 +155,7 @@ START_TEST(the_same_bits_with_a_thread_and_from_any_step) {
             for (int start = 0; start <= 12; start += 3) {
                 fv_loader_settings s = settings(8);
                 s.augment = FV_AUGMENT_SHIFT | FV_AUGMENT_FLIP | FV_AUGMENT_CROP;
+                s.noise = (float)(mode & 1);
                 s.shuffle = mode & 1;
                 s.drop_last = mode & 2;
                 fv_loader *a = loader_of(&s);
@@ -171,6 +173,70 @@ START_TEST(the_same_bits_with_a_thread_and_from_any_step) {
                 fv_loader_free(a);
                 fv_loader_free(b);
             }
+    leave_data();
+}
+END_TEST
+
+/* Noise depends on seed, epoch, image and place: not on order, batch size or prefetching. */
+START_TEST(noise_is_added_to_a_clean_image) {
+    enum { batches = 10 }; /* two epochs */
+    static float plain[2][images][size], noise[3][2][images][size];
+    double sum = 0, squares = 0;
+    enter_data();
+    for (int kind = 0; kind < 3; kind++) {
+        fv_loader_settings s = settings(kind == 1 ? images : 8);
+        s.noise = 3;
+        s.shuffle = kind == 1;
+        s.prefetch = kind == 1 ? 2 : 0;
+        s.seed = kind == 2 ? 8 : 7;
+        fv_loader *l = loader_of(&s);
+        for (int at = 0; at < 2 * images;) {
+            fv_tensor x, labels, clean;
+            ok(fv_loader_next(l, &x, &labels));
+            ok(fv_loader_clean(l, &clean));
+            ck_assert(clean.layout == x.layout && clean.rank == 4 && memcmp(clean.shape, x.shape, 4 * sizeof *x.shape) == 0);
+            for (int64_t i = 0; i < x.shape[0]; i++, at++) {
+                const float *c = (const float *)clean.data + i * size, *n = (const float *)x.data + i * size;
+                const int image = (int)c[size - 1] - 1, epoch = at / images;
+                ck_assert(image >= 0 && image < images);
+                for (int p = 0; p < size; p++) {
+                    plain[epoch][image][p] = c[p];
+                    noise[kind][epoch][image][p] = n[p] - c[p];
+                }
+            }
+        }
+        fv_loader_free(l);
+    }
+    for (int e = 0; e < 2; e++)
+        for (int i = 0; i < images; i++)
+            for (int p = 0; p < size; p++) {
+                const double v = (double)noise[0][e][i][p];
+                ck_assert(plain[e][i][p] == (float)pixel_of(i, p / width, p % width));
+                sum += v;
+                squares += v * v;
+            }
+    const double count = 2 * images * size;
+    ck_assert_double_eq_tol(sum / count, 0, 0.15); /* 4.5 standard deviations */
+    ck_assert_double_eq_tol(squares / count, 9, 0.6);
+    ck_assert_mem_eq(noise[0], noise[1], sizeof noise[0]);
+    ck_assert(memcmp(noise[0], noise[2], sizeof noise[0]) != 0);
+    ck_assert(memcmp(noise[0][0], noise[0][1], sizeof noise[0][0]) != 0);
+    ck_assert(memcmp(noise[0][0][0], noise[0][0][1], sizeof noise[0][0][0]) != 0);
+    leave_data();
+}
+END_TEST
+
+START_TEST(clean_images_without_noise_are_the_images) {
+    fv_tensor x, labels, clean;
+    enter_data();
+    const fv_loader_settings s = settings(8);
+    fv_loader *l = loader_of(&s);
+    fails(fv_loader_clean(l, &clean), FV_ERR_STATE, "there was none");
+    ok(fv_loader_next(l, &x, &labels));
+    ok(fv_loader_clean(l, &clean));
+    ck_assert_ptr_eq(clean.data, x.data);
+    fails(fv_loader_clean(NULL, &clean), FV_ERR_ARGUMENT, "needs");
+    fv_loader_free(l);
     leave_data();
 }
 END_TEST
@@ -332,6 +398,7 @@ START_TEST(next_allocates_nothing) {
         fv_loader_settings s = settings(8);
         s.prefetch = ahead;
         s.augment = FV_AUGMENT_SHIFT;
+        s.noise = 1;
         fv_loader *l = loader_of(&s);
         const long calls = atomic_load(&memory.calls);
         for (int i = 0; i < 50; i++) next(l, &x, &labels);
@@ -346,6 +413,7 @@ static fv_status create_and_free(void) {
     fv_loader_settings s = settings(8);
     fv_loader *l;
     s.prefetch = 2;
+    s.noise = 1;
     const fv_status status = fv_loader_create(data, &s, &l);
     if (status == FV_OK) fv_loader_free(l);
     return status;
@@ -407,6 +475,11 @@ START_TEST(misuse) {
     s = settings(1);
     s.augment = 64;
     fails(fv_loader_create(data, &s, &l), FV_ERR_ARGUMENT, "0x40");
+    s = settings(1);
+    s.noise = -1;
+    fails(fv_loader_create(data, &s, &l), FV_ERR_ARGUMENT, "noise");
+    s.noise = NAN;
+    fails(fv_loader_create(data, &s, &l), FV_ERR_ARGUMENT, "noise");
     fails(fv_loader_create(NULL, NULL, &l), FV_ERR_ARGUMENT, "needs");
     fails(fv_loader_next(NULL, &x, &x), FV_ERR_ARGUMENT, "needs");
     ck_assert_ptr_null(l);
@@ -419,6 +492,8 @@ int main(void) {
     const TTest *const tests[] = {in_order_without_shuffling,
                                   orders_follow_seed_and_epoch,
                                   the_same_bits_with_a_thread_and_from_any_step,
+                                  noise_is_added_to_a_clean_image,
+                                  clean_images_without_noise_are_the_images,
                                   a_batch_larger_than_the_set,
                                   shifts,
                                   flips,

@@ -107,7 +107,7 @@ static void check_job(fv_parallel *team, job *j, double *seconds) {
 
 static fv_parallel *team_of(fv_context *c, size_t scratch) {
     fv_parallel *team = NULL;
-    ok(fv_parallel_create(c, scratch, &team));
+    ok(fv_parallel_create(c, 0, scratch, &team));
     return team;
 }
 
@@ -209,7 +209,7 @@ static void *call(void *arg) {
     caller *c = arg;
     fv_parallel *team = NULL;
     job *j = new_job(200);
-    if (fv_parallel_create(c->context, 200, &team) != FV_OK) {
+    if (fv_parallel_create(c->context, 0, 200, &team) != FV_OK) {
         c->wrong = "no team";
     } else {
         for (int i = 0; i < 30 && !c->wrong; i++) c->wrong = run_job(team, j, NULL);
@@ -247,7 +247,7 @@ static int child_of(fv_context *c, fv_parallel *team, job *j) {
     if (run_job(team, j, NULL)) return 1;
     if (tsan) return 0; /* it allows no thread in a child */
     fv_parallel *fresh = NULL;
-    if (fv_parallel_create(c, 1000, &fresh) != FV_OK) return 2;
+    if (fv_parallel_create(c, 0, 1000, &fresh) != FV_OK) return 2;
     for (int i = 0; i < 10; i++)
         if (run_job(fresh, j, NULL)) return 3;
     fv_parallel_free(fresh);
@@ -291,7 +291,7 @@ START_TEST(a_refused_thread_is_an_error) {
     for (int at = 1; at <= 7; at++) {
         creations = 0;
         refuse_at = at;
-        fails(fv_parallel_create(c, 64, &team), FV_ERR_THREAD, "cannot start thread");
+        fails(fv_parallel_create(c, 0, 64, &team), FV_ERR_THREAD, "cannot start thread");
         ck_assert_ptr_null(team);
         ck_assert_int_eq(l.blocks, before);
         ck_assert_int_eq(creations, at);
