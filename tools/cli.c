@@ -115,6 +115,7 @@ int cli_context(const cli_command *command, const cli_compute *compute, fv_conte
     settings.threads = (int)compute->threads;
     settings.isa = compute->isa;
     settings.no_winograd = compute->no_winograd;
+    settings.batch_invariant = compute->batch_invariant;
     if (compute->backend) {
         static const char *const names[] = {"openmp", "pthreads", "serial"};
         static const fv_backend backends[] = {FV_BACKEND_OPENMP, FV_BACKEND_PTHREADS, FV_BACKEND_SERIAL};

@@ -31,13 +31,14 @@ extern const cli_command cmd_new, cmd_train, cmd_eval, cmd_predict, cmd_check, c
 typedef struct cli_compute {
     int64_t threads;
     const char *isa, *backend;
-    bool no_winograd;
+    bool no_winograd, batch_invariant;
 } cli_compute;
 
 #define CLI_COMPUTE_OPTIONS(c)                                                                                         \
     {"threads", "N", CLI_INT, &(c)->threads, 0, 1024, "threads; 0: as many as this process may use (default)"},        \
         {"isa", "NAME", CLI_TEXT, &(c)->isa, 0, 0, "cap the instruction set: scalar, avx2, neon"},                     \
-        {"no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"}, {      \
+        {"no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"},         \
+        {"batch-invariant", NULL, CLI_FLAG, &(c)->batch_invariant, 0, 0, "an image's bits do not depend on its batch"}, { \
         "backend", "NAME", CLI_TEXT, &(c)->backend, 0, 0, "openmp, pthreads or serial"                                 \
     }
 #define CLI_END                                                                                                        \

@@ -28,6 +28,7 @@ static fv_status print_plan(const fv_session *s) {
     }
     printf("\ntotal     %.3f MFLOP, %.1f us measured\narena     %zu bytes\npacked    %zu bytes of weights\n",
            1e-6 * flops, 1e6 * seconds, fv_session_arena_bytes(s), fv_session_packed_bytes(s));
+    if (fv_session_parts(s) > 1) printf("batch     in %lld equal parts, one after the other\n", (long long)fv_session_parts(s));
     return FV_OK;
 }
 

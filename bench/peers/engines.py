@@ -109,7 +109,7 @@ class Ncnn(Engine):
         self.flags = "pnnx, float32 storage and arithmetic, packing, Winograd, sgemm; image by image"
 
     def convert(self, path, shape):
-        sizes = ",".join(str(d) for d in [1] + shape[1:])
+        sizes, path = ",".join(str(d) for d in [1] + shape[1:]), os.path.join(os.path.dirname(path), "single.onnx")
         self.param = converted(path, ".ncnn.param", [tool("pnnx"), path, f"inputshape=[{sizes}]", "fp16=0"])
 
     def load(self, path, x, classes):

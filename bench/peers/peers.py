@@ -82,10 +82,11 @@ def write_noop(path):
 
 
 def model_file(options, row):
-    """Written by fovea, with the batch fixed: engines plan better for sizes they know. Written again when the library is newer."""
+    """Written by fovea, with the batch fixed: engines plan better for sizes they know. single.onnx beside it is for one image. Written again
+    when the library is newer."""
     folder = os.path.join(options.work, f"{row['model']}-{row['batch']}")
     path, library = os.path.join(folder, "model.onnx"), os.path.getmtime(options.library)
-    if os.path.exists(path) and os.path.getmtime(path) > library:
+    if os.path.exists(os.path.join(folder, "single.onnx")) and os.path.getmtime(path) > library:
         return path
     os.makedirs(folder, exist_ok=True)
     for old in os.listdir(folder):
@@ -96,9 +97,10 @@ def model_file(options, row):
         fovea.Fovea(options.library, 1).write_zoo(row["model"], path)
     import onnx
     model = onnx.load(path)
-    for value in list(model.graph.input) + list(model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = row["batch"]
-    onnx.save(model, path)
+    for name, batch in ("single.onnx", 1), ("model.onnx", row["batch"]):
+        for value in list(model.graph.input) + list(model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+        onnx.save(model, os.path.join(folder, name))
     return path
 
 

@@ -76,6 +76,13 @@ fv_status fv_pass_pooled_gradients(fv_graph *g);
 bool fv_pool_windows_lie_apart(const fv_pool_attr *a, const fv_shape *in, const fv_shape *out);
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout);
 
+/* Of a graph prepared for inference with its batch set: the first node whose images are not each computed from the inputs' alone, or NULL:
+ * then the batch may run in parts, which must divide it. */
+const fv_node *fv_batch_joins(const fv_graph *g, int64_t batch);
+/* Images a part: so few that what a layer reads and writes stays in a cache of 16 MB, but enough of them that reading the weights again
+ * for each part costs less than the maps do. A function of shapes alone. */
+int64_t fv_batch_part(const fv_graph *g, int64_t batch);
+
 /* ---- Model: a graph that no longer changes ---- */
 
 typedef struct fv_packed_cache fv_packed_cache; /* packed weights shared by sessions, locked inside */

@@ -11,6 +11,8 @@ typedef struct field {
 struct fv_session {
     fv_model *model;
     fv_graph *graph; /* prepared, batch set; its parameters are the model's */
+    fv_graph *part;  /* the same for a part of the batch, which is what the plan runs; NULL: the whole batch at once */
+    int64_t parts;
     fv_plan *plan;
     fv_session_settings settings;
     field *fields; /* [value_count] */
@@ -30,11 +32,10 @@ static fv_status check_settings(const fv_session_settings *s) {
     return FV_OK;
 }
 
-static fv_status prepared(const fv_model *m, const fv_session_settings *s, fv_graph **out) {
+static fv_status prepared(const fv_model *m, const fv_session_settings *s, int64_t batch, fv_graph **out) {
     fv_graph *g = NULL;
-    FV_FORWARD(check_settings(s));
     FV_FORWARD(fv_graph_copy(m->graph, true, &g));
-    fv_status status = fv_graph_set_batch(g, s->batch);
+    fv_status status = fv_graph_set_batch(g, batch);
     if (status == FV_OK) status = fv_pass_fold_batch_norm(g, m->packed);
     if (status == FV_OK) status = fv_graph_prepare(g, false, s->input_layout, s->output_layout);
     if (status == FV_OK)
@@ -42,6 +43,39 @@ static fv_status prepared(const fv_model *m, const fv_session_settings *s, fv_gr
     else
         fv_graph_free(g);
     return status;
+}
+
+static bool has_own_batch(const fv_graph *g) {
+    for (size_t i = 0; i < g->input_count; i++)
+        if (g->values[g->inputs[i]].shape.dim[0] != 0) return true;
+    return false;
+}
+
+/* Images a part. */
+static fv_status choose_part(const fv_model *m, const fv_graph *whole, int64_t batch, int64_t *images) {
+    const bool invariant = m->graph->context->settings.batch_invariant;
+    *images = batch;
+    if (batch == 1) return FV_OK;
+    const fv_node *joins = fv_batch_joins(whole, batch);
+    FV_RETURN_IF(invariant && has_own_batch(m->graph), FV_ERR_UNSUPPORTED,
+                 "the model's own batch of %lld cannot be run with batch_invariant: export it with a free batch", (long long)batch);
+    FV_RETURN_IF(invariant && joins, FV_ERR_UNSUPPORTED,
+                 "node \"%s\" (%s) may read several images together: with batch_invariant this network runs in batches of one alone",
+                 joins->name, joins->op->name);
+    if (invariant)
+        *images = 1;
+    else if (!joins && !has_own_batch(m->graph))
+        *images = fv_batch_part(whole, batch);
+    return FV_OK;
+}
+
+/* *part NULL: the batch runs at once. Value for value and node for node the two graphs are the same. */
+static fv_status prepared_parts(const fv_model *m, const fv_session_settings *s, fv_graph **whole, fv_graph **part) {
+    int64_t images;
+    FV_FORWARD(check_settings(s));
+    FV_FORWARD(prepared(m, s, s->batch, whole));
+    FV_FORWARD(choose_part(m, *whole, s->batch, &images));
+    return images < s->batch ? prepared(m, s, images, part) : FV_OK;
 }
 
 static fv_plan_settings plan_settings(const fv_model *m, const fv_session_settings *s) {
@@ -55,11 +89,12 @@ fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size
     FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_session_bytes needs a model and a place for the answer");
     fv_session_settings_default(&wanted);
     if (s) wanted = *s;
-    fv_graph *g;
-    FV_FORWARD(prepared(m, &wanted, &g));
+    fv_graph *whole = NULL, *part = NULL;
+    fv_status status = prepared_parts(m, &wanted, &whole, &part);
     const fv_plan_settings planned = plan_settings(m, &wanted);
-    const fv_status status = fv_plan_size(g, &planned, out);
-    fv_graph_free(g);
+    if (status == FV_OK) status = fv_plan_size(part ? part : whole, &planned, out);
+    fv_graph_free(part);
+    fv_graph_free(whole);
     return status;
 }
 
@@ -106,11 +141,12 @@ static fv_status find_fields(fv_session *s) {
 /* ---- life ---- */
 
 static fv_status fill_session(fv_session *s, fv_parallel *team) {
-    FV_FORWARD(prepared(s->model, &s->settings, &s->graph));
+    FV_FORWARD(prepared_parts(s->model, &s->settings, &s->graph, &s->part));
+    s->parts = s->part ? s->settings.batch / s->part->values[s->part->inputs[0]].shape.dim[0] : 1;
     FV_FORWARD(find_fields(s));
     fv_plan_settings planned = plan_settings(s->model, &s->settings);
     planned.team = team;
-    return fv_plan_create(s->graph, &planned, &s->plan);
+    return fv_plan_create(s->part ? s->part : s->graph, &planned, &s->plan);
 }
 
 fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, fv_parallel *team, fv_session **out) {
@@ -138,6 +174,7 @@ void fv_session_free(fv_session *s) {
     fv_model *m = s->model;
     fv_plan_free(s->plan);
     if (s->fields) fv_release(m->graph->context, s->fields);
+    fv_graph_free(s->part);
     fv_graph_free(s->graph);
     fv_release(m->graph->context, s);
     fv_model_free(m);
@@ -194,12 +231,18 @@ fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t 
     return check_overlaps(g, inputs, outputs);
 }
 
+static void *part_of(const fv_session *s, fv_value v, const fv_tensor *t, size_t part) {
+    return (char *)t->data + part * (bytes_of(&s->graph->values[v]) / (size_t)s->parts);
+}
+
 static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
     const fv_graph *g = s->graph;
     FV_FORWARD(fv_session_check(s, inputs, input_count, outputs, output_count));
-    for (size_t i = 0; i < input_count; i++) fv_plan_bind(s->plan, g->inputs[i], inputs[i].data);
-    for (size_t i = 0; i < output_count; i++) fv_plan_bind(s->plan, g->outputs[i], outputs[i].data);
-    fv_plan_run(s->plan);
+    for (size_t part = 0; part < (size_t)s->parts; part++) {
+        for (size_t i = 0; i < input_count; i++) fv_plan_bind(s->plan, g->inputs[i], part_of(s, g->inputs[i], &inputs[i], part));
+        for (size_t i = 0; i < output_count; i++) fv_plan_bind(s->plan, g->outputs[i], part_of(s, g->outputs[i], &outputs[i], part));
+        fv_plan_run(s->plan);
+    }
     return FV_OK;
 }
 
@@ -217,6 +260,7 @@ fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_co
 size_t fv_session_node_count(const fv_session *s) { return s ? fv_plan_node_count(s->plan) : 0; }
 size_t fv_session_arena_bytes(const fv_session *s) { return s ? fv_plan_arena_bytes(s->plan) : 0; }
 size_t fv_session_packed_bytes(const fv_session *s) { return s ? fv_plan_packed_bytes(s->plan) : 0; }
+int64_t fv_session_parts(const fv_session *s) { return s ? s->parts : 0; }
 const fv_graph *fv_session_graph(const fv_session *s) { return s->graph; }
 
 fv_status fv_session_memory(const fv_session *s, fv_memory *out) {
@@ -229,7 +273,14 @@ fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out) {
     FV_RETURN_IF(!s || !out || i >= s->graph->node_count, FV_ERR_ARGUMENT, "the session has no node %zu", i);
     fv_plan_node(s->plan, i, out);
     const fv_node *n = &s->graph->nodes[i];
+    const double parts = (double)s->parts;
+    out->flops *= parts;
+    out->bytes *= parts;
+    out->seconds *= parts;
+    out->phases *= (size_t)s->parts;
+    out->pieces *= (size_t)s->parts;
     if (n->out_count == 0 || n->out[0] == FV_NONE) return FV_OK;
+    memcpy(out->shape, s->graph->values[n->out[0]].shape.dim, sizeof out->shape);
     const field *f = &s->fields[n->out[0]];
     for (int a = 0; a < 2; a++) out->receptive_field[a] = f->size[a] > INT32_MAX ? INT32_MAX : (int32_t)f->size[a];
     return FV_OK;

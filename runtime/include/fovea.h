@@ -76,7 +76,10 @@ typedef struct fv_context_settings {
     void (*log)(void *user, fv_log_level level, const char *sentence); /**< NULL: silent */
     void *log_user;
     bool no_winograd; /**< 3x3 convolutions by their direct sum alone: slower, less rounding (kernels/winograd.h) */
-    unsigned char reserved[63];
+    /** Sessions run one image at a time: an image's bits do not depend on the batch it travels in, nor on its place there. A session of more
+     *  than one image of a network whose layers mix images is refused (FV_ERR_UNSUPPORTED). Training is not affected. */
+    bool batch_invariant;
+    unsigned char reserved[62];
 } fv_context_settings;
 
 FV_API void fv_context_settings_default(fv_context_settings *s);
@@ -517,6 +520,9 @@ typedef struct fv_node_info {
 /** Planned nodes (after graph passes), in the order they run. */
 FV_API size_t fv_session_node_count(const fv_session *s);
 FV_API fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out);
+/** A run goes through the network so many times, with an equal part of the batch each time: large maps thus stay in the cache. A function of
+ *  shapes alone. */
+FV_API int64_t fv_session_parts(const fv_session *s);
 FV_API size_t fv_session_arena_bytes(const fv_session *s);
 FV_API size_t fv_session_packed_bytes(const fv_session *s);
 

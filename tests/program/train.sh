@@ -10,6 +10,7 @@ $fovea eval m.onnx --data "$sample" | grep -q "accuracy  $trained" || fail "eval
 $fovea predict m.onnx --data "$sample" --count 5 >p.txt
 [ "$(grep -c '^image' p.txt)" -eq 5 ] || fail "predict"
 $fovea explain lenet5 | grep -q 'arena' || fail "explain"
+$fovea explain mobilenet-cifar --batch 7 --batch-invariant | grep -q "in 7 equal parts" || fail "explain --batch-invariant"
 if $fovea explain cnn --no-winograd | grep -q winograd; then fail "explain --no-winograd"; fi
 if [ "${FOVEA_ISA:-}" != scalar ]; then $fovea explain cnn | grep -q 'winograd F(' || fail "explain names no Winograd"; fi
 $fovea bench lenet5 --seconds 0.1 --json b.json >b.txt
