@@ -1,6 +1,8 @@
 /* Values joined and cut. */
 #include "io/onnx_internal.h"
 
+#include <string.h>
+
 /* An axis counted from the front. */
 static fv_status read_axis(const FvOnnx__Node *n, int64_t axis, const fv_shape *s, int32_t *out) {
     FV_RETURN_IF(axis < -s->rank || axis >= s->rank, FV_ERR_SHAPE,
@@ -116,9 +118,21 @@ static fv_status read_slice(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* ---- factors (N,C) as (N,C,1,1): what scales maps ---- */
 
+static bool scales_only(const fv_onnx_reader *r, const char *name) {
+    const FvOnnx__Graph *g = r->model->graph;
+    if (r->depth > 0) return false;
+    for (size_t i = 0; i < g->n_output; i++)
+        if (g->output[i]->name && strcmp(g->output[i]->name, name) == 0) return false;
+    for (size_t i = 0; i < g->n_node; i++)
+        for (size_t k = 0; k < g->node[i]->n_input; k++)
+            if (strcmp(g->node[i]->input[k], name) == 0 && (!g->node[i]->op_type || strcmp(g->node[i]->op_type, "Mul") != 0)) return false;
+    return true;
+}
+
 fv_status fv_onnx_done_as_maps(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x) {
     FV_RETURN_IF(n->n_output != 1 || !*n->output[0], FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has no output",
                  n->name ? n->name : "", n->op_type);
+    if (!scales_only(r, n->output[0])) return fv_onnx_refuse(n, "maps (N,C,1,1) only scale other maps");
     return fv_onnx_define(r, &(fv_onnx_name){.name = n->output[0], .value = x, .as_maps = true});
 }
 

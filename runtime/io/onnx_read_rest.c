@@ -17,6 +17,8 @@ static fv_status read_dropout(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
     if (t && t->count == 1) ratio = fv_onnx_tensor_float(t, 0);
+    FV_FORWARD(fv_onnx_constant(r, n, 2, &t));
+    if (t && t->count && fv_onnx_tensor_int(t, 0)) return fv_onnx_refuse(n, "training_mode draws random numbers");
     return fv_onnx_done(r, n, fv_graph_dropout(r->graph, x, ratio, fv_onnx_node_name(n)));
 }
 
@@ -46,28 +48,10 @@ static fv_status read_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_done(r, n, fv_graph_flatten(r->graph, x, fv_onnx_node_name(n)));
 }
 
-static fv_status read_identity(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    fv_value x;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    return fv_onnx_done(r, n, x);
-}
-
-static fv_status read_constant(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    const FvOnnx__Attribute *a = fv_onnx_attribute(n, "value");
-    fv_onnx_name entry = {.constant = true, .value = FV_NONE};
-    if (!a || !a->t) return fv_onnx_refuse(n, "only a tensor in \"value\" is read");
-    FV_RETURN_IF(n->n_output != 1 || !*n->output[0], FV_ERR_FORMAT, "a Constant node has no output");
-    entry.name = n->output[0];
-    FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->file_bytes, &entry.tensor));
-    return fv_onnx_define(r, &entry);
-}
-
 const fv_onnx_read_row fv_onnx_read_rest[] = {
     {"Softmax", read_softmax},
     {"Dropout", read_dropout},
     {"Flatten", read_flatten},
     {"Reshape", read_reshape},
-    {"Identity", read_identity},
-    {"Constant", read_constant},
     {NULL, NULL},
 };
