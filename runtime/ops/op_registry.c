@@ -1,4 +1,4 @@
-#include "ops/op.h"
+#include "ops/nd_pointwise.h"
 
 #include <string.h>
 
@@ -62,6 +62,13 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_scale_maps_grad,
     &fv_op_scale_pixels,
     &fv_op_scale_pixels_grad,
+    &fv_op_nd_binary,
+    &fv_op_nd_binary_grad,
+    &fv_op_nd_sum_to,
+    &fv_op_nd_unary,
+    &fv_op_nd_unary_grad,
+    &fv_op_nd_where,
+    &fv_op_nd_cast,
     NULL,
 };
 
