@@ -15,7 +15,7 @@ fv_value fv_onnx_binary(fv_onnx_reader *r, fv_nd_binary kind, fv_value a, fv_val
 
 fv_value fv_onnx_unary(fv_onnx_reader *r, fv_nd_unary kind, fv_value x, double alpha, double beta, const char *name) {
     const fv_attributes attr = {.nd = {.kind = kind, .alpha = alpha, .beta = beta}};
-    return x == FV_NONE ? FV_NONE : fv_graph_node(r->graph, &fv_op_nd_unary, name, &x, 1, 1, &attr);
+    return x == FV_NONE ? FV_NONE : fv_graph_node(r->graph, kind >= FV_ND_IS_NAN ? &fv_op_nd_test : &fv_op_nd_unary, name, &x, 1, 1, &attr);
 }
 
 fv_value fv_onnx_cast(fv_onnx_reader *r, fv_value x, fv_dtype to, const char *name) {

@@ -171,7 +171,7 @@ static fv_status read_is_inf(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_attributes attr = {.nd = {.kind = FV_ND_IS_INF, .mode = positive | negative << 1}};
     fv_value x;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_unary, fv_onnx_node_name(n), &x, 1, 1, &attr));
+    return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_test, fv_onnx_node_name(n), &x, 1, 1, &attr));
 }
 
 /* ---- bounds, choices, types ---- */

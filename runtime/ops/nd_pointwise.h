@@ -70,7 +70,7 @@ typedef enum fv_nd_unary {
     FV_ND_SHRINK,      /* x < -a ? x + b : x > a ? x - b : 0 */
     FV_ND_LINEAR,      /* a x + b */
     FV_ND_RSQRT,       /* 1 / sqrt(x + a) */
-    FV_ND_IS_NAN, /* to bool from here */
+    FV_ND_IS_NAN, /* to bool from here: nd_test */
     FV_ND_IS_INF, /* mode: bit 0 positive, bit 1 negative */
     FV_ND_TRUE,   /* any type */
     FV_ND_UNARY_COUNT
@@ -94,9 +94,9 @@ static inline void fv_nd_order(int32_t rank, fv_layout layout, int32_t order[FV_
     for (int32_t i = 0; i < rank; i++) order[i] = !last || i == 0 ? i : i == rank - 1 ? 1 : i + 1;
 }
 
-/* The layout of an element-wise output of rank `rank`: channels last if one of its inputs of that rank is. */
-static inline fv_layout fv_nd_layout(const fv_node *n, const fv_value_info *values, int32_t rank) {
-    for (int32_t i = 0; i < n->in_count; i++)
+/* The layout of an element-wise output: channels last if one of its inputs is. Only reals of rank 4 ever are. */
+static inline fv_layout fv_nd_layout(const fv_node *n, const fv_value_info *values, fv_dtype dtype, int32_t rank) {
+    for (int32_t i = 0; i < n->in_count && dtype == FV_REAL_DTYPE && rank == 4; i++)
         if (n->in[i] != FV_NONE && values[n->in[i]].shape.rank == rank && values[n->in[i]].layout == FV_NHWC) return FV_NHWC;
     return FV_PLAIN;
 }
@@ -135,7 +135,8 @@ fv_value fv_nd_sum_to(fv_graph *g, fv_value dy, fv_value v, int32_t trailing);
 extern const fv_op fv_op_nd_binary;      /* a, b -> y; attr.nd: kind, mode: axes of size 1 put behind b's */
 extern const fv_op fv_op_nd_binary_grad; /* dy, a, b -> the gradient of a (flag: of b) before it is summed to its shape */
 extern const fv_op fv_op_nd_sum_to;      /* dy, v (for its shape) -> dy summed to it; mode as nd_binary's */
-extern const fv_op fv_op_nd_unary;       /* x -> y; attr.nd: kind, alpha, beta, mode */
+extern const fv_op fv_op_nd_unary;       /* x -> y; attr.nd: kind, alpha, beta */
+extern const fv_op fv_op_nd_test;        /* x -> bool; attr.nd: kind, mode */
 extern const fv_op fv_op_nd_unary_grad;  /* x, dy -> dx */
 extern const fv_op fv_op_nd_where;       /* condition, x, y -> x or y; flag: absent ones are 0 */
 extern const fv_op fv_op_nd_cast;        /* x -> attr.nd.dtype */

@@ -176,8 +176,9 @@ static fv_status binary_infer(fv_node *n, fv_value_info *values) {
                  fv_dtype_name(values[n->in[1]].dtype));
     FV_RETURN_IF(!table[type][kind], FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name, fv_dtype_name(type));
     FV_FORWARD(broadcast_of(n, values, 0, 1, &shape));
-    const fv_layout layout = fv_nd_layout(n, values, shape.rank);
-    fv_nd_infer(&values[n->out[0]], kind >= FV_ND_EQUAL ? FV_BOOL : type, &shape);
+    const fv_dtype made = kind >= FV_ND_EQUAL ? FV_BOOL : type;
+    const fv_layout layout = fv_nd_layout(n, values, made, shape.rank);
+    fv_nd_infer(&values[n->out[0]], made, &shape);
     values[n->out[0]].layout = layout;
     return FV_OK;
 }

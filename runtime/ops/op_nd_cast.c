@@ -17,9 +17,7 @@ typedef struct cast {
 static fv_status cast_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     FV_RETURN_IF(fv_dtype_bytes(n->attr.nd.dtype) == 0, FV_ERR_ARGUMENT, "node \"%s\": a cast to the unknown type %d", n->name, (int)n->attr.nd.dtype);
-    fv_infer_like(&values[n->out[0]], &x);
-    if (x.layout != FV_NHWC) values[n->out[0]].layout = FV_PLAIN;
-    values[n->out[0]].dtype = n->attr.nd.dtype;
+    fv_nd_infer(&values[n->out[0]], n->attr.nd.dtype, &x.shape);
     return FV_OK;
 }
 
@@ -189,4 +187,4 @@ static fv_status cast_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_nd_cast = {"nd_cast", 1, 1, 1, FV_OP_ANY_LAYOUT, cast_infer, cast_plan, cast_backward};
+const fv_op fv_op_nd_cast = {"nd_cast", 1, 1, 1, FV_OP_PLAIN, cast_infer, cast_plan, cast_backward};

@@ -1,4 +1,5 @@
-/* nd_unary: x -> f(x) for floats of every width, and what of it means something for whole numbers and bool. nd_unary_grad: x, dy -> dx. */
+/* nd_unary: x -> f(x) for floats of every width, and what of it means something for whole numbers and bool. nd_unary_grad: x, dy -> dx.
+ * nd_test: x -> bool. */
 #include "kernels/half.h"
 #include "kernels/math64.h"
 #include "ops/nd_pointwise.h"
@@ -233,12 +234,19 @@ static run_fn run_of(int32_t kind, fv_dtype type) {
 static fv_status unary_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const int32_t kind = n->attr.nd.kind;
-    FV_RETURN_IF(kind < 0 || kind >= FV_ND_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
+    FV_RETURN_IF(kind < 0 || kind >= FV_ND_IS_NAN, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
     FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name, fv_dtype_name(x.dtype));
     FV_RETURN_IF(kind == FV_ND_CELU && n->attr.nd.alpha == 0, FV_ERR_ARGUMENT, "node \"%s\": alpha is 0", n->name);
     fv_infer_like(&values[n->out[0]], &x);
-    if (x.kind == FV_VALUE_PARAMETER && x.layout != FV_NHWC) values[n->out[0]].layout = FV_PLAIN;
-    if (kind >= FV_ND_IS_NAN) values[n->out[0]].dtype = FV_BOOL;
+    return FV_OK;
+}
+
+static fv_status test_infer(fv_node *n, fv_value_info *values) {
+    const fv_value_info x = values[n->in[0]];
+    const int32_t kind = n->attr.nd.kind;
+    FV_RETURN_IF(kind < FV_ND_IS_NAN || kind >= FV_ND_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown test %d", n->name, kind);
+    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this test does not take %s", n->name, fv_dtype_name(x.dtype));
+    fv_nd_infer(&values[n->out[0]], FV_BOOL, &x.shape);
     return FV_OK;
 }
 
@@ -273,6 +281,8 @@ static fv_status unary_backward(fv_backward *b) {
 }
 
 const fv_op fv_op_nd_unary = {"nd_unary", 1, 1, 1, FV_OP_ANY_LAYOUT, unary_infer, unary_plan, unary_backward};
+
+const fv_op fv_op_nd_test = {"nd_test", 1, 1, 1, FV_OP_PLAIN, test_infer, unary_plan, NULL};
 
 static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
     FV_RETURN_IF(values[n->in[0]].layout != values[n->in[1]].layout && values[n->in[0]].kind == FV_VALUE_ACTIVATION, FV_ERR_SHAPE,

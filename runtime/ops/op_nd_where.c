@@ -20,7 +20,7 @@ static fv_status where_infer(fv_node *n, fv_value_info *values) {
                      fv_dtype_name(values[n->in[1]].dtype), fv_dtype_name(values[n->in[2]].dtype));
         FV_FORWARD(fv_nd_broadcast(n->name, &shape, &values[n->in[2]].shape, &shape));
     }
-    const fv_layout layout = fv_nd_layout(n, values, shape.rank);
+    const fv_layout layout = fv_nd_layout(n, values, values[known].dtype, shape.rank);
     fv_nd_infer(&values[n->out[0]], values[known].dtype, &shape);
     values[n->out[0]].layout = layout;
     return FV_OK;

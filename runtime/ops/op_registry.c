@@ -1,3 +1,4 @@
+#include "ops/nd_matrix.h"
 #include "ops/nd_pointwise.h"
 
 #include <string.h>
@@ -66,9 +67,13 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_nd_binary_grad,
     &fv_op_nd_sum_to,
     &fv_op_nd_unary,
+    &fv_op_nd_test,
     &fv_op_nd_unary_grad,
     &fv_op_nd_where,
     &fv_op_nd_cast,
+    &fv_op_nd_softmax,
+    &fv_op_nd_softmax_grad,
+    &fv_op_nd_matmul,
     NULL,
 };
 
