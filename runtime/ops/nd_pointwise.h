@@ -140,5 +140,6 @@ extern const fv_op fv_op_nd_test;        /* x -> bool; attr.nd: kind, mode */
 extern const fv_op fv_op_nd_unary_grad;  /* x, dy -> dx */
 extern const fv_op fv_op_nd_where;       /* condition, x, y -> x or y; flag: absent ones are 0 */
 extern const fv_op fv_op_nd_cast;        /* x -> attr.nd.dtype */
+extern const fv_op fv_op_nd_moments;     /* x -> mean, [variance] over the axes of attr.nd.mode, a bit each; keep: they stay with size 1 */
 
 #endif

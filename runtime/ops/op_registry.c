@@ -71,6 +71,7 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_nd_unary_grad,
     &fv_op_nd_where,
     &fv_op_nd_cast,
+    &fv_op_nd_moments,
     &fv_op_nd_softmax,
     &fv_op_nd_softmax_grad,
     &fv_op_nd_matmul,
