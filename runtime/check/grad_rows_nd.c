@@ -1,6 +1,7 @@
 /* General tensors: shapes, axes, joins and cuts, reductions, gathers and scatters. */
 #include "check/grad_draw.h"
 #include "graph/graph.h"
+#include "ops/nd_resize.h"
 
 static fv_value node(fv_grad_draw *d, const fv_op *op, const fv_value *in, int32_t count, const fv_nd_attr *a) {
     const fv_attributes attr = {.nd = *a};
@@ -189,6 +190,73 @@ ROW(scatter_nd) {
     fv_grad_output(d, node(d, &fv_op_scatter_nd, in, 3, &a));
 }
 
+ROW(pad) {
+    int64_t shape[5];
+    int32_t rank;
+    const fv_value x = tensor(d, FV_GRAD_UNIFORM, 2, shape, &rank);
+    fv_nd_attr a = {.count = rank, .kind = between(d, 0, 3)};
+    for (int32_t i = 1; i < rank; i++) {
+        const int32_t most = a.kind == FV_ND_PAD_REFLECT ? (int32_t)shape[i] - 1 : 3;
+        a.a[i] = chance(d, 0.5) ? between(d, 0, most) : 0;
+        a.b[i] = chance(d, 0.2) && shape[i] > 1 ? -1 : between(d, 0, most);
+    }
+    fv_grad_output(d, node(d, &fv_op_pad, &x, 1, &a));
+}
+
+ROW(tile) {
+    int64_t shape[5];
+    int32_t rank;
+    const fv_value x = tensor(d, FV_GRAD_UNIFORM, 2, shape, &rank);
+    fv_nd_attr a = {.count = rank};
+    for (int32_t i = 0; i < rank; i++) a.a[i] = between(d, 1, 3);
+    fv_grad_output(d, node(d, &fv_op_tile, &x, 1, &a));
+}
+
+ROW(resize) {
+    int64_t shape[5];
+    int32_t rank;
+    const fv_value x = tensor(d, FV_GRAD_UNIFORM, 3, shape, &rank);
+    const float region[2] = {check_uniform(fv_grad_random(d), 0, 0.3f), check_uniform(fv_grad_random(d), 0.6f, 1)};
+    fv_nd_attr a = {.count = rank, .kind = between(d, 0, 2), .flag = chance(d, 0.4), .keep = chance(d, 0.4), .alpha = -0.75};
+    /* the last two move the batch too */
+    a.mode = between(d, 0, FV_RESIZE_ASYMMETRIC) + 16 * between(d, 0, FV_RESIZE_SIMPLE);
+    for (int32_t i = 0; i < rank; i++) {
+        const bool same = i == 0 || chance(d, 0.3);
+        a.a[i] = i == 0 ? 0 : same ? shape[i] : between(d, 1, 2 * (int32_t)shape[i]);
+        fv_resize_set_scale(&a, i, same ? 1 : (double)a.a[i] / (double)shape[i]);
+        fv_resize_set_region(&a, i, region);
+    }
+    fv_grad_output(d, node(d, &fv_op_resize, &x, 1, &a));
+}
+
+ROW(top_k) {
+    int64_t shape[5];
+    int32_t rank;
+    const fv_value x = tensor(d, FV_GRAD_SPACED, 2, shape, &rank);
+    const int32_t axis = between(d, 1, rank - 1);
+    const fv_attributes attr = {.nd = {.kind = chance(d, 0.5), .a = {axis}, .b = {between(d, 1, (int32_t)shape[axis])}}};
+    fv_grad_output(d, fv_graph_node(fv_grad_graph(d), &fv_op_top_k, NULL, &x, 1, 2, &attr));
+}
+
+ROW(cumsum) {
+    int64_t shape[5];
+    int32_t rank;
+    const fv_value x = tensor(d, FV_GRAD_UNIFORM, 2, shape, &rank);
+    const int32_t axis = between(d, 1, rank - 1);
+    const fv_nd_attr a = {.flag = chance(d, 0.5), .keep = shape[axis] > 1 && chance(d, 0.4), .a = {axis}};
+    fv_grad_output(d, node(d, &fv_op_cumsum, &x, 1, &a));
+}
+
+ROW(reverse_sequence) {
+    int64_t shape[3] = {0, between(d, 1, 4), between(d, 1, 4)}, lengths[4];
+    const fv_value x = fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, shape);
+    const fv_nd_attr turn = {.count = 3, .a = {2, 1, 0}}, a = {.a = {0}, .b = {1}};
+    const fv_shape count = {1, {shape[1]}};
+    for (int i = 0; i < 4; i++) lengths[i] = between(d, 0, (int32_t)shape[2]);
+    const fv_value in[2] = {node(d, &fv_op_transpose, &x, 1, &turn), fv_graph_constant(fv_grad_graph(d), NULL, FV_I64, &count, lengths)};
+    fv_grad_output(d, node(d, &fv_op_reverse_sequence, in, 2, &a));
+}
+
 const fv_grad_row fv_grad_rows_nd[] = {
     {"nd.reshape", build_reshape},
     {"nd.transpose", build_transpose},
@@ -211,5 +279,11 @@ const fv_grad_row fv_grad_rows_nd[] = {
     {"nd.scatter_elements", build_scatter_elements},
     {"nd.gather_nd", build_gather_nd},
     {"nd.scatter_nd", build_scatter_nd},
+    {"nd.pad", build_pad},
+    {"nd.tile", build_tile},
+    {"nd.resize", build_resize},
+    {"nd.top_k", build_top_k},
+    {"nd.cumsum", build_cumsum},
+    {"nd.reverse_sequence", build_reverse_sequence},
     {NULL, NULL},
 };

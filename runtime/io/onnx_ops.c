@@ -126,7 +126,7 @@ fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t befor
 static const fv_onnx_read_row *const families[] = {
     fv_onnx_read_conv, fv_onnx_read_pointwise, fv_onnx_read_rest, fv_onnx_read_norm, fv_onnx_read_activation,
     fv_onnx_read_contrast, fv_onnx_read_conv_transpose, fv_onnx_read_pool, fv_onnx_read_parts,
-    fv_onnx_read_nd_shape, fv_onnx_read_nd_gather, fv_onnx_read_nd_reduce,
+    fv_onnx_read_nd_shape, fv_onnx_read_nd_gather, fv_onnx_read_nd_reduce, fv_onnx_read_nd_resize,
 };
 
 /* Domain "fovea", NULL-terminated. */

@@ -203,7 +203,7 @@ static fv_status read_expand(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 static fv_status read_blocks(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool deep = strcmp(n->op_type, "DepthToSpace") == 0;
-    fv_attributes attr = {.nd = {.kind = deep && fv_onnx_text_is(n, "mode", "CRD", false), .a = {fv_onnx_attribute_int(n, "blocksize", 0)}}};
+    fv_attributes attr = {.nd = {.kind = fv_onnx_text_is(n, "mode", "CRD", false), .a = {fv_onnx_attribute_int(n, "blocksize", 0)}}};
     return fv_onnx_node_over(r, n, deep ? &fv_op_depth_to_space : &fv_op_space_to_depth, 1, &attr);
 }
 

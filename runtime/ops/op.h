@@ -171,6 +171,15 @@ extern const fv_op fv_op_reduce_grad;       /* dy, x, y -> dx */
 extern const fv_op fv_op_gather, fv_op_gather_elements, fv_op_gather_nd; /* data, indices -> y */
 extern const fv_op fv_op_gather_grad;       /* dy, indices, data (shape only) -> ddata */
 extern const fv_op fv_op_scatter_elements, fv_op_scatter_nd; /* data, indices, updates -> y */
+extern const fv_op fv_op_arg;               /* x -> index */
+extern const fv_op fv_op_top_k;             /* x -> values, index */
+extern const fv_op fv_op_cumsum;            /* x -> y */
+extern const fv_op fv_op_reverse_sequence;  /* x, lengths -> y */
+extern const fv_op fv_op_pad;               /* x, [value] -> y */
+extern const fv_op fv_op_tile;              /* x -> y */
+extern const fv_op fv_op_map_grad;          /* dy, x (shape only) -> dx of pad and tile */
+extern const fv_op fv_op_resize;            /* x -> y */
+extern const fv_op fv_op_resize_grad;       /* dy, x (shape only) -> dx */
 /* x as another shape of as many elements. */
 fv_value fv_emit_reshape(fv_graph *g, fv_value x, const fv_shape *shape);
 /* Training. */

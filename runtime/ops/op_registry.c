@@ -78,6 +78,15 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_gather_grad,
     &fv_op_scatter_elements,
     &fv_op_scatter_nd,
+    &fv_op_arg,
+    &fv_op_top_k,
+    &fv_op_cumsum,
+    &fv_op_reverse_sequence,
+    &fv_op_pad,
+    &fv_op_tile,
+    &fv_op_map_grad,
+    &fv_op_resize,
+    &fv_op_resize_grad,
     NULL,
 };
 
