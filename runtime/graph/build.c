@@ -15,11 +15,7 @@ bool fv_build_valid(fv_graph *g, fv_value v, const char *what) {
     return false;
 }
 
-static bool name_taken(const fv_graph *g, const char *name) {
-    for (size_t i = 0; i < g->value_count; i++)
-        if (g->values[i].name && strcmp(g->values[i].name, name) == 0) return true;
-    return false;
-}
+static bool name_taken(fv_graph *g, const char *name) { return fv_graph_find_name(g, name) != FV_NONE; }
 
 static bool shape_of(fv_graph *g, const char *name, int32_t rank, const int64_t *shape, bool batch, fv_shape *out) {
     *out = (fv_shape){.rank = rank};

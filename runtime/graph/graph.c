@@ -23,19 +23,22 @@ static void free_node(const fv_context *c, fv_node *n) {
     fv_release(c, n->out);
 }
 
+static void free_value(const fv_graph *g, fv_value_info *v) {
+    fv_release(g->context, v->name);
+    if (!g->borrowed && !v->shared) fv_release(g->context, v->data);
+    if (!g->borrowed) fv_release(g->context, v->edges);
+}
+
 void fv_graph_free(fv_graph *g) {
     if (!g) return;
     fv_context *c = g->context;
-    for (size_t i = 0; i < g->value_count; i++) {
-        fv_release(c, g->values[i].name);
-        if (!g->borrowed) fv_release(c, g->values[i].data);
-        if (!g->borrowed) fv_release(c, g->values[i].edges);
-    }
+    for (size_t i = 0; i < g->value_count; i++) free_value(g, &g->values[i]);
     for (size_t i = 0; i < g->node_count; i++) free_node(c, &g->nodes[i]);
     fv_release(c, g->values);
     fv_release(c, g->nodes);
     fv_release(c, g->inputs);
     fv_release(c, g->outputs);
+    fv_release(c, g->names);
     fv_release(c, g);
     fv_context_free(c);
 }
@@ -62,6 +65,71 @@ fv_value fv_build_keep_error(fv_graph *g, fv_status status) {
     return fv_graph_fail(g, status, "%s", sentence);
 }
 
+/* ---- going back ---- */
+
+fv_graph_mark fv_graph_marked(const fv_graph *g) {
+    return (fv_graph_mark){g->value_count, g->node_count, g->input_count, g->output_count};
+}
+
+void fv_graph_rewind(fv_graph *g, fv_graph_mark m) {
+    while (g->node_count > m.nodes) free_node(g->context, &g->nodes[--g->node_count]);
+    while (g->value_count > m.values) {
+        fv_value_info *v = &g->values[g->value_count - 1];
+        if (v->twin != FV_NONE && (size_t)v->twin < m.values) g->values[v->twin].twin = FV_NONE;
+        free_value(g, v);
+        g->value_count--;
+    }
+    g->indexed = fv_min_size(g->indexed, g->value_count);
+    g->input_count = m.inputs;
+    g->output_count = m.outputs;
+    g->status = FV_OK;
+    g->error[0] = '\0';
+}
+
+/* ---- names ---- */
+
+static size_t name_slot(const fv_graph *g, const char *name) {
+    uint64_t h = 1469598103934665603u;
+    for (const char *c = name; *c; c++) h = (h ^ (unsigned char)*c) * 1099511628211u;
+    return (size_t)(h ^ h >> 32) & (g->name_capacity - 1);
+}
+
+/* Whether a slot still holds what it was filled with: values are renamed, and go when a graph is rewound. */
+static bool slot_is(const fv_graph *g, fv_value slot, const char *name) {
+    return (size_t)slot <= g->value_count && g->values[slot - 1].name && strcmp(g->values[slot - 1].name, name) == 0;
+}
+
+static void index_name(fv_graph *g, fv_value v) {
+    size_t i = name_slot(g, g->values[v].name);
+    while (g->names[i]) i = (i + 1) & (g->name_capacity - 1);
+    g->names[i] = v + 1;
+    g->name_count++;
+}
+
+/* Room for every name at half load, and all of them in. */
+static fv_status index_names(fv_graph *g) {
+    if (2 * (g->name_count + g->value_count - g->indexed + 1) > g->name_capacity) {
+        size_t capacity = 64;
+        while (capacity < 4 * (g->value_count + 1)) capacity *= 2;
+        fv_release(g->context, g->names);
+        g->names = NULL;
+        g->name_capacity = g->name_count = g->indexed = 0;
+        FV_FORWARD(fv_alloc_array(g->context, capacity, sizeof *g->names, "a graph", (void **)&g->names));
+        g->name_capacity = capacity;
+    }
+    for (; g->indexed < g->value_count; g->indexed++)
+        if (g->values[g->indexed].name) index_name(g, (fv_value)g->indexed);
+    return FV_OK;
+}
+
+fv_value fv_graph_find_name(fv_graph *g, const char *name) {
+    const fv_status status = index_names(g);
+    if (status != FV_OK) return fv_build_keep_error(g, status);
+    for (size_t i = name_slot(g, name); g->names[i]; i = (i + 1) & (g->name_capacity - 1))
+        if (slot_is(g, g->names[i], name)) return g->names[i] - 1;
+    return FV_NONE;
+}
+
 /* ---- values ---- */
 
 fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, fv_dtype dtype, const fv_shape *shape) {
@@ -76,6 +144,17 @@ fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, f
     v->layout = kind != FV_VALUE_PARAMETER && kind != FV_VALUE_STATE && v->shape.rank == 4 ? FV_NHWC : FV_PLAIN;
     if (name && (status = fv_strdup(g->context, name, &v->name)) != FV_OK) return fv_build_keep_error(g, status);
     return (fv_value)g->value_count++;
+}
+
+fv_value fv_graph_any_input(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape) {
+    if (fv_graph_find_name(g, name) != FV_NONE) return fv_graph_fail(g, FV_ERR_ARGUMENT, "two inputs are called \"%.200s\"", name);
+    const fv_status status = fv_grow(g->context, (void **)&g->inputs, &g->input_capacity, g->input_count + 1, sizeof *g->inputs, "a graph");
+    if (status != FV_OK) return fv_build_keep_error(g, status);
+    const fv_value v = fv_graph_new_value(g, FV_VALUE_INPUT, name, dtype, shape);
+    if (v == FV_NONE) return v;
+    if (dtype != FV_REAL_DTYPE) g->values[v].layout = FV_PLAIN;
+    g->inputs[g->input_count++] = v;
+    return v;
 }
 
 fv_value fv_graph_constant(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data) {
@@ -102,6 +181,9 @@ fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool ag
     FV_FORWARD(fv_strdup(g->context, name, &copy));
     fv_release(g->context, info->name);
     info->name = copy;
+    if ((size_t)v >= g->indexed || !g->names) return FV_OK;
+    FV_FORWARD(index_names(g)); /* room for one more */
+    index_name(g, v);
     return FV_OK;
 }
 
@@ -233,6 +315,7 @@ static fv_status copy_value(fv_graph *to, const fv_value_info *from, bool share_
     v->name = NULL;
     v->data = NULL;
     v->edges = NULL;
+    v->shared = false;
     to->value_count++;
     if (from->name) FV_FORWARD(fv_strdup(to->context, from->name, &v->name));
     if (share_data) v->data = from->data, v->edges = from->edges;

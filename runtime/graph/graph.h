@@ -12,6 +12,8 @@ struct fv_graph {
     size_t node_count, node_capacity;
     fv_value *inputs, *outputs;
     size_t input_count, input_capacity, output_count, output_capacity;
+    fv_value *names; /* hash of the values' names: value + 1, 0 free; those from `indexed` on are not in yet */
+    size_t name_capacity, name_count, indexed;
     bool borrowed;    /* parameters' data belong to another graph */
     fv_status status; /* first builder error, its sentence in error */
     char error[512];
@@ -25,6 +27,18 @@ fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_
                        const fv_attributes *attr);
 /* A parameter that training leaves alone, of any type and rank (0 too), its data copied; in memory sizes of 0 are allowed. */
 fv_value fv_graph_constant(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data);
+/* An input of any type and rank; sizes of 0 are sizes. */
+fv_value fv_graph_any_input(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape);
+/* The value of this name, FV_NONE. */
+fv_value fv_graph_find_name(fv_graph *g, const char *name);
+/* What a graph being built was, and back to it: later values and nodes are freed, an error is forgotten. */
+typedef struct fv_graph_mark {
+    size_t values, nodes, inputs, outputs;
+} fv_graph_mark;
+fv_graph_mark fv_graph_marked(const fv_graph *g);
+void fv_graph_rewind(fv_graph *g, fv_graph_mark m);
+/* A parameter's data outlive every plan of the model, so that what is made of them may be shared between sessions. */
+static inline bool fv_graph_lasts(const fv_graph *g, fv_value v) { return g->borrowed || g->values[v].shared; }
 /* v in the given layout: itself, its twin, or a conversion added to the graph. FV_NONE on error. */
 fv_value fv_graph_in_layout(fv_graph *g, fv_value v, fv_layout layout);
 /* Sets the first error (later ones are ignored) and returns FV_NONE. */
@@ -81,8 +95,23 @@ typedef struct fv_packed_cache fv_packed_cache; /* packed weights shared by sess
  * folded numbers are the model's. */
 fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed);
 
+/* Where graphs come from when shapes are known only in the session. `lower` may be called by several threads at once. */
+typedef struct fv_lowering {
+    const fv_tensor *inputs; /* in the model's order: shapes, and data where values may shape the graph; NULL: the file's sizes */
+    size_t input_count;
+    int64_t batch; /* of open first axes, where the file's sizes are taken */
+} fv_lowering;
+typedef struct fv_model_source {
+    /* A graph of fixed sizes, owned by the caller, whose shared parameters belong to the source. *pinned: [input_count], what of the
+     * inputs' data went into it. */
+    fv_status (*lower)(void *self, const fv_lowering *l, fv_graph **out, bool *pinned);
+    void (*free)(void *self);
+    void *self;
+} fv_model_source;
+
 struct fv_model {
-    fv_graph *graph;
+    fv_graph *graph; /* with a source: of default sizes, for looking at; it may have no nodes */
+    fv_model_source source; /* lower NULL: the graph serves every batch */
     fv_packed_cache *packed;
     atomic_int references;
 };
@@ -90,6 +119,8 @@ struct fv_model {
 fv_model *fv_model_retain(const fv_model *m);
 /* Takes the graph over (freed on failure too) and fills parameters without data from seed. */
 fv_status fv_model_adopt(fv_graph *g, uint64_t seed, fv_model **out);
+/* The same with a source, freed on failure too. */
+fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_model **out);
 
 /* ---- Plan ---- */
 

@@ -76,6 +76,28 @@ fv_status fv_model_adopt(fv_graph *g, uint64_t seed, fv_model **out) {
     return status;
 }
 
+static fv_status without_source(fv_graph *g, const fv_model_source *source, fv_status status) {
+    if (g) fv_graph_free(g);
+    source->free(source->self);
+    return status;
+}
+
+fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_model **out) {
+    fv_model *m = NULL;
+    fv_status status = fv_alloc_zero(g->context, sizeof *m, "a model", (void **)&m);
+    if (status != FV_OK) return without_source(g, source, status);
+    status = fv_packed_create(g->context, &m->packed);
+    if (status != FV_OK) {
+        fv_release(g->context, m);
+        return without_source(g, source, status);
+    }
+    m->graph = g;
+    m->source = *source;
+    atomic_init(&m->references, 1);
+    *out = m;
+    return FV_OK;
+}
+
 fv_status fv_model_create(const fv_graph *g, uint64_t seed, fv_model **out) {
     FV_RETURN_IF(!g || !out, FV_ERR_ARGUMENT, "fv_model_create needs a graph and a place for the model");
     FV_FORWARD(check_graph(g));
@@ -95,6 +117,7 @@ void fv_model_free(fv_model *m) {
     fv_context *c = fv_context_retain(m->graph->context);
     fv_packed_free(m->packed);
     fv_graph_free(m->graph);
+    if (m->source.free) m->source.free(m->source.self);
     fv_release(c, m);
     fv_context_free(c);
 }
@@ -127,7 +150,7 @@ fv_status fv_model_output(const fv_model *m, size_t i, const char **name, fv_ten
 
 bool fv_model_gives_probabilities(const fv_model *m) {
     if (!m) return false;
-    const int32_t producer = m->graph->values[m->graph->outputs[0]].producer;
+    const int32_t producer = m->graph->output_count ? m->graph->values[m->graph->outputs[0]].producer : -1;
     return producer >= 0 && m->graph->nodes[producer].op == &fv_op_softmax;
 }
 

@@ -32,7 +32,9 @@ typedef struct fold {
     size_t rows, row; /* of the weight: output channels, values each */
 } fold;
 
-static bool is_constant(const fv_graph *g, fv_value v) { return g->values[v].kind == FV_VALUE_PARAMETER && g->values[v].data; }
+static bool is_constant(const fv_graph *g, fv_value v) {
+    return g->values[v].kind == FV_VALUE_PARAMETER && g->values[v].data && fv_graph_lasts(g, v);
+}
 
 /* A product without clamp or residual whose only reader is the norm, all of whose numbers are known. */
 static bool match(fv_graph *g, size_t i, fold *f) {
@@ -93,7 +95,7 @@ static fv_status folded_values(fv_graph *g, const fold *f, fv_packed_cache *pack
 
 static fv_value known(fv_graph *g, const fv_shape *shape, fv_real *data) {
     const fv_value v = fv_graph_new_value(g, FV_VALUE_PARAMETER, NULL, FV_REAL_DTYPE, shape);
-    if (v != FV_NONE) g->values[v].data = data;
+    if (v != FV_NONE) g->values[v].data = data, g->values[v].shared = true;
     return v;
 }
 

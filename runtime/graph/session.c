@@ -1,51 +1,38 @@
-#include "graph/graph.h"
+#include "graph/planned.h"
 
 #include "ops/window.h"
 
 #include <string.h>
 
-typedef struct field {
-    int64_t size[2], jump[2]; /* receptive field and distance of neighbours, in input pixels; size 0: unknown */
-} field;
-
 struct fv_session {
     fv_model *model;
-    fv_graph *graph; /* prepared, batch set; its parameters are the model's */
-    fv_plan *plan;
+    fv_planned *planned; /* the current one first, then those kept */
+    uint64_t asked;
     fv_session_settings settings;
-    field *fields; /* [value_count] */
     atomic_flag busy;
 };
 
+enum { default_plan_cache = 8 };
+
 void fv_session_settings_default(fv_session_settings *s) {
-    if (s) *s = (fv_session_settings){.batch = 1};
+    if (s) *s = (fv_session_settings){.batch = 1, .plan_cache = default_plan_cache};
+}
+
+static fv_status check_inputs(const fv_tensor *inputs, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        size_t elements;
+        FV_FORWARD(fv_tensor_count(&inputs[i], &elements));
+    }
+    return FV_OK;
 }
 
 static fv_status check_settings(const fv_session_settings *s) {
     FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT, "a session of batch %lld; it must be 1 or more", (long long)s->batch);
     FV_RETURN_IF((s->input_layout != FV_PLAIN && s->input_layout != FV_NHWC) || (s->output_layout != FV_PLAIN && s->output_layout != FV_NHWC),
                  FV_ERR_ARGUMENT, "a session's layouts are FV_PLAIN or FV_NHWC");
-    return FV_OK;
-}
-
-static fv_status prepared(const fv_model *m, const fv_session_settings *s, fv_graph **out) {
-    fv_graph *g = NULL;
-    FV_FORWARD(check_settings(s));
-    FV_FORWARD(fv_graph_copy(m->graph, true, &g));
-    fv_status status = fv_graph_set_batch(g, s->batch);
-    if (status == FV_OK) status = fv_pass_fold_batch_norm(g, m->packed);
-    if (status == FV_OK) status = fv_graph_prepare(g, false, s->input_layout, s->output_layout);
-    if (status == FV_OK)
-        *out = g;
-    else
-        fv_graph_free(g);
-    return status;
-}
-
-static fv_plan_settings plan_settings(const fv_model *m, const fv_session_settings *s) {
-    static fv_run_info nothing; /* inference reads no run info; never written */
-    return (fv_plan_settings){.profile = s->profile, .bind_outputs = true, .packed = m->packed, .arena = s->arena,
-                              .arena_bytes = s->arena_bytes, .run = &nothing};
+    FV_RETURN_IF(s->plan_cache < 1 || s->plan_cache > 1024, FV_ERR_ARGUMENT, "a session keeps 1 to 1024 plans, not %d", s->plan_cache);
+    FV_RETURN_IF(!s->inputs && s->input_count, FV_ERR_ARGUMENT, "a session's inputs are missing");
+    return check_inputs(s->inputs, s->input_count);
 }
 
 fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size_t *out) {
@@ -53,62 +40,12 @@ fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size
     FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_session_bytes needs a model and a place for the answer");
     fv_session_settings_default(&wanted);
     if (s) wanted = *s;
-    fv_graph *g;
-    FV_FORWARD(prepared(m, &wanted, &g));
-    const fv_plan_settings planned = plan_settings(m, &wanted);
-    const fv_status status = fv_plan_size(g, &planned, out);
-    fv_graph_free(g);
-    return status;
-}
-
-/* ---- receptive fields: windows widen them, strides spread them ---- */
-
-static void widen(const fv_window_attr *w, const field *in, field *out) {
-    for (int a = 0; a < 2; a++) {
-        out->size[a] = in->size[a] + (int64_t)w->dilation[a + 1] * (w->kernel[a + 1] - 1) * in->jump[a];
-        out->jump[a] = in->jump[a] * w->stride[a + 1];
-    }
-}
-
-/* What lies under a pixel of values joined pixel by pixel. */
-static field joined(const field *a, const field *b) {
-    field f = *a;
-    for (int i = 0; i < 2; i++) {
-        if (a->size[i] == 0 || b->size[i] == 0 || a->jump[i] != b->jump[i]) return (field){{0}, {0}};
-        f.size[i] = a->size[i] > b->size[i] ? a->size[i] : b->size[i];
-    }
-    return f;
-}
-
-static fv_status find_fields(fv_session *s) {
-    const fv_graph *g = s->graph;
-    FV_FORWARD(fv_alloc_array(g->context, g->value_count + 1, sizeof *s->fields, "a session", (void **)&s->fields));
-    for (size_t i = 0; i < g->input_count; i++) s->fields[g->inputs[i]] = (field){{1, 1}, {1, 1}};
-    for (size_t i = 0; i < g->node_count; i++) {
-        const fv_node *n = &g->nodes[i];
-        if (n->out_count < 1 || n->out[0] == FV_NONE || g->values[n->out[0]].shape.rank != 4) continue;
-        const field *in = &s->fields[n->in[0]];
-        field *out = &s->fields[n->out[0]];
-        *out = *in;
-        if (in->size[0] == 0) continue;
-        if (n->op == &fv_op_conv_transpose || n->op == &fv_op_unpool)
-            *out = (field){{0}, {0}}; /* neighbours may lie less than a pixel apart */
-        if (n->op == &fv_op_conv || n->op == &fv_op_local) widen(&n->attr.conv.window, in, out);
-        if (n->op == &fv_op_pool) widen(&n->attr.pool.window, in, out);
-        for (int32_t k = 1; k < n->in_count; k++)
-            if (n->in[k] != FV_NONE && g->values[n->in[k]].kind == FV_VALUE_ACTIVATION) *out = joined(out, &s->fields[n->in[k]]);
-    }
-    return FV_OK;
+    if (wanted.plan_cache == 0) wanted.plan_cache = default_plan_cache;
+    FV_FORWARD(check_settings(&wanted));
+    return fv_planned_bytes(m, &wanted, out);
 }
 
 /* ---- life ---- */
-
-static fv_status fill_session(fv_session *s) {
-    FV_FORWARD(prepared(s->model, &s->settings, &s->graph));
-    FV_FORWARD(find_fields(s));
-    const fv_plan_settings planned = plan_settings(s->model, &s->settings);
-    return fv_plan_create(s->graph, &planned, &s->plan);
-}
 
 fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_session **out) {
     FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_session_create needs a model and a place for the session");
@@ -117,8 +54,11 @@ fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_
     made->model = fv_model_retain(m);
     fv_session_settings_default(&made->settings);
     if (s) made->settings = *s;
+    if (made->settings.plan_cache == 0) made->settings.plan_cache = default_plan_cache;
     atomic_flag_clear(&made->busy);
-    const fv_status status = fill_session(made);
+    fv_status status = check_settings(&made->settings);
+    if (status == FV_OK) status = fv_planned_create(m, &made->settings, made->settings.inputs, made->settings.input_count, &made->planned);
+    made->settings.inputs = NULL; /* the caller's */
     if (status == FV_OK)
         *out = made;
     else
@@ -129,11 +69,55 @@ fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_
 void fv_session_free(fv_session *s) {
     if (!s) return;
     fv_model *m = s->model;
-    fv_plan_free(s->plan);
-    if (s->fields) fv_release(m->graph->context, s->fields);
-    fv_graph_free(s->graph);
+    for (fv_planned *p = s->planned, *next; p; p = next) {
+        next = p->next;
+        fv_planned_free(p);
+    }
     fv_release(m->graph->context, s);
     fv_model_free(m);
+}
+
+/* ---- other shapes ---- */
+
+static void drop_oldest(fv_session *s) {
+    fv_planned **oldest = &s->planned->next;
+    for (fv_planned **at = oldest; *at; at = &(*at)->next)
+        if ((*at)->used < (*oldest)->used) oldest = at;
+    fv_planned *gone = *oldest;
+    *oldest = gone->next;
+    fv_planned_free(gone);
+}
+
+static fv_status prepare(fv_session *s, const fv_tensor *inputs, size_t count) {
+    size_t kept = 0;
+    for (fv_planned **at = &s->planned; *at; at = &(*at)->next, kept++) {
+        fv_planned *p = *at;
+        if (!fv_planned_serves(p, inputs, count)) continue;
+        *at = p->next;
+        p->next = s->planned;
+        s->planned = p;
+        p->used = ++s->asked;
+        return FV_OK;
+    }
+    fv_planned *fresh;
+    FV_FORWARD(fv_planned_create(s->model, &s->settings, inputs, count, &fresh));
+    fresh->next = s->planned;
+    fresh->used = ++s->asked;
+    s->planned = fresh;
+    if (kept + 1 > (size_t)s->settings.plan_cache) drop_oldest(s);
+    return FV_OK;
+}
+
+static bool enter(fv_session *s) { return !atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire); }
+static void leave(fv_session *s) { atomic_flag_clear_explicit(&s->busy, memory_order_release); }
+
+fv_status fv_session_prepare(fv_session *s, const fv_tensor *inputs, size_t input_count) {
+    FV_RETURN_IF(!s || !inputs, FV_ERR_ARGUMENT, "fv_session_prepare needs a session and inputs");
+    FV_FORWARD(check_inputs(inputs, input_count));
+    FV_RETURN_IF(!enter(s), FV_ERR_BUSY, "the session is running on another thread; use one session per thread");
+    const fv_status status = prepare(s, inputs, input_count);
+    leave(s);
+    return status;
 }
 
 /* ---- running ---- */
@@ -146,7 +130,7 @@ static bool layout_fits(const fv_value_info *v, fv_layout layout) {
 static fv_status check_tensor(const fv_value_info *v, const fv_tensor *t, const char *what) {
     const char *name = v->name ? v->name : "";
     fv_shape given = {.rank = t->rank};
-    FV_RETURN_IF(!t->data, FV_ERR_ARGUMENT, "%s \"%s\" has no data", what, name);
+    FV_RETURN_IF(!t->data && fv_shape_count(&v->shape), FV_ERR_ARGUMENT, "%s \"%s\" has no data", what, name);
     FV_RETURN_IF(t->dtype != v->dtype, FV_ERR_ARGUMENT, "%s \"%s\" has another element type than planned", what, name);
     FV_RETURN_IF(t->rank < 0 || t->rank > FV_MAX_RANK, FV_ERR_SHAPE, "%s \"%s\" has rank %d", what, name, t->rank);
     memcpy(given.dim, t->shape, sizeof given.dim);
@@ -159,7 +143,7 @@ static fv_status check_tensor(const fv_value_info *v, const fv_tensor *t, const 
 
 static bool overlap(const fv_tensor *a, size_t a_bytes, const fv_tensor *b, size_t b_bytes) {
     const uintptr_t x = (uintptr_t)a->data, y = (uintptr_t)b->data;
-    return x < y + b_bytes && y < x + a_bytes;
+    return a_bytes && b_bytes && x < y + b_bytes && y < x + a_bytes;
 }
 
 static size_t bytes_of(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
@@ -178,40 +162,65 @@ static fv_status check_overlaps(const fv_graph *g, const fv_tensor *inputs, cons
 }
 
 static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
-    const fv_graph *g = s->graph;
+    const fv_graph *g = s->planned->graph;
     FV_RETURN_IF(input_count != g->input_count || output_count != g->output_count, FV_ERR_ARGUMENT,
                  "%zu inputs and %zu outputs were given; the model has %zu and %zu", input_count, output_count, g->input_count,
                  g->output_count);
     for (size_t i = 0; i < input_count; i++) FV_FORWARD(check_tensor(&g->values[g->inputs[i]], &inputs[i], "input"));
     for (size_t i = 0; i < output_count; i++) FV_FORWARD(check_tensor(&g->values[g->outputs[i]], &outputs[i], "output"));
     FV_FORWARD(check_overlaps(g, inputs, outputs));
-    for (size_t i = 0; i < input_count; i++) fv_plan_bind(s->plan, g->inputs[i], inputs[i].data);
-    for (size_t i = 0; i < output_count; i++) fv_plan_bind(s->plan, g->outputs[i], outputs[i].data);
-    fv_plan_run(s->plan);
+    for (size_t i = 0; i < input_count; i++)
+        FV_RETURN_IF(!fv_planned_has(s->planned, i, inputs[i].data), FV_ERR_STATE,
+                     "input \"%.200s\" has other values than the session was planned for; they decide shapes: call fv_session_prepare first",
+                     g->values[g->inputs[i]].name);
+    for (size_t i = 0; i < input_count; i++) fv_plan_bind(s->planned->plan, g->inputs[i], inputs[i].data);
+    for (size_t i = 0; i < output_count; i++) fv_plan_bind(s->planned->plan, g->outputs[i], outputs[i].data);
+    fv_plan_run(s->planned->plan);
     return FV_OK;
 }
 
 fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
     FV_RETURN_IF(!s || !inputs || !outputs, FV_ERR_ARGUMENT, "fv_session_run needs a session, inputs and outputs");
-    FV_RETURN_IF(atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire), FV_ERR_BUSY,
-                 "the session is running on another thread; use one session per thread");
+    FV_RETURN_IF(!enter(s), FV_ERR_BUSY, "the session is running on another thread; use one session per thread");
     const fv_status status = run(s, inputs, input_count, outputs, output_count);
-    atomic_flag_clear_explicit(&s->busy, memory_order_release);
+    leave(s);
     return status;
 }
 
 /* ---- what there is ---- */
 
-size_t fv_session_node_count(const fv_session *s) { return s ? fv_plan_node_count(s->plan) : 0; }
-size_t fv_session_arena_bytes(const fv_session *s) { return s ? fv_plan_arena_bytes(s->plan) : 0; }
-size_t fv_session_packed_bytes(const fv_session *s) { return s ? fv_plan_packed_bytes(s->plan) : 0; }
+size_t fv_session_node_count(const fv_session *s) { return s ? fv_plan_node_count(s->planned->plan) : 0; }
+size_t fv_session_arena_bytes(const fv_session *s) { return s ? fv_plan_arena_bytes(s->planned->plan) : 0; }
+size_t fv_session_packed_bytes(const fv_session *s) { return s ? fv_plan_packed_bytes(s->planned->plan) : 0; }
 
 fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out) {
-    FV_RETURN_IF(!s || !out || i >= s->graph->node_count, FV_ERR_ARGUMENT, "the session has no node %zu", i);
-    fv_plan_node(s->plan, i, out);
-    const fv_node *n = &s->graph->nodes[i];
+    FV_RETURN_IF(!s || !out || i >= s->planned->graph->node_count, FV_ERR_ARGUMENT, "the session has no node %zu", i);
+    fv_plan_node(s->planned->plan, i, out);
+    const fv_node *n = &s->planned->graph->nodes[i];
     if (n->out_count == 0 || n->out[0] == FV_NONE) return FV_OK;
-    const field *f = &s->fields[n->out[0]];
+    const fv_field *f = &s->planned->fields[n->out[0]];
     for (int a = 0; a < 2; a++) out->receptive_field[a] = f->size[a] > INT32_MAX ? INT32_MAX : (int32_t)f->size[a];
+    return FV_OK;
+}
+
+static void describe(const fv_value_info *v, const char **name, fv_tensor *out) {
+    if (name) *name = v->name ? v->name : "";
+    if (!out) return;
+    *out = (fv_tensor){.dtype = v->dtype, .layout = v->layout == FV_NHWC ? FV_NHWC : FV_PLAIN, .rank = v->shape.rank};
+    memcpy(out->shape, v->shape.dim, sizeof out->shape);
+}
+
+size_t fv_session_input_count(const fv_session *s) { return s ? s->planned->graph->input_count : 0; }
+size_t fv_session_output_count(const fv_session *s) { return s ? s->planned->graph->output_count : 0; }
+
+fv_status fv_session_input(const fv_session *s, size_t i, const char **name, fv_tensor *shape) {
+    FV_RETURN_IF(!s || i >= s->planned->graph->input_count, FV_ERR_ARGUMENT, "the session has no input %zu", i);
+    describe(&s->planned->graph->values[s->planned->graph->inputs[i]], name, shape);
+    return FV_OK;
+}
+
+fv_status fv_session_output(const fv_session *s, size_t i, const char **name, fv_tensor *shape) {
+    FV_RETURN_IF(!s || i >= s->planned->graph->output_count, FV_ERR_ARGUMENT, "the session has no output %zu", i);
+    describe(&s->planned->graph->values[s->planned->graph->outputs[i]], name, shape);
     return FV_OK;
 }

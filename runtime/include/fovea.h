@@ -484,7 +484,13 @@ typedef struct fv_session_settings {
     void *arena;            /**< the caller's memory, 64-byte aligned, of fv_session_bytes; NULL: allocated */
     size_t arena_bytes;
     bool profile;           /**< measure every node of every run */
-    unsigned char reserved[64];
+    int32_t plan_cache;     /**< plans kept for shapes that come back (fv_session_prepare), the current one among them; default, also for 0: 8 */
+    /** Shapes of every input, in the model's order; NULL: the file's own, with `batch` where the first axis is open and 1 for other open
+     *  axes. Data may be NULL, but for inputs whose values decide shapes (axes, pads, sizes, trip counts): their values become part of the
+     *  plan, and a run with others fails (FV_ERR_STATE) until fv_session_prepare was called. Read during creation alone. */
+    const fv_tensor *inputs;
+    size_t input_count;
+    unsigned char reserved[40];
 } fv_session_settings;
 
 FV_API void fv_session_settings_default(fv_session_settings *s);
@@ -492,7 +498,16 @@ FV_API void fv_session_settings_default(fv_session_settings *s);
 FV_API fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size_t *out);
 FV_API fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_session **out);
 FV_API void fv_session_free(fv_session *s);
-/** Runs the network. inputs and outputs in the model's order, float32, with the planned shapes and layouts; data is the caller's
+/** Plans for other input shapes, or values of inputs that decide shapes, as settings.inputs does. Plans are kept for when they come back, at
+ *  most settings.plan_cache of them; weights are shared by all. Allocates; after a failure the old plan stands. A caller's arena serves
+ *  every plan that fits into it. */
+FV_API fv_status fv_session_prepare(fv_session *s, const fv_tensor *inputs, size_t input_count);
+/** As planned now: name (owned by the session), type, shape and layout; data NULL. */
+FV_API fv_status fv_session_input(const fv_session *s, size_t i, const char **name, fv_tensor *shape);
+FV_API fv_status fv_session_output(const fv_session *s, size_t i, const char **name, fv_tensor *shape);
+FV_API size_t fv_session_input_count(const fv_session *s);
+FV_API size_t fv_session_output_count(const fv_session *s);
+/** Runs the network. inputs and outputs in the model's order, with the planned types, shapes and layouts; data is the caller's
  *  and may have any element alignment; outputs are written there and must not overlap inputs.
  *  Allocates nothing. Only bad handles and shapes fail (nothing is written then). */
 FV_API fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs,

@@ -9,7 +9,20 @@ enum { FV_ONNX_IR_VERSION = 8, FV_ONNX_OPSET = 17, FV_ONNX_DOMAIN_VERSION = 1 };
 #define FV_ONNX_DOMAIN "fovea" /* of the model-local functions (onnx_function.h) */
 /* Metadata of the file, one entry a parameter that training leaves alone: this key and its initializer's name. ONNX has no such flag. */
 #define FV_ONNX_CONSTANT "fovea.constant:"
-enum { FV_ONNX_FLOAT = 1, FV_ONNX_INT32 = 6, FV_ONNX_INT64 = 7, FV_ONNX_DOUBLE = 11 };
+enum {
+    FV_ONNX_FLOAT = 1,
+    FV_ONNX_UINT8 = 2,
+    FV_ONNX_INT8 = 3,
+    FV_ONNX_UINT16 = 4,
+    FV_ONNX_INT16 = 5,
+    FV_ONNX_INT32 = 6,
+    FV_ONNX_INT64 = 7,
+    FV_ONNX_BOOL = 9,
+    FV_ONNX_FLOAT16 = 10,
+    FV_ONNX_DOUBLE = 11,
+    FV_ONNX_UINT32 = 12,
+    FV_ONNX_UINT64 = 13
+};
 enum {
     FV_ONNX_ATTR_FLOAT = 1,
     FV_ONNX_ATTR_INT = 2,
@@ -19,31 +32,55 @@ enum {
     FV_ONNX_ATTR_INTS = 7
 };
 
-/* A tensor of the file: where its values lie, checked against its shape. */
+/* A tensor: where its values lie, checked against its shape. */
 typedef struct fv_onnx_tensor {
     fv_shape shape;
     size_t count;
     int32_t type;     /* FV_ONNX_FLOAT, ... */
-    const void *data; /* in the mapping (raw) or in the parsed message */
-    bool raw;         /* little-endian bytes of any alignment */
+    const void *data; /* in a mapping (raw), in the parsed message, or made by the reader; of any alignment */
+    bool wide;        /* a small type, each element in an int32_t of the message */
 } fv_onnx_tensor;
 
-/* @param file the mapping raw_data places point into. Errors name the tensor. */
-fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_tensor *out);
+/* The file and what lies beside it. */
+typedef struct fv_onnx_files fv_onnx_files;
+
+/* The element type, and back; FV_ERR_UNSUPPORTED for strings, complex and other types that are not read (`what` is in the sentence). */
+fv_status fv_onnx_dtype(int32_t type, const char *what, fv_dtype *out);
+int32_t fv_onnx_type_of(fv_dtype t);
+/* Errors name the tensor. @param external where its values are found when they lie in another file; NULL: such tensors are refused */
+fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_files *external, fv_onnx_tensor *out);
 /* Value i as a float or an integer (truncated). */
 float fv_onnx_tensor_float(const fv_onnx_tensor *t, size_t i);
 int64_t fv_onnx_tensor_int(const fv_onnx_tensor *t, size_t i);
+/* All values, dense, in their own type. */
+void fv_onnx_tensor_copy(const fv_onnx_tensor *t, void *out);
+
+typedef struct fv_onnx_names fv_onnx_names;
 
 /* What a reader of one operator sees. */
 typedef struct fv_onnx_reader {
     const fv_context *context;
     const uint8_t *file;
     size_t file_bytes;
+    fv_onnx_files *files;
     const FvOnnx__Model *model;
     fv_graph *graph;
     int64_t opset;
-    struct fv_onnx_names *names;
-    bool folded; /* a layer was made of several nodes, whose other values nobody may need */
+    fv_onnx_names *names;      /* the scope: the graph's, a function's body, a branch */
+    const FvOnnx__Node *node;  /* being read */
+    struct fv_onnx_source *source; /* NULL: parameters belong to the graph */
+    struct fv_onnx_memory *memory; /* of everything that lasts as long as this reading */
+    const fv_lowering *wanted; /* NULL: first axes are open, and no size of 0 is a size */
+    bool *pinned;              /* [inputs]: their data are constants */
+    const struct fv_onnx_frame *frame; /* the function calls this is inside of */
+    const fv_context *serial;  /* for constants computed on the spot */
+    int32_t depth;             /* of bodies and branches */
+    size_t *budget;            /* nodes that may still be read, bodies and branches counted each time */
+    bool narrow;               /* a reader of float maps and rows is asked, which takes no other type and no constant as data */
+    bool folded;               /* a layer was made of several nodes, whose other values nobody may need */
+    bool last;                 /* no other reader of the node is asked after this one */
+    bool missing;              /* an input's values are needed and were not given */
+    bool again;                /* more inputs became constants: the file is to be read again */
 } fv_onnx_reader;
 
 /* A named thing of the file: a constant, or a value of the graph being built. */
@@ -54,10 +91,22 @@ typedef struct fv_onnx_name {
     fv_value value;        /* FV_NONE for a constant not yet used as a parameter */
     bool turned;           /* the parameter holds the tensor transposed or scaled */
     bool as_maps;          /* the value (N,C) stands for (N,C,1,1) */
+    bool absent;           /* an input that the function's caller left out */
+    bool made;             /* constant: computed in this reading, and gone with it */
+    size_t input;          /* of an input of the graph: its number + 1 */
+    const FvOnnx__Node *node; /* that gives it, in `scope` */
+    fv_onnx_names *scope;
+    fv_value plain;        /* constant: its tensor as a value in its own type, once used so; else 0 */
 } fv_onnx_name;
 
 const fv_onnx_name *fv_onnx_find(const fv_onnx_reader *r, const char *name);
 fv_status fv_onnx_define(fv_onnx_reader *r, const fv_onnx_name *entry);
+/* The name is a constant with these values, copied; what a reader that knows its output gives. */
+fv_status fv_onnx_define_constant(fv_onnx_reader *r, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data);
+/* The name is what `of` is. */
+fv_status fv_onnx_define_alias(fv_onnx_reader *r, const char *name, const fv_onnx_name *of);
+/* No size of this value waits for the batch; else FV_ERR_UNSUPPORTED, and the model is read again for each shape. */
+fv_status fv_onnx_known_shape(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_shape *s);
 
 const FvOnnx__Attribute *fv_onnx_attribute(const FvOnnx__Node *n, const char *name);
 int64_t fv_onnx_attribute_int(const FvOnnx__Node *n, const char *name, int64_t otherwise);
@@ -74,22 +123,28 @@ extern const fv_onnx_read_row fv_onnx_read_conv_transpose[], fv_onnx_read_pool[]
     fv_onnx_read_contrast_functions[], fv_onnx_read_conv_functions[], fv_onnx_read_norm[], fv_onnx_read_norm_functions[],
     fv_onnx_read_local_functions[], fv_onnx_read_activation[], fv_onnx_read_activation_functions[];
 extern const fv_onnx_read_row fv_onnx_read_nd_shape[], fv_onnx_read_nd_gather[], fv_onnx_read_nd_reduce[],
-    fv_onnx_read_nd_resize[];
+    fv_onnx_read_nd_resize[], fv_onnx_read_shape[];
 
 /* Input i of a node: NULL when left out. */
 fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);
-/* ... as a value computed by the graph. */
+/* ... as a value of the graph; constants become parameters of their own type that training leaves alone. */
 fv_status fv_onnx_value(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, fv_value *out);
-/* ... as a constant; NULL when left out. */
+/* ... as a constant; NULL when left out. Values that follow from inputs whose data were given become constants. */
 fv_status fv_onnx_constant(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_tensor **out);
 /* A constant as a parameter of the graph, made at its first use with the given shape. */
 fv_status fv_onnx_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_t rank, const int64_t *shape, fv_value *out);
+/* A parameter whose values are made from a constant once a model: `make` fills [count] reals. kind tells apart what it makes of one tensor. */
+typedef void (*fv_onnx_make_fn)(const fv_onnx_tensor *t, const void *arg, fv_real *out);
+fv_value fv_onnx_made_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, const char *name, int32_t rank, const int64_t *shape,
+                                const char *kind, fv_onnx_make_fn make, const void *arg, bool trainable);
 /* A constant that is one number a map of x: (C,1,1), (1,C,1,1), (C) for rank 2. */
 bool fv_onnx_is_per_map(const fv_onnx_tensor *t, const fv_shape *x);
 /* v is what the node gives. */
 fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v);
 /* ... of several outputs: those with a name. */
 fv_status fv_onnx_done_all(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_value *v, size_t count);
+/* Somebody reads the value of this name; an output that nobody reads need not be made. */
+bool fv_onnx_is_read(const fv_onnx_reader *r, const char *name);
 /* The node gives x (N,C) as (N,C,1,1), for factors of maps; whether a reshape to `shape` does that. */
 fv_status fv_onnx_done_as_maps(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x);
 bool fv_onnx_is_as_maps(const fv_shape *x, const fv_onnx_tensor *shape);
@@ -100,6 +155,20 @@ fv_status fv_onnx_ints(const FvOnnx__Node *n, const char *name, size_t count, in
 /* pads and auto_pad of a 2-D window. */
 fv_status fv_onnx_padding(const FvOnnx__Node *n, fv_padding *mode, int32_t before[2], int32_t after[2]);
 
+/* Whether any reader knows the operator. */
+bool fv_onnx_is_known(const FvOnnx__Node *n);
+/* Asks the readers of n's operator one after the other. */
+fv_status fv_onnx_ask_readers(fv_onnx_reader *r, const FvOnnx__Node *n);
+/* A node all of whose inputs are constants is run here and now. *done false: it is not such a node. */
+fv_status fv_onnx_compute(fv_onnx_reader *r, const FvOnnx__Node *n, bool *done);
+fv_status fv_onnx_read_initializers(fv_onnx_reader *r, const FvOnnx__Graph *g);
+/* Nodes in their order; each that cannot be read is named, not only the first. */
+fv_status fv_onnx_read_nodes(fv_onnx_reader *r, FvOnnx__Node **nodes, size_t count);
+/* A branch with a constant condition; a function's body (*done false: the file has no such function). */
+fv_status fv_onnx_read_if(fv_onnx_reader *r, const FvOnnx__Node *n);
+fv_status fv_onnx_inline(fv_onnx_reader *r, const FvOnnx__Node *n, bool *done);
+/* Attributes of a function's body that refer to the call's become those: *n is a copy then. */
+fv_status fv_onnx_resolve(fv_onnx_reader *r, const FvOnnx__Node **n);
 /* Adds node n to the graph and defines its outputs. FV_ERR_UNSUPPORTED with a sentence when it cannot. */
 fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n);
 

@@ -33,10 +33,4 @@ static inline const fv_shape *fv_onnx_shape(const fv_onnx_reader *r, fv_value v)
         }                                                                                                              \
     } while (0)
 
-/* Slices and joins of maps that the layers of fovea.h do (onnx_read_parts.c) call these for everything else. */
-fv_status fv_onnx_nd_concat(fv_onnx_reader *r, const FvOnnx__Node *n);
-fv_status fv_onnx_nd_split(fv_onnx_reader *r, const FvOnnx__Node *n);
-fv_status fv_onnx_nd_slice(fv_onnx_reader *r, const FvOnnx__Node *n);
-fv_status fv_onnx_nd_reshape(fv_onnx_reader *r, const FvOnnx__Node *n);
-
 #endif

@@ -1,6 +1,7 @@
 /* Convolution, fully connected. */
 #include "io/onnx_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,19 @@ static fv_status read_conv_table(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* ---- fully connected ---- */
 
+typedef struct turn {
+    bool transposed;
+    float alpha;
+} turn;
+
+static void turn_weight(const fv_onnx_tensor *t, const void *arg, fv_real *out) {
+    const turn *how = arg;
+    const int64_t rows = t->shape.dim[0], columns = t->shape.dim[1];
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            out[how->transposed ? i * columns + j : j * rows + i] = how->alpha * fv_onnx_tensor_float(t, (size_t)(i * columns + j));
+}
+
 /* The weight (O,F) of a linear layer from a constant matrix, transposed when the file has (F,O). */
 static fv_status linear_weight(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_name *entry, bool transposed,
                                float alpha, fv_value *out) {
@@ -63,17 +77,12 @@ static fv_status linear_weight(fv_onnx_reader *r, const FvOnnx__Node *n, const f
     if (entry->value != FV_NONE) return fv_onnx_refuse(n, "the weight is used by another node in another way");
     const int64_t rows = entry->tensor.shape.dim[0], columns = entry->tensor.shape.dim[1];
     const int64_t shape[2] = {transposed ? rows : columns, transposed ? columns : rows};
-    float *values;
-    FV_FORWARD(fv_alloc_array(r->context, entry->tensor.count ? entry->tensor.count : 1, sizeof *values, entry->name,
-                              (void **)&values));
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++)
-            values[transposed ? i * columns + j : j * rows + i] =
-                alpha * fv_onnx_tensor_float(&entry->tensor, (size_t)(i * columns + j));
+    const turn t = {transposed, alpha};
+    char kind[64];
+    snprintf(kind, sizeof kind, "linear %d %a", transposed, (double)alpha);
     fv_onnx_name *mine = (fv_onnx_name *)entry; /* the reader owns the table */
-    *out = mine->value = fv_graph_parameter(r->graph, entry->name, 2, shape, values, FV_INIT_ZEROS, true);
+    *out = mine->value = fv_onnx_made_parameter(r, entry, entry->name, 2, shape, kind, turn_weight, &t, true);
     mine->turned = true;
-    fv_release(r->context, values);
     return fv_graph_status(r->graph);
 }
 

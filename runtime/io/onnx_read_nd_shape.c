@@ -10,7 +10,7 @@ static fv_status reshaped(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, 
     return fv_onnx_node_of(r, n, &fv_op_reshape, x, &attr);
 }
 
-fv_status fv_onnx_nd_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
+static fv_status read_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     fv_onnx_list shape;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
@@ -54,28 +54,19 @@ static fv_status read_squeeze(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return reshaped(r, n, x, &y);
 }
 
-fv_status fv_onnx_nd_unsqueeze(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_onnx_list *axes) {
-    const fv_shape shape = *fv_onnx_shape(r, x);
-    unsigned fresh = 0;
-    for (int32_t i = 0; i < axes->count; i++) fresh |= 1u << axes->value[i];
-    fv_shape y = {.rank = shape.rank + axes->count};
-    for (int32_t i = 0, at = 0; i < y.rank; i++) y.dim[i] = fresh >> i & 1 ? 1 : shape.dim[at++];
-    return reshaped(r, n, x, &y);
-}
-
-/* Factors (N,C) as (N,C,1,1) stay what they are: the product with maps takes them so. */
 static fv_status read_unsqueeze(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     fv_onnx_list axes;
+    unsigned fresh = 0;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_list_of(r, n, "axes", 1, &axes));
-    const fv_value_info *info = fv_emit_info(r->graph, x);
-    const int32_t rank = info->shape.rank + axes.count;
-    FV_ONNX_REFUSE_IF(!axes.given || rank > FV_MAX_RANK, n, "a tensor of rank %d", rank);
-    FV_FORWARD(fv_onnx_axes(r, n, "axes", 1, rank, &axes));
-    const bool as_maps = info->dtype == FV_REAL_DTYPE && info->shape.rank == 2 && axes.count == 2 && axes.value[0] + axes.value[1] == 5 &&
-                         (axes.value[0] == 2 || axes.value[0] == 3) && info->kind != FV_VALUE_PARAMETER;
-    return as_maps ? fv_onnx_done_as_maps(r, n, x) : fv_onnx_nd_unsqueeze(r, n, x, &axes);
+    const fv_shape shape = *fv_onnx_shape(r, x);
+    fv_shape y = {.rank = shape.rank + axes.count};
+    FV_ONNX_REFUSE_IF(!axes.given || y.rank > FV_MAX_RANK, n, "a tensor of rank %d", y.rank);
+    FV_FORWARD(fv_onnx_axes(r, n, "axes", 1, y.rank, &axes));
+    for (int32_t i = 0; i < axes.count; i++) fresh |= 1u << axes.value[i];
+    for (int32_t i = 0, at = 0; i < y.rank; i++) y.dim[i] = fresh >> i & 1 ? 1 : shape.dim[at++];
+    return reshaped(r, n, x, &y);
 }
 
 static fv_status read_transpose(fv_onnx_reader *r, const FvOnnx__Node *n) {
@@ -91,7 +82,7 @@ static fv_status read_transpose(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* ---- joins and cuts ---- */
 
-fv_status fv_onnx_nd_concat(fv_onnx_reader *r, const FvOnnx__Node *n) {
+static fv_status read_concat(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value *parts = NULL, x;
     int32_t axis = 0;
     FV_ONNX_REFUSE_IF(n->n_input < 1 || n->n_input > 65536, n, "%zu values to join", n->n_input);
@@ -124,7 +115,7 @@ static fv_status part_size(const FvOnnx__Node *n, const fv_onnx_tensor *t, const
     return FV_OK;
 }
 
-fv_status fv_onnx_nd_split(fv_onnx_reader *r, const FvOnnx__Node *n) {
+static fv_status read_split(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     int32_t axis;
     const fv_onnx_tensor *t;
@@ -167,7 +158,7 @@ static void cut_axis(fv_nd_attr *a, int32_t axis, int64_t size, int64_t start, i
     a->b[axis] = a->c[axis] > 1 ? step : 1;
 }
 
-fv_status fv_onnx_nd_slice(fv_onnx_reader *r, const FvOnnx__Node *n) {
+static fv_status read_slice(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     fv_onnx_list starts, ends, axes, steps;
     const bool old = r->opset < 10;
@@ -208,6 +199,7 @@ static fv_status read_blocks(fv_onnx_reader *r, const FvOnnx__Node *n) {
 }
 
 const fv_onnx_read_row fv_onnx_read_nd_shape[] = {
+    {"Reshape", read_reshape}, {"Concat", read_concat}, {"Split", read_split}, {"Slice", read_slice},
     {"Flatten", read_flatten}, {"Squeeze", read_squeeze},     {"Unsqueeze", read_unsqueeze},  {"Transpose", read_transpose},
     {"Expand", read_expand},   {"DepthToSpace", read_blocks}, {"SpaceToDepth", read_blocks}, {NULL, NULL},
 };

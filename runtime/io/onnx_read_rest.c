@@ -1,5 +1,5 @@
 /* Shapes, rows, constants. */
-#include "io/onnx_nd.h"
+#include "io/onnx_internal.h"
 
 static fv_status read_softmax(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
@@ -17,6 +17,8 @@ static fv_status read_dropout(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
     if (t && t->count == 1) ratio = fv_onnx_tensor_float(t, 0);
+    FV_FORWARD(fv_onnx_constant(r, n, 2, &t));
+    if (t && t->count && fv_onnx_tensor_int(t, 0)) return fv_onnx_refuse(n, "training_mode draws random numbers");
     return fv_onnx_done(r, n, fv_graph_dropout(r->graph, x, ratio, fv_onnx_node_name(n)));
 }
 
@@ -37,30 +39,30 @@ static fv_status read_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool layer = info->dtype == FV_REAL_DTYPE && info->kind != FV_VALUE_PARAMETER;
     if (t && layer && fv_onnx_is_as_maps(&info->shape, t)) return fv_onnx_done_as_maps(r, n, x);
     if (is_flatten(info, t)) return fv_onnx_done(r, n, fv_graph_flatten(r->graph, x, fv_onnx_node_name(n)));
-    return fv_onnx_nd_reshape(r, n);
+    return fv_onnx_refuse(n, "only maps to (N, features)");
 }
 
-static fv_status read_identity(fv_onnx_reader *r, const FvOnnx__Node *n) {
+static fv_status read_unsqueeze(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
+    const fv_onnx_tensor *t;
+    const FvOnnx__Attribute *a = fv_onnx_attribute(n, "axes");
+    int64_t axes[2] = {0, 0};
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    return fv_onnx_done(r, n, x);
-}
-
-static fv_status read_constant(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    const FvOnnx__Attribute *a = fv_onnx_attribute(n, "value");
-    fv_onnx_name entry = {.constant = true, .value = FV_NONE};
-    if (!a || !a->t) return fv_onnx_refuse(n, "only a tensor in \"value\" is read");
-    FV_RETURN_IF(n->n_output != 1 || !*n->output[0], FV_ERR_FORMAT, "a Constant node has no output");
-    entry.name = n->output[0];
-    FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->file_bytes, &entry.tensor));
-    return fv_onnx_define(r, &entry);
+    FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
+    const size_t count = t ? t->count : a ? a->n_ints : 0;
+    for (size_t i = 0; i < count && i < 2; i++) {
+        axes[i] = t ? fv_onnx_tensor_int(t, i) : a->ints[i];
+        if (axes[i] < 0 && axes[i] >= -4) axes[i] += 4;
+    }
+    if (count != 2 || axes[0] != 2 || axes[1] != 3 || fv_emit_info(r->graph, x)->shape.rank != 2)
+        return fv_onnx_refuse(n, "only (N,C) to (N,C,1,1)");
+    return fv_onnx_done_as_maps(r, n, x);
 }
 
 const fv_onnx_read_row fv_onnx_read_rest[] = {
     {"Softmax", read_softmax},
     {"Dropout", read_dropout},
     {"Reshape", read_reshape},
-    {"Identity", read_identity},
-    {"Constant", read_constant},
+    {"Unsqueeze", read_unsqueeze},
     {NULL, NULL},
 };

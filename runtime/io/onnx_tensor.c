@@ -1,19 +1,40 @@
-#include "io/onnx_internal.h"
+/* Tensors of a file as their values lie there, and their values. */
+#include "io/onnx_scope.h"
 #include "io/onnx_walk.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+static const struct {
+    int32_t type;
+    fv_dtype dtype;
+} types[] = {
+    {FV_ONNX_FLOAT, FV_F32}, {FV_ONNX_UINT8, FV_U8},   {FV_ONNX_INT8, FV_I8},     {FV_ONNX_UINT16, FV_U16},
+    {FV_ONNX_INT16, FV_I16}, {FV_ONNX_INT32, FV_I32},  {FV_ONNX_INT64, FV_I64},   {FV_ONNX_BOOL, FV_BOOL},
+    {FV_ONNX_FLOAT16, FV_F16}, {FV_ONNX_DOUBLE, FV_F64}, {FV_ONNX_UINT32, FV_U32}, {FV_ONNX_UINT64, FV_U64},
+};
+
 static size_t type_bytes(int32_t type) {
-    switch (type) {
-    case FV_ONNX_FLOAT:
-    case FV_ONNX_INT32:
-        return 4;
-    case FV_ONNX_INT64:
-    case FV_ONNX_DOUBLE:
-        return 8;
-    default:
-        return 0;
-    }
+    for (size_t i = 0; i < FV_ARRAY_SIZE(types); i++)
+        if (types[i].type == type) return fv_dtype_bytes(types[i].dtype);
+    return 0;
+}
+
+fv_status fv_onnx_dtype(int32_t type, const char *what, fv_dtype *out) {
+    for (size_t i = 0; i < FV_ARRAY_SIZE(types); i++)
+        if (types[i].type == type) {
+            *out = types[i].dtype;
+            return FV_OK;
+        }
+    return fv_fail(FV_ERR_UNSUPPORTED, "%.200s has ONNX data type %d%s; numbers of 8 to 64 bits, float16 and bool are read", what, type,
+                   type == 8 ? " (string)" : type == 14 || type == 15 ? " (complex)" : type == 16 ? " (bfloat16)" : "");
+}
+
+int32_t fv_onnx_type_of(fv_dtype t) {
+    for (size_t i = 0; i < FV_ARRAY_SIZE(types); i++)
+        if (types[i].dtype == t) return types[i].type;
+    return 0;
 }
 
 static fv_status read_shape(const FvOnnx__Tensor *t, const char *name, fv_onnx_tensor *out) {
@@ -42,67 +63,116 @@ static fv_status read_raw(const FvOnnx__Tensor *t, const char *name, const uint8
     FV_RETURN_IF(place.bytes != want, FV_ERR_FORMAT, "tensor \"%.200s\" needs %zu bytes for its shape, but has %llu",
                  name, want, (unsigned long long)place.bytes);
     out->data = file + place.offset;
-    out->raw = true;
     return FV_OK;
 }
 
-fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_tensor *out) {
-    const char *name = t->name ? t->name : "";
-    *out = (fv_onnx_tensor){.type = t->data_type};
-    FV_RETURN_IF(t->data_location == 1 || t->n_external_data, FV_ERR_UNSUPPORTED,
-                 "tensor \"%.200s\" keeps its values in another file, which fovea does not read", name);
-    FV_RETURN_IF(type_bytes(t->data_type) == 0, FV_ERR_UNSUPPORTED,
-                 "tensor \"%.200s\" has ONNX data type %d; float (1), int32 (6), int64 (7) and double (11) are read",
-                 name, t->data_type);
-    FV_FORWARD(read_shape(t, name, out));
-    const size_t typed = t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data;
-    FV_RETURN_IF(t->has_raw_data && typed, FV_ERR_FORMAT, "tensor \"%.200s\" has its values twice", name);
-    if (t->has_raw_data) return read_raw(t, name, file, bytes, out);
-    size_t have = 0;
+/* Values in the message's own arrays: small types and float16 bits stand in int32_data, one a number; both unsigned ones in uint64_data. */
+static size_t read_typed(const FvOnnx__Tensor *t, fv_onnx_tensor *out) {
     switch (t->data_type) {
     case FV_ONNX_FLOAT:
-        out->data = t->float_data, have = t->n_float_data;
-        break;
-    case FV_ONNX_INT32:
-        out->data = t->int32_data, have = t->n_int32_data;
-        break;
+        out->data = t->float_data;
+        return t->n_float_data;
     case FV_ONNX_INT64:
-        out->data = t->int64_data, have = t->n_int64_data;
-        break;
+        out->data = t->int64_data;
+        return t->n_int64_data;
+    case FV_ONNX_DOUBLE:
+        out->data = t->double_data;
+        return t->n_double_data;
+    case FV_ONNX_UINT32:
+    case FV_ONNX_UINT64:
+        out->data = t->uint64_data;
+        out->wide = t->data_type == FV_ONNX_UINT32;
+        return t->n_uint64_data;
     default:
-        out->data = t->double_data, have = t->n_double_data;
-        break;
+        out->data = t->int32_data;
+        out->wide = t->data_type != FV_ONNX_INT32;
+        return t->n_int32_data;
     }
-    FV_RETURN_IF(have != typed || have != out->count, FV_ERR_FORMAT,
+}
+
+fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_files *external, fv_onnx_tensor *out) {
+    const char *name = t->name ? t->name : "";
+    char what[260];
+    fv_dtype dtype;
+    *out = (fv_onnx_tensor){.type = t->data_type};
+    snprintf(what, sizeof what, "tensor \"%.200s\"", name);
+    FV_FORWARD(fv_onnx_dtype(t->data_type, what, &dtype));
+    FV_FORWARD(read_shape(t, name, out));
+    const size_t typed = t->n_float_data + t->n_int32_data + t->n_int64_data + t->n_double_data + t->n_uint64_data;
+    const bool elsewhere = t->data_location == 1 || t->n_external_data;
+    FV_RETURN_IF((t->has_raw_data != 0) + (typed > 0) + elsewhere > 1, FV_ERR_FORMAT, "tensor \"%.200s\" has its values twice", name);
+    if (elsewhere) {
+        FV_RETURN_IF(!external, FV_ERR_UNSUPPORTED, "tensor \"%.200s\" keeps its values in another file, which is not read here", name);
+        return fv_onnx_files_place(external, t, out->count * type_bytes(out->type), &out->data);
+    }
+    if (t->has_raw_data) return read_raw(t, name, file, bytes, out);
+    const size_t have = read_typed(t, out);
+    FV_RETURN_IF(typed != have || have != out->count, FV_ERR_FORMAT,
                  "tensor \"%.200s\" has %zu values of its type for a shape of %zu", name, have, out->count);
     return FV_OK;
 }
 
+/* ---- values ---- */
+
+static float half_value(uint16_t h) {
+    const uint32_t exponent = h >> 10 & 31, fraction = h & 1023;
+    float value;
+    if (exponent == 0)
+        value = (float)fraction * 0x1p-24f;
+    else if (exponent == 31)
+        value = fraction ? NAN : INFINITY;
+    else
+        value = ldexpf((float)(1024 + fraction), (int)exponent - 25);
+    return h & 0x8000 ? -value : value;
+}
+
+/* The bits of element i, zero-extended. */
+static uint64_t bits_of(const fv_onnx_tensor *t, size_t i) {
+    const size_t bytes = type_bytes(t->type), stride = !t->wide ? bytes : t->type == FV_ONNX_UINT32 ? 8 : 4;
+    uint64_t bits = 0;
+    memcpy(&bits, (const char *)t->data + stride * i, bytes); /* little-endian: the low bytes come first */
+    return bits;
+}
+
 float fv_onnx_tensor_float(const fv_onnx_tensor *t, size_t i) {
+    const uint64_t bits = bits_of(t, i);
     if (t->type == FV_ONNX_FLOAT) {
         float value;
-        memcpy(&value, (const char *)t->data + 4 * i, sizeof value);
+        const uint32_t low = (uint32_t)bits;
+        memcpy(&value, &low, sizeof value);
         return value;
     }
     if (t->type == FV_ONNX_DOUBLE) {
         double value;
-        memcpy(&value, (const char *)t->data + 8 * i, sizeof value);
+        memcpy(&value, &bits, sizeof value);
         return (float)value;
     }
+    if (t->type == FV_ONNX_FLOAT16) return half_value((uint16_t)bits);
+    if (t->type == FV_ONNX_UINT64) return (float)bits;
     return (float)fv_onnx_tensor_int(t, i);
 }
 
 int64_t fv_onnx_tensor_int(const fv_onnx_tensor *t, size_t i) {
-    if (t->type == FV_ONNX_INT64) {
-        int64_t value;
-        memcpy(&value, (const char *)t->data + 8 * i, sizeof value);
-        return value;
+    const uint64_t bits = bits_of(t, i);
+    switch (t->type) {
+    case FV_ONNX_INT8: return (int8_t)bits;
+    case FV_ONNX_INT16: return (int16_t)bits;
+    case FV_ONNX_INT32: return (int32_t)bits;
+    case FV_ONNX_FLOAT:
+    case FV_ONNX_FLOAT16:
+    case FV_ONNX_DOUBLE: {
+        const float value = fv_onnx_tensor_float(t, i);
+        return value >= -0x1p62f && value <= 0x1p62f ? (int64_t)value : 0;
     }
-    if (t->type == FV_ONNX_INT32) {
-        int32_t value;
-        memcpy(&value, (const char *)t->data + 4 * i, sizeof value);
-        return value;
+    default: return (int64_t)bits;
     }
-    const float value = fv_onnx_tensor_float(t, i);
-    return value >= -0x1p62f && value <= 0x1p62f ? (int64_t)value : 0;
+}
+
+void fv_onnx_tensor_copy(const fv_onnx_tensor *t, void *out) {
+    const size_t bytes = type_bytes(t->type);
+    if (!t->wide && t->count) memcpy(out, t->data, t->count * bytes);
+    for (size_t i = 0; t->wide && i < t->count; i++) {
+        const uint64_t bits = bits_of(t, i);
+        memcpy((char *)out + i * bytes, &bits, bytes);
+    }
 }

@@ -31,6 +31,7 @@ typedef struct fv_value_info {
     fv_shape shape;
     int32_t producer; /* node, -1: none */
     void *data;       /* parameters and state with given values; else NULL */
+    bool shared;      /* data belong to somebody who outlives the graph */
     bool trainable;
     fv_init init;
     int64_t fan_in, fan_out; /* for init */

@@ -24,16 +24,16 @@ static void run_layout(void *arg, size_t piece, void *scratch) {
 static void run_copy(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const layout *s = arg;
-    const fv_range r = fv_run_of(piece, s->images * s->rows * s->columns);
+    const fv_range r = fv_run_of(piece, s->columns);
     if (s->in->data == s->out->data) return;
-    memcpy((fv_real *)s->out->data + r.begin, (const fv_real *)s->in->data + r.begin, (r.end - r.begin) * sizeof(fv_real));
+    memcpy((char *)s->out->data + r.begin, (const char *)s->in->data + r.begin, r.end - r.begin);
 }
 
-static fv_status plan_copy(fv_plan_op *p, layout *s, size_t count) {
+static fv_status plan_copy(fv_plan_op *p, layout *s, size_t bytes) {
     s->images = s->rows = 1;
-    s->columns = count;
+    s->columns = bytes;
     p->algorithm = "copy";
-    return fv_plan_phase(p, false, run_copy, s, fv_run_pieces(count));
+    return fv_plan_phase(p, false, run_copy, s, fv_run_pieces(bytes));
 }
 
 /* channels_last: how the input lies. */
@@ -44,11 +44,11 @@ static fv_status plan(fv_plan_op *p, const fv_shape *maps, bool channels_last) {
     layout *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     *s = (layout){.kernels = p->kernels, .in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]),
-                  .images = (size_t)maps->dim[0], .rows = channels_last ? pixels : channels,
+                  .images = maps->rank ? (size_t)maps->dim[0] : 1, .rows = channels_last ? pixels : channels,
                   .columns = channels_last ? channels : pixels};
     const bool same = p->values[p->node->in[0]].layout == p->values[p->node->out[0]].layout && p->node->op == &fv_op_layout;
-    if (maps->rank < 3 || pixels == 1 || channels == 1 || same)
-        return plan_copy(p, s, fv_shape_count(maps) * fv_dtype_bytes(p->values[p->node->in[0]].dtype) / sizeof(fv_real));
+    if (maps->rank < 3 || fv_shape_count(maps) == 0 || pixels == 1 || channels == 1 || same)
+        return plan_copy(p, s, fv_shape_count(maps) * fv_dtype_bytes(p->values[p->node->in[0]].dtype));
     p->algorithm = "transpose";
     s->chunk = fv_round_up(fv_rows_per_piece(s->columns), 8);
     s->chunks = fv_div_up(s->rows, s->chunk);

@@ -103,7 +103,7 @@ START_TEST(deep_nesting) {
     w_message(&g, G_NODE, n);
     good_rest(&g);
     borders(&g);
-    refused(model_of(g), FV_ERR_UNSUPPORTED, "If");
+    refused(model_of(g), FV_ERR_LIMIT, "deeper than 32");
     leave();
 }
 END_TEST
@@ -226,7 +226,7 @@ START_TEST(broken_wiring) {
     refused(with_node(node_of("Conv", "c", "x w b", "")), FV_ERR_FORMAT, "no output");
     refused(with_node(node_of("Conv", NULL, "x w b", "")), FV_ERR_FORMAT, "no output");
     refused(with_node(node_of("Conv", "c", "x w b", "-")), FV_ERR_FORMAT, "no output");
-    refused(with_node(node_of("Conv", "c", "x w b", "c.y c.z")), FV_ERR_UNSUPPORTED, "second output \"c.z\"");
+    same_answer(with_node(node_of("Conv", "c", "x w b", "c.y c.z"))); /* nobody reads it */
     refused(with_node(node_of("Conv", "c", "- w b", "c.y")), FV_ERR_FORMAT, "lacks input 0");
     refused(with_node(node_of("Conv", "c", "", "c.y")), FV_ERR_FORMAT, "lacks input 0");
     refused(with_node(node_of("Conv", "c", "x", "c.y")), FV_ERR_UNSUPPORTED, "weight");
@@ -273,17 +273,16 @@ START_TEST(inputs_without_a_shape) {
     static const struct {
         int64_t dims[4];
         const char *part;
-    } cases[] = {{{0, 2, 0, 6}, "no fixed size on axis 2"},
-                 {{0, 2, -6, 6}, "axis 2"},
+    } cases[] = {{{0, 2, -6, 6}, "negative"},
                  {{-3, 2, 6, 6}, "negative"},
                  {{0, 2, 6, INT64_MAX}, "axis 3"}};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 3; i++) {
         wire g = {0};
         good_conv(&g);
         good_rest(&g);
         w_message(&g, G_INPUT, value_info_of("x", 4, cases[i].dims));
         w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 3)));
-        refused(model_of(g), i < 2 ? FV_ERR_UNSUPPORTED : FV_ERR_SHAPE, cases[i].part);
+        refused(model_of(g), FV_ERR_SHAPE, cases[i].part);
     }
     const int64_t many[9] = {0, 1, 1, 1, 1, 1, 1, 1, 1};
     for (size_t rank = 0; rank <= 9; rank += 9) {
@@ -316,10 +315,9 @@ START_TEST(unsupported_nodes_are_named_all_at_once) {
     ck_assert_ptr_nonnull(strstr(fv_last_error(), "Einsum \"sum\""));
     ck_assert_ptr_nonnull(strstr(fv_last_error(), "Relu \"theirs\""));
     ck_assert_ptr_null(strstr(fv_last_error(), "fine"));
-    for (int i = 0; i < 3; i++) { /* control flow */
-        static const char *const ops[] = {"If", "Loop", "Scan"};
-        refused(with_node(node_of(ops[i], "flow", "x", "c.y")), FV_ERR_UNSUPPORTED, ops[i]);
-    }
+    refused(with_node(node_of("If", "flow", "x", "c.y")), FV_ERR_FORMAT, "(If) lacks a branch"); /* control flow */
+    refused(with_node(node_of("Loop", "flow", "x", "c.y")), FV_ERR_UNSUPPORTED, "Loop");
+    refused(with_node(node_of("Scan", "flow", "x", "c.y")), FV_ERR_UNSUPPORTED, "Scan");
     g = (wire){0};
     for (int i = 0; i < 1000; i++) {
         char name[16], out[16];

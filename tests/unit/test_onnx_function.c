@@ -77,14 +77,15 @@ START_TEST(definitions_are_shared) {
     wire file = wire_get(wire_path);
     ck_assert_uint_eq(count_text(&file, "scaled"), 2); /* one body: made and used */
     w_free(&file);
-    fails(fv_model_load(context, wire_path, &m), FV_ERR_UNSUPPORTED,
-          "operator rectification of domain fovea is not supported");
+    ok(fv_model_load(context, wire_path, &m)); /* a body that is not known by name is opened */
+    fv_model_free(m);
     write_with(by_value, wire_path);
     file = wire_get(wire_path);
     ck_assert_uint_eq(count_text(&file, "addend"), 6);  /* two bodies: the constant, its tensor, its use */
     ck_assert_uint_eq(count_text(&file, "shift.2"), 2); /* the definition and its call */
     w_free(&file);
-    fails(fv_model_load(context, wire_path, &m), FV_ERR_UNSUPPORTED, "3 nodes cannot run: shift \"a\", shift.2 \"b\"");
+    ok(fv_model_load(context, wire_path, &m));
+    fv_model_free(m);
     leave();
 }
 END_TEST

@@ -41,7 +41,7 @@ START_TEST(slices_of_any_form) {
     accepted(slice_of(1, (int64_t[]){5}, (int64_t[]){0}, (int64_t[]){1}, (int64_t[]){-1}, 3, 6, 6), y, 108);
     for (int i = 0; i < 108; i++) ck_assert(y[i] == x[(3 - i / 36) * 36 + i % 36]);
     refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){4}, (int64_t[]){1}, 4, 6, 6), FV_ERR_SHAPE,
-            "axis 4 of a value of rank 4");
+            "axis 4 of a tensor of rank 4");
     leave();
 }
 END_TEST
@@ -62,9 +62,9 @@ START_TEST(splits_and_joins) {
     ck_assert_mem_eq(y, x + 36, 108 * sizeof *y);
     refused(split_of("a y", 1, 2, (int64_t[]){1, 2}), FV_ERR_SHAPE, "its parts have 3 together");
     refused(split_of("a y", 1, 2, (int64_t[]){INT64_MIN, 4}), FV_ERR_SHAPE, "part 0 has size");
-    refused(split_of("a y", 1, 3, (int64_t[]){1, 1, 2}), FV_ERR_SHAPE, "3 sizes for 2 outputs");
+    refused(split_of("a y", 1, 3, (int64_t[]){1, 1, 2}), FV_ERR_SHAPE, "2 outputs do not agree");
     node_attr(&join, attr_int("axis", -9));
-    refused(around(g, join, 8, 6, 6), FV_ERR_SHAPE, "axis -9 of a value of rank 4");
+    refused(around(g, join, 8, 6, 6), FV_ERR_SHAPE, "axis -9 of a tensor of rank 4");
     leave();
 }
 END_TEST

@@ -1,0 +1,194 @@
+/* A model's file, kept for as long as the model: parameters made of it once, and graphs lowered from it. */
+#include "io/onnx_scope.h"
+#include "io/onnx_walk.h"
+#include "ops/window.h"
+
+#include <string.h>
+
+/* ---- parameters made once ---- */
+
+static size_t bucket_of(const void *of) { return ((uintptr_t)of >> 3) * 0x9E3779B97F4A7C15u >> 32 & (FV_ONNX_SHARED - 1); }
+
+fv_status fv_onnx_share(fv_onnx_source *s, const void *of, const char *kind, size_t count, fv_dtype dtype, void **out, bool *fresh) {
+    fv_onnx_shared **first = &s->shared[bucket_of(of)], *made = NULL;
+    *fresh = false;
+    pthread_mutex_lock(&s->lock);
+    for (const fv_onnx_shared *at = *first; at; at = at->next)
+        if (at->of == of && at->count == count && at->dtype == dtype && strcmp(at->kind, kind) == 0) {
+            *out = at->data;
+            return FV_OK;
+        }
+    void *data = NULL;
+    char *name = NULL;
+    fv_status status = fv_alloc_array(s->context, fv_max_size(count, 1), fv_dtype_bytes(dtype), "a parameter", &data);
+    if (status == FV_OK) status = fv_strdup(s->context, kind, &name);
+    if (status == FV_OK) status = fv_alloc_zero(s->context, sizeof *made, "a parameter", (void **)&made);
+    if (status != FV_OK) {
+        fv_release(s->context, data);
+        fv_release(s->context, name);
+        pthread_mutex_unlock(&s->lock);
+        return status;
+    }
+    *made = (fv_onnx_shared){*first, of, name, count, dtype, data};
+    *first = made;
+    *out = data;
+    *fresh = true;
+    return FV_OK;
+}
+
+void fv_onnx_share_end(fv_onnx_source *s) { pthread_mutex_unlock(&s->lock); }
+
+static void *protobuf_alloc(void *user, size_t bytes) {
+    (void)user;
+    (void)bytes;
+    return NULL; /* only asked for when parsing */
+}
+
+static void protobuf_free(void *user, void *memory) { fv_release(user, memory); }
+
+void fv_onnx_source_free(void *source) {
+    fv_onnx_source *s = source;
+    fv_context *c = s->context;
+    ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, c};
+    for (size_t i = 0; i < FV_ONNX_SHARED; i++)
+        for (fv_onnx_shared *at = s->shared[i], *next; at; at = next) {
+            next = at->next;
+            fv_release(c, at->data);
+            fv_release(c, (char *)(uintptr_t)at->kind);
+            fv_release(c, at);
+        }
+    if (s->model) fv_onnx__model__free_unpacked(s->model, &allocator);
+    fv_onnx_files_free(s->files);
+    fv_unmap_file(&s->file);
+    pthread_mutex_destroy(&s->lock);
+    fv_release(c, s);
+    fv_context_free(c);
+}
+
+/* ---- lowering ---- */
+
+/* Inputs become constants one after the other, as readers ask for what follows from them. */
+static fv_status lower(void *self, const fv_lowering *l, fv_graph **out, bool *pinned) {
+    fv_onnx_source *s = self;
+    bool again = true, missing;
+    fv_status status = FV_OK;
+    for (size_t i = 0; again && i <= s->model->graph->n_input; i++) status = fv_onnx_read_model(s, l, true, pinned, out, &again, &missing);
+    return status;
+}
+
+/* ---- loading ---- */
+
+/* The open graph holds for a batch of 2 as well: no reader took the size that stands for it as a size. */
+static fv_status check_open(const fv_graph *g) {
+    fv_graph *copy;
+    FV_FORWARD(fv_graph_copy(g, true, &copy));
+    fv_status status = fv_graph_set_batch(copy, 2);
+    for (size_t i = 0; i < copy->node_count && status == FV_OK; i++)
+        for (int32_t k = 0; k < copy->nodes[i].out_count && status == FV_OK; k++) {
+            const fv_value v = copy->nodes[i].out[k];
+            if (v != FV_NONE && fv_shape_count(&copy->values[v].shape) == 0)
+                status = fv_fail(FV_ERR_UNSUPPORTED, "node \"%.200s\" depends on the batch", copy->nodes[i].name);
+        }
+    fv_graph_free(copy);
+    return status;
+}
+
+static bool has_open_sizes(const FvOnnx__Graph *g) {
+    for (size_t i = 0; i < g->n_input; i++) {
+        const FvOnnx__TensorType *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
+        if (!t || !t->shape) return true;
+        for (size_t a = 1; a < t->shape->n_dim; a++)
+            if (!t->shape->dim[a]->has_dim_value) return true;
+    }
+    return false;
+}
+
+/* The graph of the file's own sizes, for looking at; where those are open or inputs decide shapes, only what goes in and comes out. */
+static fv_status look(fv_onnx_source *s, fv_graph **out) {
+    const fv_lowering own = {NULL, 0, 1};
+    bool *pinned = NULL, again = false, missing = false;
+    FV_FORWARD(fv_alloc_array(s->context, s->model->graph->n_input + 1, sizeof *pinned, "a model", (void **)&pinned));
+    fv_status status = fv_onnx_read_model(s, &own, true, pinned, out, &again, &missing);
+    fv_release(s->context, pinned);
+    if (status == FV_OK || status == FV_ERR_MEMORY) return status;
+    if (!missing && !has_open_sizes(s->model->graph)) return status;
+    FV_FORWARD(fv_onnx_check_operators(s->model));
+    return fv_onnx_read_interface(s, out);
+}
+
+static fv_status load(fv_onnx_source *s, fv_model **out) {
+    fv_graph *g = NULL;
+    bool again, missing;
+    fv_status status = fv_onnx_read_model(s, NULL, false, NULL, &g, &again, &missing);
+    if (status == FV_OK && (status = check_open(g)) != FV_OK) {
+        fv_graph_free(g);
+        g = NULL;
+    }
+    if (status == FV_OK) {
+        fv_onnx_source_free(s);
+        return fv_model_adopt(g, 0, out); /* owns the graph from here, also on failure */
+    }
+    if (status != FV_ERR_MEMORY) status = look(s, &g);
+    if (status != FV_OK) {
+        fv_onnx_source_free(s);
+        return status;
+    }
+    return fv_model_adopt_source(g, &(fv_model_source){lower, fv_onnx_source_free, s}, out);
+}
+
+/* ---- files ---- */
+
+/* protobuf-c tells a refused allocation and a wrong field alike. */
+typedef struct structure {
+    const fv_context *context;
+    fv_status status;
+} structure;
+
+static void *parse_alloc(void *user, size_t bytes) {
+    structure *s = user;
+    void *memory = NULL;
+    if (s->status == FV_OK) s->status = fv_alloc(s->context, bytes, "the model's structure", &memory);
+    return memory;
+}
+
+static void parse_free(void *user, void *memory) { fv_release(((structure *)user)->context, memory); }
+
+static fv_status parse(fv_onnx_source *s) {
+    structure parsed = {s->context, FV_OK};
+    ProtobufCAllocator allocator = {parse_alloc, parse_free, &parsed};
+    fv_onnx_skeleton skeleton = {0};
+    FV_FORWARD(fv_onnx_walk(s->context, s->file.data, s->file.bytes, &skeleton));
+    s->model = fv_onnx__model__unpack(&allocator, skeleton.bytes, skeleton.data);
+    fv_release(s->context, skeleton.data);
+    FV_FORWARD(parsed.status);
+    FV_RETURN_IF(!s->model, FV_ERR_FORMAT, "not an ONNX model: a field has the wrong type");
+    FV_RETURN_IF(!s->model->graph, FV_ERR_FORMAT, "the model has no graph");
+    return FV_OK;
+}
+
+static fv_status open_source(fv_context *c, const char *path, fv_onnx_source **out) {
+    fv_onnx_source *s = NULL;
+    FV_FORWARD(fv_alloc_zero(c, sizeof *s, "a model", (void **)&s));
+    s->context = fv_context_retain(c);
+    pthread_mutex_init(&s->lock, NULL);
+    fv_status status = fv_map_file(path, &s->file);
+    if (status == FV_OK) {
+        status = fv_onnx_files_open(c, path, &s->files);
+        if (status == FV_OK) status = parse(s);
+        if (status != FV_OK) fv_fail_within(status, "%s", path);
+    }
+    if (status == FV_OK)
+        *out = s;
+    else
+        fv_onnx_source_free(s);
+    return status;
+}
+
+fv_status fv_model_load(fv_context *c, const char *path, fv_model **out) {
+    FV_RETURN_IF(!c || !path || !out, FV_ERR_ARGUMENT,
+                 "fv_model_load needs a context, a path and a place for the model");
+    fv_onnx_source *s;
+    FV_FORWARD(open_source(c, path, &s));
+    const fv_status status = load(s, out);
+    return status == FV_OK ? FV_OK : fv_fail_within(status, "%s", path);
+}
