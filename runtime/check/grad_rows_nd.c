@@ -257,6 +257,14 @@ ROW(reverse_sequence) {
     fv_grad_output(d, node(d, &fv_op_reverse_sequence, in, 2, &a));
 }
 
+/* The whole of some rows stays. */
+ROW(trilu) {
+    const int64_t shape[3] = {0, between(d, 1, 5), between(d, 2, 5)};
+    const fv_value x = fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, shape);
+    const fv_nd_attr a = {.kind = chance(d, 0.5), .a = {between(d, 0, 1)}};
+    fv_grad_output(d, node(d, &fv_op_trilu, &x, 1, &a));
+}
+
 const fv_grad_row fv_grad_rows_nd[] = {
     {"nd.reshape", build_reshape},
     {"nd.transpose", build_transpose},
@@ -285,5 +293,6 @@ const fv_grad_row fv_grad_rows_nd[] = {
     {"nd.top_k", build_top_k},
     {"nd.cumsum", build_cumsum},
     {"nd.reverse_sequence", build_reverse_sequence},
+    {"nd.trilu", build_trilu},
     {NULL, NULL},
 };

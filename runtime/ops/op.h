@@ -180,6 +180,9 @@ extern const fv_op fv_op_tile;              /* x -> y */
 extern const fv_op fv_op_map_grad;          /* dy, x (shape only) -> dx of pad and tile */
 extern const fv_op fv_op_resize;            /* x -> y */
 extern const fv_op fv_op_resize_grad;       /* dy, x (shape only) -> dx */
+extern const fv_op fv_op_trilu;             /* x -> y */
+extern const fv_op fv_op_one_hot;           /* indices, values -> y */
+extern const fv_op fv_op_nms;               /* boxes, scores -> selected */
 /* x as another shape of as many elements. */
 fv_value fv_emit_reshape(fv_graph *g, fv_value x, const fv_shape *shape);
 /* Training. */

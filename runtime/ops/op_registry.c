@@ -87,6 +87,9 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_map_grad,
     &fv_op_resize,
     &fv_op_resize_grad,
+    &fv_op_trilu,
+    &fv_op_one_hot,
+    &fv_op_nms,
     NULL,
 };
 
