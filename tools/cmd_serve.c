@@ -86,30 +86,43 @@ static int serve(server *s, const serve_options *o) {
     signal(SIGPIPE, SIG_IGN);
     if (!serve_listen(s, o->host, o->connections, &port))
         return cli_fail(&cmd_serve, "cannot listen on %s, port %lld: %s", o->host, (long long)o->port, strerror(errno));
-    printf(strchr(o->host, ':') ? "%s: http://[%s]:%lld/v2/models/%s\n" : "%s: http://%s:%lld/v2/models/%s\n", s->name, o->host,
-           (long long)port, s->name);
+    printf(strchr(o->host, ':') ? "%s: http://[%s]:%lld/v2/models/%s\n" : "%s: http://%s:%lld/v2/models/%s\n", s->name,
+           o->host, (long long)port, s->name);
     fflush(stdout);
     wait_for_signal(s, &signals);
-    return serve_drain(s, o->grace) ? CLI_DONE
-                                    : cli_fail(&cmd_serve, "requests were still coming in after %g seconds; their connections were cut", o->grace);
+    return serve_drain(s, o->grace)
+               ? CLI_DONE
+               : cli_fail(&cmd_serve, "requests were still coming in after %g seconds; their connections were cut",
+                          o->grace);
 }
 
 static int run(int argc, char **argv) {
     cli_compute compute = {0};
-    serve_options o = {.host = "127.0.0.1", .port = 8000, .max_batch = 8, .max_delay = 1000, .queue = 256, .workers = 1,
-                       .connections = 1000, .timeout = 10, .grace = 30};
+    serve_options o = {.host = "127.0.0.1",
+                       .port = 8000,
+                       .max_batch = 8,
+                       .max_delay = 1000,
+                       .queue = 256,
+                       .workers = 1,
+                       .connections = 1000,
+                       .timeout = 10,
+                       .grace = 30};
     const cli_option options[] = {
         {"port", "N", CLI_INT, &o.port, 0, 65535, "TCP port (default 8000); 0: any free one, which is printed"},
-        {"host", "ADDRESS", CLI_TEXT, &o.host, 0, 0, "IPv4 or IPv6 address to listen on (default 127.0.0.1); 0.0.0.0: all"},
+        {"host", "ADDRESS", CLI_TEXT, &o.host, 0, 0,
+         "IPv4 or IPv6 address to listen on (default 127.0.0.1); 0.0.0.0: all"},
         {"name", "NAME", CLI_TEXT, &o.name, 0, 0, "the model's name in paths (default: the file's, without .onnx)"},
         {"max-batch", "N", CLI_INT, &o.max_batch, 1, 1024, "items run together at most (default 8)"},
         {"max-delay", "US", CLI_INT, &o.max_delay, 0, 60000000, "microseconds an item waits for others (default 1000)"},
         {"queue", "N", CLI_INT, &o.queue, 1, 65536, "items that may wait; more are refused with 503 (default 256)"},
         {"workers", "N", CLI_INT, &o.workers, 1, 256, "batches at once, each with --threads threads (default 1)"},
-        {"deadline", "MS", CLI_INT, &o.deadline_ms, 0, 3600000, "items that waited so long are answered 504 (default 0: never)"},
-        {"max-body", "BYTES", CLI_INT, &o.max_body, 0, 1ll << 40, "largest request body (default: what a full batch takes in JSON)"},
+        {"deadline", "MS", CLI_INT, &o.deadline_ms, 0, 3600000,
+         "items that waited so long are answered 504 (default 0: never)"},
+        {"max-body", "BYTES", CLI_INT, &o.max_body, 0, 1ll << 40,
+         "largest request body (default: what a full batch takes in JSON)"},
         {"connections", "N", CLI_INT, &o.connections, 2, 65536, "open at once (default 1000)"},
-        {"timeout", "S", CLI_REAL, &o.timeout, 0.1, 3600, "seconds a client may be silent; slow ones get twice that (default 10)"},
+        {"timeout", "S", CLI_REAL, &o.timeout, 0.1, 3600,
+         "seconds a client may be silent; slow ones get twice that (default 10)"},
         {"grace", "S", CLI_REAL, &o.grace, 0, 3600, "seconds for open requests after SIGTERM (default 30)"},
         CLI_COMPUTE_OPTIONS(&compute),
         CLI_END,
@@ -118,7 +131,8 @@ static int run(int argc, char **argv) {
     int status = cli_parse(&cmd_serve, options, argc, argv, &positional);
     if (status >= 0) return status;
     if (positional != 1) return cli_usage(&cmd_serve, "needs one model file or network name");
-    if (o.name && strchr(o.name, '/')) return cli_usage(&cmd_serve, "--name takes a name without slashes, not \"%s\"", o.name);
+    if (o.name && strchr(o.name, '/'))
+        return cli_usage(&cmd_serve, "--name takes a name without slashes, not \"%s\"", o.name);
     server s = {.lock = PTHREAD_MUTEX_INITIALIZER};
     if ((status = cli_context(&cmd_serve, &compute, &s.context)) >= 0) return status;
     char *own = o.name ? NULL : name_of(argv[1]);
@@ -139,10 +153,14 @@ static int run(int argc, char **argv) {
 const cli_command cmd_serve = {
     "serve", "F.onnx|NETWORK [OPTIONS]",
     "Serves a model over HTTP: Open Inference Protocol v2, requests run in batches.\n\n"
-    "Paths: /v2, /v2/health/live, /v2/health/ready, /v2/models/NAME, /v2/models/NAME/ready, /v2/models/NAME/infer (POST; JSON,\n"
-    "or binary tensors with the header Inference-Header-Content-Length), /metrics (Prometheus). A request may bring several\n"
-    "items along its first axis: each is queued by itself. parameters.timeout of a request is its deadline in microseconds.\n"
-    "NaN and infinity are null in JSON answers. SIGTERM and SIGINT stop it: what was accepted is answered, then it exits with 0.",
+    "Paths: /v2, /v2/health/live, /v2/health/ready, /v2/models/NAME, /v2/models/NAME/ready, /v2/models/NAME/infer "
+    "(POST; JSON,\n"
+    "or binary tensors with the header Inference-Header-Content-Length), /metrics (Prometheus). A request may bring "
+    "several\n"
+    "items along its first axis: each is queued by itself. parameters.timeout of a request is its deadline in "
+    "microseconds.\n"
+    "NaN and infinity are null in JSON answers. SIGTERM and SIGINT stop it: what was accepted is answered, then it "
+    "exits with 0.",
     "  fovea serve m.onnx --port 8000 --max-batch 16 --max-delay 2000\n"
     "  curl -d '{\"inputs\":[{\"name\":\"input\",\"shape\":[1,1,28,28],\"datatype\":\"FP32\",\"data\":[0,...]}]}' "
     "localhost:8000/v2/models/m/infer\n",

@@ -1,5 +1,5 @@
-/* `fovea serve` inside: cmd_serve.c starts and stops, serve_http.c speaks HTTP, serve_infer.c reads and writes the bodies of inference
- * requests, serve_text.c the other texts. */
+/* `fovea serve` inside: cmd_serve.c starts and stops, serve_http.c speaks HTTP, serve_infer.c reads and writes the
+ * bodies of inference requests, serve_text.c the other texts. */
 #ifndef FOVEA_TOOLS_SERVE_H
 #define FOVEA_TOOLS_SERVE_H
 
@@ -26,8 +26,8 @@ void serve_quote(serve_text *t, const char *string); /* as a JSON string */
 
 typedef struct serve_tensor {
     const char *name;
-    fv_tensor shape;    /* shape[0] 0: the batch, of one item else */
-    size_t item_count;  /* numbers an item */
+    fv_tensor shape;   /* shape[0] 0: the batch, of one item else */
+    size_t item_count; /* numbers an item */
     size_t number_bytes;
 } serve_tensor;
 

@@ -1,4 +1,5 @@
-/* The HTTP side: a connection whose request runs is suspended and resumed by the batcher's answer, so that a few threads carry all. */
+/* The HTTP side: a connection whose request runs is suspended and resumed by the batcher's answer, so that a few
+ * threads carry all. */
 #define _GNU_SOURCE
 #include "serve.h"
 
@@ -29,7 +30,8 @@ static void unlink_connection(server *s, serve_connection *c) {
     if (c->next) c->next->previous = c->previous;
 }
 
-static void on_connection(void *arg, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode code) {
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code) {
     server *s = arg;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         serve_connection *c = calloc(1, sizeof *c);
@@ -77,7 +79,9 @@ static enum MHD_Result send_reply(exchange *e, int code) {
     snprintf(length, sizeof length, "%zu", e->json_bytes);
     if (e->json_bytes) MHD_add_response_header(r, "Inference-Header-Content-Length", length);
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
-                            e->json_bytes ? "application/octet-stream" : e->code == -1 ? "text/plain; version=0.0.4" : "application/json");
+                            e->json_bytes   ? "application/octet-stream"
+                            : e->code == -1 ? "text/plain; version=0.0.4"
+                                            : "application/json");
     if (code == 405) MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, e->infer ? "POST" : "GET, HEAD");
     if (code == 503) MHD_add_response_header(r, "Retry-After", "1");
     if (s->draining || code == 413) MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
@@ -89,13 +93,21 @@ static enum MHD_Result send_reply(exchange *e, int code) {
 }
 
 static int answer_code(exchange *e) {
-    switch (e->status) {
-    case FV_OK: serve_write_infer(e); return 200;
-    case FV_ERR_FULL: return serve_refuse(e, 503, "the queue is full; try again later");
-    case FV_ERR_STATE: return serve_refuse(e, 503, "the server is stopping");
-    case FV_ERR_DEADLINE: return serve_refuse(e, 504, "the request had not begun to run by its deadline");
-    case FV_ERR_MEMORY: return serve_refuse(e, 503, "out of memory");
-    default: return serve_refuse(e, 500, "the run failed: %s", fv_status_name(e->status));
+    const fv_status status = e->status;
+    switch (status) {
+    case FV_OK:
+        serve_write_infer(e);
+        return 200;
+    case FV_ERR_FULL:
+        return serve_refuse(e, 503, "the queue is full; try again later");
+    case FV_ERR_STATE:
+        return serve_refuse(e, 503, "the server is stopping");
+    case FV_ERR_DEADLINE:
+        return serve_refuse(e, 504, "the request had not begun to run by its deadline");
+    case FV_ERR_MEMORY:
+        return serve_refuse(e, 503, "out of memory");
+    default:
+        return serve_refuse(e, 500, "the run failed: %s", fv_status_name(status));
     }
 }
 
@@ -127,13 +139,15 @@ static fv_status submit(exchange *e, int64_t i, fv_tensor *tensors) {
     server *s = e->server;
     for (size_t k = 0; k < s->input_count; k++) tensors[k] = item_of(&s->inputs[k], e->in[k], i);
     for (size_t k = 0; k < s->output_count; k++) tensors[s->input_count + k] = item_of(&s->outputs[k], e->out[k], i);
-    const fv_job job = {tensors, s->input_count, tensors + s->input_count, s->output_count, e->deadline_us, on_answer, &e->requests[i]};
+    const fv_job job = {tensors,        s->input_count, tensors + s->input_count, s->output_count,
+                        e->deadline_us, on_answer,      &e->requests[i]};
     e->requests[i].owner = e;
     const fv_status status = fv_request_create(s->batcher, &e->requests[i].request);
     return status == FV_OK ? fv_batcher_submit(s->batcher, e->requests[i].request, &job) : status;
 }
 
-/* Every item is a request of its own; if one finds no place, those before it are taken back. One count is held until all are in. */
+/* Every item is a request of its own; if one finds no place, those before it are taken back. One count is held until
+ * all are in. */
 static void start_infer(exchange *e) {
     const server *s = e->server;
     fv_tensor *tensors = calloc(s->input_count + s->output_count, sizeof *tensors);
@@ -206,9 +220,11 @@ static int answer_get(exchange *e, const char *path) {
 static enum MHD_Result answer_request(exchange *e, const char *path) {
     if (!e->infer) return send_reply(e, answer_get(e, path));
     if (e->too_large)
-        return send_reply(e, serve_refuse(e, 413, "the body is larger than the %zu bytes allowed", e->server->max_body));
+        return send_reply(e,
+                          serve_refuse(e, 413, "the body is larger than the %zu bytes allowed", e->server->max_body));
     if (e->running) return send_reply(e, answer_code(e));
-    const int code = serve_read_infer(e, MHD_lookup_connection_value(e->connection, MHD_HEADER_KIND, "Inference-Header-Content-Length"));
+    const int code = serve_read_infer(
+        e, MHD_lookup_connection_value(e->connection, MHD_HEADER_KIND, "Inference-Header-Content-Length"));
     if (code) return send_reply(e, code);
     start_infer(e);
     return MHD_YES;
@@ -216,7 +232,8 @@ static enum MHD_Result answer_request(exchange *e, const char *path) {
 
 /* ---- MHD's calls: headers, pieces of the body, its end, and again after a resume ---- */
 
-static enum MHD_Result begin(server *s, struct MHD_Connection *connection, const char *path, const char *method, void **context) {
+static enum MHD_Result begin(server *s, struct MHD_Connection *connection, const char *path, const char *method,
+                             void **context) {
     serve_connection *slot = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     exchange *e = slot ? calloc(1, sizeof *e) : NULL;
     if (!e) return MHD_NO;
@@ -228,7 +245,8 @@ static enum MHD_Result begin(server *s, struct MHD_Connection *connection, const
         return send_reply(e, serve_refuse(e, 405, "%.20s is not a method of %.200s", method, path));
     const char *coding = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_ENCODING);
     if (coding && strcmp(coding, "identity") != 0)
-        return send_reply(e, serve_refuse(e, 415, "bodies are taken as they are, not with Content-Encoding %.40s", coding));
+        return send_reply(
+            e, serve_refuse(e, 415, "bodies are taken as they are, not with Content-Encoding %.40s", coding));
     const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (length && strtoull(length, NULL, 10) > s->max_body)
         return send_reply(e, serve_refuse(e, 413, "the body is larger than the %zu bytes allowed", s->max_body));
@@ -244,8 +262,8 @@ static void take_body(exchange *e, const char *data, size_t bytes) {
     pthread_mutex_unlock(&e->server->lock);
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path, const char *method, const char *version,
-                                  const char *data, size_t *bytes, void **context) {
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path, const char *method,
+                                  const char *version, const char *data, size_t *bytes, void **context) {
     exchange *e = *context;
     (void)version;
     if (!e) return begin(arg, connection, path, method, context);
@@ -255,7 +273,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     return MHD_YES;
 }
 
-static void on_completed(void *arg, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why) {
+static void on_completed(void *arg, struct MHD_Connection *connection, void **context,
+                         enum MHD_RequestTerminationCode why) {
     exchange *e = *context;
     (void)connection, (void)why;
     if (!e) return;
@@ -289,12 +308,14 @@ bool serve_listen(server *s, const char *host, int64_t connections, int64_t *por
     bool v6;
     errno = EINVAL;
     if (!address_of(host, *port, &address, &v6)) return false;
-    const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | (v6 ? MHD_USE_IPv6 : 0);
-    s->daemon = MHD_start_daemon(flags, (uint16_t)*port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&address,
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-                                 MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections, MHD_OPTION_CONNECTION_TIMEOUT,
-                                 (unsigned)(s->timeout + 0.999), MHD_OPTION_THREAD_POOL_SIZE, 2u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 (size_t)65536, MHD_OPTION_END);
+    const unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | (v6 ? MHD_USE_IPv6 : 0);
+    s->daemon = MHD_start_daemon(flags, (uint16_t)*port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR,
+                                 (struct sockaddr *)&address, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+                                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_CONNECTION_LIMIT,
+                                 (unsigned)connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(s->timeout + 0.999),
+                                 MHD_OPTION_THREAD_POOL_SIZE, 2u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)65536,
+                                 MHD_OPTION_END);
     if (!s->daemon) return false;
     *port = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
     return true;

@@ -68,12 +68,16 @@ static bool store(const serve_tensor *t, const json_t *value, void *data, size_t
         ((float *)data)[i] = (float)real;
         return true;
     }
-    case FV_F64: ((double *)data)[i] = json_number_value(value); return true;
+    case FV_F64:
+        ((double *)data)[i] = json_number_value(value);
+        return true;
     case FV_I32:
         if (!whole || integer < INT32_MIN || integer > INT32_MAX) return false;
         ((int32_t *)data)[i] = (int32_t)integer;
         return true;
-    case FV_I64: ((int64_t *)data)[i] = integer; return whole;
+    case FV_I64:
+        ((int64_t *)data)[i] = integer;
+        return whole;
     case FV_U8:
         if (!whole || integer < 0 || integer > UINT8_MAX) return false;
         ((uint8_t *)data)[i] = (uint8_t)integer;
@@ -94,7 +98,8 @@ static const char *read_axis(numbers *n, const json_t *array, int32_t axis) {
     size_t i;
     json_t *value;
     if (!json_is_array(array)) return "is nested unevenly";
-    if (axis >= n->tensor->shape.rank || (int64_t)json_array_size(array) != n->shape[axis]) return "does not have the shape it says";
+    if (axis >= n->tensor->shape.rank || (int64_t)json_array_size(array) != n->shape[axis])
+        return "does not have the shape it says";
     json_array_foreach(array, i, value) {
         const char *wrong = NULL;
         if (axis + 1 < n->tensor->shape.rank)
@@ -111,25 +116,28 @@ static const char *read_numbers(numbers *n, const json_t *data) {
     if (json_is_array(json_array_get(data, 0))) return read_axis(n, data, 0);
     if (json_array_size(data) != n->count) return "does not have as many numbers as its shape says";
     for (; n->next < n->count; n->next++)
-        if (!store(n->tensor, json_array_get(data, n->next), n->data, n->next)) return "holds something that is no number of its datatype";
+        if (!store(n->tensor, json_array_get(data, n->next), n->data, n->next))
+            return "holds something that is no number of its datatype";
     return NULL;
 }
 
 /* ---- inputs ---- */
 
 static int read_shape(exchange *e, const serve_tensor *t, const json_t *shape, numbers *n) {
-    REFUSE_IF(!json_is_array(shape) || json_array_size(shape) != (size_t)t->shape.rank, "input \"%.100s\" needs a shape of %d sizes", t->name,
-              t->shape.rank);
+    REFUSE_IF(!json_is_array(shape) || json_array_size(shape) != (size_t)t->shape.rank,
+              "input \"%.100s\" needs a shape of %d sizes", t->name, t->shape.rank);
     n->count = t->item_count;
     for (int32_t a = 0; a < t->shape.rank; a++) {
         const json_t *size = json_array_get(shape, (size_t)a);
         const json_int_t value = json_is_integer(size) ? json_integer_value(size) : -1;
         const bool batch = a == 0 && t->shape.shape[0] == 0;
-        REFUSE_IF(batch ? value < 1 : value != t->shape.shape[a], "input \"%.100s\": size %d of its shape is not %s%lld", t->name, a,
+        REFUSE_IF(batch ? value < 1 : value != t->shape.shape[a],
+                  "input \"%.100s\": size %d of its shape is not %s%lld", t->name, a,
                   batch ? "a whole number from " : "", batch ? 1LL : (long long)t->shape.shape[a]);
         n->shape[a] = value;
         if (!batch) continue;
-        REFUSE_IF(value > e->server->queue, "a request may bring at most %lld items, not %lld", (long long)e->server->queue, (long long)value);
+        REFUSE_IF(value > e->server->queue, "a request may bring at most %lld items, not %lld",
+                  (long long)e->server->queue, (long long)value);
         REFUSE_IF(e->items && e->items != value, "the inputs have different numbers of items");
         e->items = value;
         n->count *= (size_t)value;
@@ -140,22 +148,26 @@ static int read_shape(exchange *e, const serve_tensor *t, const json_t *shape, n
 /* *rest: the binary tensors that no input has taken yet. */
 static int read_input(exchange *e, const json_t *given, serve_text *rest, bool header) {
     const server *s = e->server;
-    const char *name = json_string_value(json_object_get(given, "name")), *type = json_string_value(json_object_get(given, "datatype"));
-    const json_t *data = json_object_get(given, "data"), *binary = json_object_get(json_object_get(given, "parameters"), "binary_data_size");
+    const char *name = json_string_value(json_object_get(given, "name")),
+               *type = json_string_value(json_object_get(given, "datatype"));
+    const json_t *data = json_object_get(given, "data"),
+                 *binary = json_object_get(json_object_get(given, "parameters"), "binary_data_size");
     size_t i = 0;
     REFUSE_IF(!name, "an input has no name");
     while (i < s->input_count && strcmp(s->inputs[i].name, name) != 0) i++;
     REFUSE_IF(i == s->input_count, "the model has no input \"%.100s\"", name);
     REFUSE_IF(e->in[i], "input \"%.100s\" is given twice", name);
     numbers n = {.tensor = &s->inputs[i]};
-    REFUSE_IF(!type || strcmp(type, serve_datatype(n.tensor->shape.dtype)) != 0, "input \"%.100s\" has datatype %s, not %.40s", name,
-              serve_datatype(n.tensor->shape.dtype), type ? type : "none");
+    REFUSE_IF(!type || strcmp(type, serve_datatype(n.tensor->shape.dtype)) != 0,
+              "input \"%.100s\" has datatype %s, not %.40s", name, serve_datatype(n.tensor->shape.dtype),
+              type ? type : "none");
     FORWARD(read_shape(e, n.tensor, json_object_get(given, "shape"), &n));
     REFUSE_IF(!data == !binary, "input \"%.100s\" needs either data or parameters.binary_data_size", name);
     const size_t bytes = n.count * n.tensor->number_bytes;
     if (binary) {
         REFUSE_IF(!header, "binary tensors need the header Inference-Header-Content-Length");
-        REFUSE_IF(!json_is_integer(binary) || json_integer_value(binary) < 0 || (size_t)json_integer_value(binary) != bytes,
+        REFUSE_IF(!json_is_integer(binary) || json_integer_value(binary) < 0 ||
+                      (size_t)json_integer_value(binary) != bytes,
                   "input \"%.100s\" has %zu bytes by its shape, but another binary_data_size", name, bytes);
         REFUSE_IF(bytes > rest->size, "the body ends before the %zu bytes of input \"%.100s\"", bytes, name);
     }
@@ -178,7 +190,8 @@ static int read_inputs(exchange *e, const json_t *inputs, serve_text *rest, bool
     json_t *given;
     REFUSE_IF(!json_is_array(inputs), "the request needs an array \"inputs\"");
     json_array_foreach(inputs, i, given) FORWARD(read_input(e, given, rest, header));
-    for (i = 0; i < e->server->input_count; i++) REFUSE_IF(!e->in[i], "input \"%.100s\" is missing", e->server->inputs[i].name);
+    for (i = 0; i < e->server->input_count; i++)
+        REFUSE_IF(!e->in[i], "input \"%.100s\" is missing", e->server->inputs[i].name);
     REFUSE_IF(rest->size, "%zu bytes follow the last binary tensor", rest->size);
     if (e->items == 0) e->items = 1; /* a model of a fixed batch */
     return 0;
@@ -194,7 +207,8 @@ static int read_output(exchange *e, const json_t *asked, bool binary) {
     REFUSE_IF(!name, "an output has no name");
     while (i < s->output_count && strcmp(s->outputs[i].name, name) != 0) i++;
     REFUSE_IF(i == s->output_count, "the model has no output \"%.100s\"", name);
-    for (size_t k = 0; k < e->wanted_count; k++) REFUSE_IF(e->wanted[k] == i, "output \"%.100s\" is asked for twice", name);
+    for (size_t k = 0; k < e->wanted_count; k++)
+        REFUSE_IF(e->wanted[k] == i, "output \"%.100s\" is asked for twice", name);
     REFUSE_IF(own && !json_is_boolean(own), "binary_data of output \"%.100s\" is neither true nor false", name);
     REFUSE_IF(json_object_get(parameters, "classification"), "output \"%.100s\": classification is not offered", name);
     e->binary[e->wanted_count] = own ? json_is_true(own) : binary;
@@ -226,7 +240,8 @@ static int read_root(exchange *e, const json_t *root, serve_text *rest, bool hea
     const json_t *binary = json_object_get(parameters, "binary_data_output"), *id = json_object_get(root, "id");
     REFUSE_IF(!json_is_object(root), "the request is not a JSON object");
     REFUSE_IF(id && !json_is_string(id), "the id is not a string");
-    REFUSE_IF(timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 1), "timeout is not a whole number of microseconds");
+    REFUSE_IF(timeout && (!json_is_integer(timeout) || json_integer_value(timeout) < 1),
+              "timeout is not a whole number of microseconds");
     REFUSE_IF(binary && !json_is_boolean(binary), "binary_data_output is neither true nor false");
     if (id && !(e->id = strdup(json_string_value(id)))) return serve_refuse(e, 503, "out of memory");
     e->deadline_us = timeout ? json_integer_value(timeout) : e->server->deadline_us;
@@ -240,7 +255,8 @@ static int read_length(exchange *e, const char *text, size_t *bytes) {
     if (!text) return 0;
     const unsigned long long value = strtoull(text, &end, 10);
     REFUSE_IF(*text < '0' || *text > '9' || *end, "Inference-Header-Content-Length is not a number");
-    REFUSE_IF(value > e->body.size, "Inference-Header-Content-Length is %.20s, but the body has %zu bytes", text, e->body.size);
+    REFUSE_IF(value > e->body.size, "Inference-Header-Content-Length is %.20s, but the body has %zu bytes", text,
+              e->body.size);
     *bytes = (size_t)value;
     return 0;
 }
@@ -281,9 +297,15 @@ static void write_number(serve_text *t, fv_dtype type, const void *data, size_t 
         else
             serve_print(t, "null");
         break;
-    case FV_I32: serve_print(t, "%d", ((const int32_t *)data)[i]); break;
-    case FV_I64: serve_print(t, "%lld", (long long)((const int64_t *)data)[i]); break;
-    case FV_U8: serve_print(t, "%u", ((const uint8_t *)data)[i]); break;
+    case FV_I32:
+        serve_print(t, "%d", ((const int32_t *)data)[i]);
+        break;
+    case FV_I64:
+        serve_print(t, "%lld", (long long)((const int64_t *)data)[i]);
+        break;
+    case FV_U8:
+        serve_print(t, "%u", ((const uint8_t *)data)[i]);
+        break;
     }
 }
 
@@ -295,7 +317,8 @@ static void write_output(exchange *e, size_t k) {
     serve_quote(t, o->name);
     serve_print(t, ",\"datatype\":\"%s\",\"shape\":[", serve_datatype(o->shape.dtype));
     for (int32_t a = 0; a < o->shape.rank; a++)
-        serve_print(t, "%s%lld", a ? "," : "", (long long)(a == 0 && o->shape.shape[0] == 0 ? e->items : o->shape.shape[a]));
+        serve_print(t, "%s%lld", a ? "," : "",
+                    (long long)(a == 0 && o->shape.shape[0] == 0 ? e->items : o->shape.shape[a]));
     if (e->binary[k]) {
         serve_print(t, "],\"parameters\":{\"binary_data_size\":%zu}}", count * o->number_bytes);
         return;
@@ -326,7 +349,8 @@ void serve_write_infer(exchange *e) {
     e->json_bytes = e->reply.size;
     for (size_t k = 0; k < e->wanted_count; k++) {
         const serve_tensor *o = &e->server->outputs[e->wanted[k]];
-        if (e->binary[k]) serve_append(&e->reply, e->out[e->wanted[k]], (size_t)e->items * o->item_count * o->number_bytes);
+        if (e->binary[k])
+            serve_append(&e->reply, e->out[e->wanted[k]], (size_t)e->items * o->item_count * o->number_bytes);
     }
 }
 

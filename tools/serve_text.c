@@ -47,11 +47,16 @@ void serve_quote(serve_text *t, const char *string) {
 
 const char *serve_datatype(fv_dtype type) {
     switch (type) {
-    case FV_F32: return "FP32";
-    case FV_F64: return "FP64";
-    case FV_I32: return "INT32";
-    case FV_I64: return "INT64";
-    case FV_U8: return "UINT8";
+    case FV_F32:
+        return "FP32";
+    case FV_F64:
+        return "FP64";
+    case FV_I32:
+        return "INT32";
+    case FV_I64:
+        return "INT64";
+    case FV_U8:
+        return "UINT8";
     }
     return "?";
 }
@@ -90,20 +95,25 @@ static void metric(serve_text *t, const char *name, const char *type, const char
 
 static void write_histogram(serve_text *t, const fv_batcher_stats *f) {
     uint64_t below = 0;
-    serve_print(t, "# HELP fovea_latency_seconds From an item's acceptance to its answer.\n# TYPE fovea_latency_seconds histogram\n");
+    serve_print(t, "# HELP fovea_latency_seconds From an item's acceptance to its answer.\n# TYPE "
+                   "fovea_latency_seconds histogram\n");
     for (size_t i = 0; i < FV_LATENCY_BUCKETS; i++) {
         below += f->latency[i];
         if (i % 8 == 0 && i + 1 < FV_LATENCY_BUCKETS) /* whole octaves */
-            serve_print(t, "fovea_latency_seconds_bucket{le=\"%.9g\"} %llu\n", fv_latency_bound(i), (unsigned long long)below);
+            serve_print(t, "fovea_latency_seconds_bucket{le=\"%.9g\"} %llu\n", fv_latency_bound(i),
+                        (unsigned long long)below);
     }
-    serve_print(t, "fovea_latency_seconds_bucket{le=\"+Inf\"} %llu\nfovea_latency_seconds_sum %.9g\nfovea_latency_seconds_count %llu\n",
+    serve_print(t,
+                "fovea_latency_seconds_bucket{le=\"+Inf\"} %llu\nfovea_latency_seconds_sum "
+                "%.9g\nfovea_latency_seconds_count %llu\n",
                 (unsigned long long)below, f->latency_seconds, (unsigned long long)below);
 }
 
 void serve_write_metrics(server *s, serve_text *t) {
     fv_batcher_stats f;
     if (fv_batcher_get_stats(s->batcher, &f) != FV_OK) return;
-    serve_print(t, "# HELP fovea_http_responses_total Answers by HTTP status.\n# TYPE fovea_http_responses_total counter\n");
+    serve_print(
+        t, "# HELP fovea_http_responses_total Answers by HTTP status.\n# TYPE fovea_http_responses_total counter\n");
     for (int code = 0; code < serve_codes; code++)
         if (s->answers[code]) serve_print(t, "fovea_http_responses_total{code=\"%d\"} %lu\n", code, s->answers[code]);
     metric(t, "items_accepted_total", "counter", "Items taken into the queue.", (double)f.accepted);

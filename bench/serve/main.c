@@ -1,5 +1,5 @@
-/* What the batcher costs: a closed loop of 2 x max_batch clients of one image each against plain runs of full batches, in turns.
- * fovea-bench-serve NETWORK|F.onnx [max_batch] [max_delay_us] [threads] [rounds] [callbacks] */
+/* What the batcher costs: a closed loop of 2 x max_batch clients of one image each against plain runs of full batches,
+ * in turns. fovea-bench-serve NETWORK|F.onnx [max_batch] [max_delay_us] [threads] [rounds] [callbacks] */
 #include "fovea.h"
 
 #include <pthread.h>
@@ -71,7 +71,8 @@ static figures plain_round(bench *b) {
     int64_t runs = 0;
     double now = began;
     in.shape[0] = out.shape[0] = b->batch;
-    for (; now - began < round_seconds; now = seconds_of(CLOCK_MONOTONIC), runs++) need(fv_session_run(b->session, &in, 1, &out, 1));
+    for (; now - began < round_seconds; now = seconds_of(CLOCK_MONOTONIC), runs++)
+        need(fv_session_run(b->session, &in, 1, &out, 1));
     const double items = (double)(runs * b->batch);
     return (figures){items / (now - began), (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu) / items, 0};
 }
@@ -128,7 +129,8 @@ static double median(double *values, int count) {
 }
 
 static void compare(bench *b, client *clients, int rounds) {
-    static double rate[most_rounds], ratio[most_rounds], cpu[most_rounds], beyond[most_rounds], p99[most_rounds], bound[most_rounds];
+    static double rate[most_rounds], ratio[most_rounds], cpu[most_rounds], beyond[most_rounds], p99[most_rounds],
+        bound[most_rounds];
     const int64_t each = 1 + (int64_t)(plain_round(b).rate * round_seconds / (double)(2 * b->batch));
     (void)batcher_round(b, clients, each);
     for (int i = 0; i < rounds; i++) {
@@ -142,11 +144,14 @@ static void compare(bench *b, client *clients, int rounds) {
     }
     fv_batcher_stats s;
     need(fv_batcher_get_stats(b->batcher, &s));
-    printf("medians of %d rounds; %lld clients %s, max_batch %lld, mean batch %.2f\n", rounds, (long long)(2 * b->batch),
-           b->callbacks ? "by callback" : "waiting", (long long)b->batch, (double)s.items / (double)s.batches);
+    printf("medians of %d rounds; %lld clients %s, max_batch %lld, mean batch %.2f\n", rounds,
+           (long long)(2 * b->batch), b->callbacks ? "by callback" : "waiting", (long long)b->batch,
+           (double)s.items / (double)s.batches);
     printf("plain runs   %.0f items/s, %.2f us of CPU an item\n", median(rate, rounds), 1e6 * median(cpu, rounds));
-    printf("batcher      %.3f of that, %+.2f us of CPU an item beyond it\n", median(ratio, rounds), 1e6 * median(beyond, rounds));
-    printf("latency      p99 %.3f ms; max_delay and two batches are %.3f ms\n", 1e3 * median(p99, rounds), 1e3 * median(bound, rounds));
+    printf("batcher      %.3f of that, %+.2f us of CPU an item beyond it\n", median(ratio, rounds),
+           1e6 * median(beyond, rounds));
+    printf("latency      p99 %.3f ms; max_delay and two batches are %.3f ms\n", 1e3 * median(p99, rounds),
+           1e3 * median(bound, rounds));
 }
 
 static void start(bench *b, const char *name, int threads) {
@@ -176,7 +181,8 @@ static void start(bench *b, const char *name, int threads) {
 int main(int argc, char **argv) {
     static client clients[most_clients];
     const char *name = argc > 1 ? argv[1] : "lenet5";
-    bench b = {.batch = argc > 2 ? atoll(argv[2]) : 8, .delay = argc > 3 ? atoll(argv[3]) : 1000, .callbacks = argc > 6};
+    bench b = {
+        .batch = argc > 2 ? atoll(argv[2]) : 8, .delay = argc > 3 ? atoll(argv[3]) : 1000, .callbacks = argc > 6};
     const int threads = argc > 4 ? atoi(argv[4]) : 0, rounds = argc > 5 ? atoi(argv[5]) : 15;
     if (b.batch < 1 || b.batch > most_clients / 2 || rounds < 1 || rounds > most_rounds) return 2;
     start(&b, name, threads);

@@ -17,15 +17,20 @@ void fv_batcher_settings_default(fv_batcher_settings *s) {
 }
 
 static fv_status check_settings(const fv_batcher_settings *s) {
-    FV_RETURN_IF(s->max_batch < 1 || s->max_batch > 1024, FV_ERR_ARGUMENT, "max_batch is %lld; allowed are 1 to 1024", (long long)s->max_batch);
-    FV_RETURN_IF(s->max_delay_us < 0, FV_ERR_ARGUMENT, "max_delay_us is %lld; it must be 0 or more", (long long)s->max_delay_us);
-    FV_RETURN_IF(s->queue_capacity < 1, FV_ERR_ARGUMENT, "queue_capacity is %lld; it must be 1 or more", (long long)s->queue_capacity);
+    FV_RETURN_IF(s->max_batch < 1 || s->max_batch > 1024, FV_ERR_ARGUMENT, "max_batch is %lld; allowed are 1 to 1024",
+                 (long long)s->max_batch);
+    FV_RETURN_IF(s->max_delay_us < 0, FV_ERR_ARGUMENT, "max_delay_us is %lld; it must be 0 or more",
+                 (long long)s->max_delay_us);
+    FV_RETURN_IF(s->queue_capacity < 1, FV_ERR_ARGUMENT, "queue_capacity is %lld; it must be 1 or more",
+                 (long long)s->queue_capacity);
     FV_RETURN_IF(s->workers < 1 || s->workers > 256, FV_ERR_ARGUMENT, "%d workers; allowed are 1 to 256", s->workers);
-    FV_RETURN_IF(s->threads < 0 || s->threads > 1024, FV_ERR_ARGUMENT, "%d threads; allowed are 0 (the context's count) to 1024", s->threads);
+    FV_RETURN_IF(s->threads < 0 || s->threads > 1024, FV_ERR_ARGUMENT,
+                 "%d threads; allowed are 0 (the context's count) to 1024", s->threads);
     return FV_OK; /* layouts are checked by the sessions */
 }
 
-/* Every size to 8, then four an octave: a queue of any length loses little by what does not fill a size, and runs it next. */
+/* Every size to 8, then four an octave: a queue of any length loses little by what does not fill a size, and runs it
+ * next. */
 static void choose_sizes(fv_batcher *b) {
     int64_t step = 1;
     for (int64_t n = 1; n < b->settings.max_batch; n += step) {

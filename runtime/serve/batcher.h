@@ -1,5 +1,6 @@
-/* The batcher inside. One lock guards queue and counters; a worker holds it to take a batch and to book it, never while it runs, copies or
- * calls back. A request is touched by its answerer up to the store of its last state and not after: its owner may free it then. */
+/* The batcher inside. One lock guards queue and counters; a worker holds it to take a batch and to book it, never while
+ * it runs, copies or calls back. A request is touched by its answerer up to the store of its last state and not after:
+ * its owner may free it then. */
 #ifndef FV_SERVE_BATCHER_H
 #define FV_SERVE_BATCHER_H
 
@@ -12,7 +13,13 @@
 
 enum { max_sizes = 64, wait_slots = 64 };
 
-typedef enum request_state { REQUEST_NEW, REQUEST_CLAIMED, REQUEST_QUEUED, REQUEST_RUNNING, REQUEST_ANSWERED } request_state;
+typedef enum request_state {
+    REQUEST_NEW,
+    REQUEST_CLAIMED,
+    REQUEST_QUEUED,
+    REQUEST_RUNNING,
+    REQUEST_ANSWERED
+} request_state;
 
 struct fv_request {
     fv_batcher *batcher;

@@ -82,7 +82,8 @@ static fv_status check(const fv_batcher *b, const fv_request *r, const fv_job *j
     FV_RETURN_IF(!b || !r || !job || !job->inputs || !job->outputs, FV_ERR_ARGUMENT,
                  "fv_batcher_submit needs a batcher, a request and a job with inputs and outputs");
     FV_RETURN_IF(r->batcher != b, FV_ERR_ARGUMENT, "the request was made for another batcher");
-    FV_RETURN_IF(job->deadline_us < 0, FV_ERR_ARGUMENT, "a deadline of %lld us; it is 0 (none) or more", (long long)job->deadline_us);
+    FV_RETURN_IF(job->deadline_us < 0, FV_ERR_ARGUMENT, "a deadline of %lld us; it is 0 (none) or more",
+                 (long long)job->deadline_us);
     REFUSE_FORKED(b);
     return fv_session_check(b->workers[0].sessions[0], job->inputs, job->input_count, job->outputs, job->output_count);
 }
@@ -102,7 +103,8 @@ static void fill(fv_batcher *b, fv_request *r, const fv_job *job) {
 /* Under the lock. A worker is woken when a batch is complete or has to begin before any would look. */
 static void enqueue(fv_batcher *b, fv_request *r) {
     if (r->deadline != INT64_MAX) {
-        const int64_t leaves = r->deadline - (r->deadline - r->submitted) / 4 - (int64_t)(1.5e9 * b->typical); /* a quarter for waking late */
+        const int64_t leaves = r->deadline - (r->deadline - r->submitted) / 4 -
+                               (int64_t)(1.5e9 * b->typical); /* a quarter for waking late */
         if (leaves < r->launch) r->launch = leaves;
         b->with_deadline++;
     }
@@ -111,7 +113,8 @@ static void enqueue(fv_batcher *b, fv_request *r) {
     atomic_store_explicit(&r->state, REQUEST_QUEUED, memory_order_release);
     b->stats.accepted++;
     b->outstanding++;
-    if (b->sleeping && (b->queue.count % b->settings.max_batch == 0 || r->launch < b->armed)) pthread_cond_signal(&b->work);
+    if (b->sleeping && (b->queue.count % b->settings.max_batch == 0 || r->launch < b->armed))
+        pthread_cond_signal(&b->work);
 }
 
 static fv_status accept(fv_batcher *b, fv_request *r) {
@@ -199,7 +202,8 @@ fv_status fv_request_cancel(fv_request *r) {
     return FV_OK;
 }
 
-/* Until the answer or `until`; a deadline that passes while the request waits answers it here, whatever the workers do. */
+/* Until the answer or `until`; a deadline that passes while the request waits answers it here, whatever the workers do.
+ */
 static bool wait_until(fv_request *r, int64_t until) {
     bool queued = true; /* perhaps */
     for (;;) {
@@ -218,14 +222,16 @@ static bool wait_until(fv_request *r, int64_t until) {
 
 static fv_status wait(fv_request *r, int64_t timeout_us) {
     const int64_t until = timeout_us < 0 ? INT64_MAX : after(fv_batcher_now(), timeout_us);
-    FV_RETURN_IF(!wait_until(r, until), FV_ERR_DEADLINE, "no answer within %lld us; the request goes on", (long long)timeout_us);
+    FV_RETURN_IF(!wait_until(r, until), FV_ERR_DEADLINE, "no answer within %lld us; the request goes on",
+                 (long long)timeout_us);
     return sentence(r->status);
 }
 
 fv_status fv_request_wait(fv_request *r, int64_t timeout_us) {
     FV_RETURN_IF(!r, FV_ERR_ARGUMENT, "fv_request_wait needs a request");
     REFUSE_FORKED(r->batcher);
-    FV_RETURN_IF(atomic_load(&r->state) == REQUEST_NEW, FV_ERR_STATE, "the request was not submitted: there is nothing to wait for");
+    FV_RETURN_IF(atomic_load(&r->state) == REQUEST_NEW, FV_ERR_STATE,
+                 "the request was not submitted: there is nothing to wait for");
     FV_RETURN_IF(r->answered, FV_ERR_STATE, "the request answers through its callback");
     return wait(r, timeout_us);
 }
@@ -237,8 +243,8 @@ static fv_status run_with(fv_batcher *b, fv_request *r, const fv_job *job) {
     return wait(r, -1);
 }
 
-fv_status fv_batcher_run(fv_batcher *b, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count,
-                         int64_t deadline_us) {
+fv_status fv_batcher_run(fv_batcher *b, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs,
+                         size_t output_count, int64_t deadline_us) {
     enum { here = 32 }; /* tensors of a request on the stack */
     const fv_job job = {inputs, input_count, outputs, output_count, deadline_us, NULL, NULL};
     FV_RETURN_IF(!b, FV_ERR_ARGUMENT, "fv_batcher_run needs a batcher");

@@ -11,7 +11,8 @@
 static size_t take_expired(batch_worker *w, int64_t now) {
     fv_batcher *b = w->batcher;
     size_t count = 0;
-    for (fv_request *r = b->with_deadline ? b->queue.first : NULL, *next; r && count < (size_t)b->settings.max_batch; r = next) {
+    for (fv_request *r = b->with_deadline ? b->queue.first : NULL, *next; r && count < (size_t)b->settings.max_batch;
+         r = next) {
         next = r->next;
         if (r->deadline > now) continue;
         fv_request_unlink(&b->queue, r);
@@ -107,12 +108,15 @@ static fv_status run_batch(batch_worker *w, size_t count, size_t size) {
         const fv_value_info *v = &g->values[in ? g->inputs[i] : g->outputs[i - b->input_count]];
         fv_tensor *t = &w->tensors[i];
         *t = (fv_tensor){.dtype = v->dtype, .rank = v->shape.rank};
-        t->layout = v->shape.rank != 4 || v->dtype == FV_I64 ? FV_PLAIN : in ? b->settings.input_layout : b->settings.output_layout;
+        t->layout = v->shape.rank != 4 || v->dtype == FV_I64 ? FV_PLAIN
+                    : in                                     ? b->settings.input_layout
+                                                             : b->settings.output_layout;
         memcpy(t->shape, v->shape.dim, sizeof t->shape);
         t->data = count > 1 ? w->buffers[i] : in ? w->batch[0]->in[i] : w->batch[0]->out[i - b->input_count];
         if (in && count > 1) copy_items(w, i, count, true);
     }
-    FV_FORWARD(fv_session_run(w->sessions[size], w->tensors, b->input_count, w->tensors + b->input_count, b->output_count));
+    FV_FORWARD(
+        fv_session_run(w->sessions[size], w->tensors, b->input_count, w->tensors + b->input_count, b->output_count));
     for (size_t i = b->input_count; i < tensors && count > 1; i++) copy_items(w, i, count, false);
     return FV_OK;
 }
@@ -184,8 +188,8 @@ static fv_status check_outputs(const fv_session *one, const fv_session *many, in
         fv_shape wanted = a->values[a->outputs[i]].shape;
         if (wanted.rank > 0) wanted.dim[0] *= n;
         FV_RETURN_IF(wanted.rank == 0 || !fv_shape_same(&wanted, &v->shape), FV_ERR_UNSUPPORTED,
-                     "output \"%s\" has shape %s for %lld items: it cannot be cut into theirs; use max_batch 1", v->name ? v->name : "",
-                     fv_shape_print(&v->shape).text, (long long)n);
+                     "output \"%s\" has shape %s for %lld items: it cannot be cut into theirs; use max_batch 1",
+                     v->name ? v->name : "", fv_shape_print(&v->shape).text, (long long)n);
     }
     for (size_t i = 0; i < g->node_count; i++)
         FV_RETURN_IF(g->nodes[i].op == &fv_op_indices || g->nodes[i].op == &fv_op_positions, FV_ERR_UNSUPPORTED,
@@ -222,7 +226,8 @@ static fv_status make_buffers(batch_worker *w) {
 
 /* b->item_bytes, from the first worker's session of one item. */
 static fv_status measure_items(fv_batcher *b, const fv_graph *g) {
-    FV_FORWARD(fv_alloc_array(b->context, b->input_count + b->output_count, sizeof *b->item_bytes, "a batcher", (void **)&b->item_bytes));
+    FV_FORWARD(fv_alloc_array(b->context, b->input_count + b->output_count, sizeof *b->item_bytes, "a batcher",
+                              (void **)&b->item_bytes));
     for (size_t i = 0; i < b->input_count + b->output_count; i++) {
         const fv_value_info *v = &g->values[i < b->input_count ? g->inputs[i] : g->outputs[i - b->input_count]];
         b->item_bytes[i] = fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype);

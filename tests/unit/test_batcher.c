@@ -1,4 +1,5 @@
-/* The batcher: right answers from many threads, batches, full queues, cancelling, deadlines, drain, figures, failures, misuse. */
+/* The batcher: right answers from many threads, batches, full queues, cancelling, deadlines, drain, figures, failures,
+ * misuse. */
 #define _GNU_SOURCE
 #include "unit.h"
 
@@ -77,7 +78,8 @@ static fv_status run_one(fv_batcher *b, int image, float *y, int64_t deadline) {
 static fv_batcher_stats stats_of(fv_batcher *b) {
     fv_batcher_stats s;
     ok(fv_batcher_get_stats(b, &s));
-    ck_assert_uint_eq(s.accepted, s.answered + s.failed + s.cancelled + s.expired + (uint64_t)s.queued + (uint64_t)s.running);
+    ck_assert_uint_eq(s.accepted,
+                      s.answered + s.failed + s.cancelled + s.expired + (uint64_t)s.queued + (uint64_t)s.running);
     return s;
 }
 
@@ -215,7 +217,8 @@ START_TEST(a_full_queue_says_so) {
         if (i < 5)
             ok(fv_batcher_submit(f.batcher, a[i].request, &job));
         else
-            fails(fv_batcher_submit(f.batcher, a[i].request, &job), FV_ERR_FULL, "the batcher's queue is full: 5 requests wait");
+            fails(fv_batcher_submit(f.batcher, a[i].request, &job), FV_ERR_FULL,
+                  "the batcher's queue is full: 5 requests wait");
     }
     float y[net_out];
     fails(run_one(f.batcher, 0, y, 0), FV_ERR_FULL, "full");
@@ -286,11 +289,13 @@ START_TEST(deadlines_pass) {
     float y[net_out];
     stop_worker(f.batcher, &holder, &g);
     for (int i = 0; i < 3; i++) prepare(f.batcher, &a[i], i);
-    const fv_job soon = job_of(&a[0], 3000, true), late = job_of(&a[1], 60 * 1000000, false), waited = job_of(&a[2], 5000, false);
+    const fv_job soon = job_of(&a[0], 3000, true), late = job_of(&a[1], 60 * 1000000, false),
+                 waited = job_of(&a[2], 5000, false);
     ok(fv_batcher_submit(f.batcher, a[0].request, &soon));
     ok(fv_batcher_submit(f.batcher, a[1].request, &late));
     ok(fv_batcher_submit(f.batcher, a[2].request, &waited));
-    fails(fv_request_wait(a[2].request, -1), FV_ERR_DEADLINE, "had not begun to run by its deadline"); /* with the worker held */
+    fails(fv_request_wait(a[2].request, -1), FV_ERR_DEADLINE,
+          "had not begun to run by its deadline"); /* with the worker held */
     fails(run_one(f.batcher, 0, y, 2000), FV_ERR_DEADLINE, "deadline");
     open_gate(&g);
     ok(fv_request_wait(a[1].request, -1));
@@ -344,7 +349,8 @@ START_TEST(batches_form_within_the_delay) {
     f = start(FV_BACKEND_PTHREADS, 1, &s);
     ok(run_one(f.batcher, 3, y, 0));
     seen = stats_of(f.batcher);
-    ck_assert_msg(seen.latency_seconds >= 0.03 && fv_batcher_percentile(&seen, 0.99) >= 0.03, "alone it took %g s", seen.latency_seconds);
+    ck_assert_msg(seen.latency_seconds >= 0.03 && fv_batcher_percentile(&seen, 0.99) >= 0.03, "alone it took %g s",
+                  seen.latency_seconds);
     finish(&f);
 }
 END_TEST
@@ -519,9 +525,11 @@ START_TEST(a_forked_child_is_told) {
         alarm(20);
         const fv_job job = job_of(&a, 0, false);
         fv_batcher_stats s;
-        if (fv_batcher_submit(f.batcher, a.request, &job) != FV_ERR_STATE || !strstr(fv_last_error(), "forked child")) _exit(1);
+        if (fv_batcher_submit(f.batcher, a.request, &job) != FV_ERR_STATE || !strstr(fv_last_error(), "forked child"))
+            _exit(1);
         if (run_one(f.batcher, 0, y, 0) != FV_ERR_STATE || fv_batcher_drain(f.batcher) != FV_ERR_STATE) _exit(2);
-        if (fv_batcher_get_stats(f.batcher, &s) != FV_ERR_STATE || fv_request_wait(a.request, -1) != FV_ERR_STATE) _exit(3);
+        if (fv_batcher_get_stats(f.batcher, &s) != FV_ERR_STATE || fv_request_wait(a.request, -1) != FV_ERR_STATE)
+            _exit(3);
         fv_batcher_free(f.batcher);
         fv_request_free(a.request);
         _exit(0);
@@ -579,13 +587,18 @@ START_TEST(misuse_is_refused) {
     fails(fv_batcher_create(NULL, NULL, &none), FV_ERR_ARGUMENT, "needs");
     fails(fv_batcher_create(f.model, NULL, NULL), FV_ERR_ARGUMENT, "needs");
     static const fv_batcher_settings bad[] = {
-        {.max_batch = 0, .queue_capacity = 1, .workers = 1},    {.max_batch = 1025, .queue_capacity = 1, .workers = 1},
-        {.max_batch = 1, .queue_capacity = 0, .workers = 1},    {.max_batch = 1, .queue_capacity = 1, .workers = 0},
-        {.max_batch = 1, .queue_capacity = 1, .workers = 257},  {1, -1, 1, 1, 0, FV_PLAIN, FV_PLAIN, {0}},
-        {1, 0, 1, 1, -1, FV_PLAIN, FV_PLAIN, {0}},              {1, 0, 1, 1, 1 << 20, FV_PLAIN, FV_PLAIN, {0}},
+        {.max_batch = 0, .queue_capacity = 1, .workers = 1},
+        {.max_batch = 1025, .queue_capacity = 1, .workers = 1},
+        {.max_batch = 1, .queue_capacity = 0, .workers = 1},
+        {.max_batch = 1, .queue_capacity = 1, .workers = 0},
+        {.max_batch = 1, .queue_capacity = 1, .workers = 257},
+        {1, -1, 1, 1, 0, FV_PLAIN, FV_PLAIN, {0}},
+        {1, 0, 1, 1, -1, FV_PLAIN, FV_PLAIN, {0}},
+        {1, 0, 1, 1, 1 << 20, FV_PLAIN, FV_PLAIN, {0}},
         {1, 0, 1, 1, 1, (fv_layout)7, FV_PLAIN, {0}},
     };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) fails(fv_batcher_create(f.model, &bad[i], &none), FV_ERR_ARGUMENT, "");
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        fails(fv_batcher_create(f.model, &bad[i], &none), FV_ERR_ARGUMENT, "");
     ck_assert_ptr_null(none);
     ck_assert(fv_request_done(NULL));
     fv_batcher_settings_default(NULL);
@@ -632,7 +645,8 @@ START_TEST(places_in_the_whole_batch_are_refused) {
     fv_value indices;
     fv_pool_settings_default(&pool);
     ok(fv_graph_create(c, &g));
-    ok(fv_graph_output(g, fv_graph_max_pool_indices(g, fv_graph_input(g, "x", 4, shape), &pool, &indices, "pool"), "y"));
+    ok(fv_graph_output(g, fv_graph_max_pool_indices(g, fv_graph_input(g, "x", 4, shape), &pool, &indices, "pool"),
+                       "y"));
     ok(fv_graph_output(g, indices, "places"));
     ok(fv_model_create(g, 1, &m));
     fails(fv_batcher_create(m, &s, &b), FV_ERR_UNSUPPORTED, "counts places over the whole batch");
@@ -683,7 +697,8 @@ START_TEST(sizes_share_memory) {
     ck_assert_int_eq(creations, 2);   /* a worker and the second thread of its team */
     const long more = l.bytes - before, tensors = 8 * (784 + 10) * 4, plans = 8 * 200 * 1024;
     ck_assert_msg(more < (long)(memory.arena + memory.scratch + memory.arena / 4) + tensors + plans,
-                  "%ld bytes for a batcher; an arena is %zu, scratch %zu, packed %zu", more, memory.arena, memory.scratch, memory.packed);
+                  "%ld bytes for a batcher; an arena is %zu, scratch %zu, packed %zu", more, memory.arena,
+                  memory.scratch, memory.packed);
     fv_batcher_free(b);
     ck_assert_int_eq(l.bytes, before);
     fv_session_free(session);
@@ -702,8 +717,10 @@ START_TEST(latencies_fall_into_their_buckets) {
     ck_assert(fv_batcher_percentile(&s, 0.5) == 0 && fv_batcher_percentile(NULL, 0.5) == 0);
     s.latency[3] = 98;
     s.latency[10] = 2;
-    ck_assert(fv_batcher_percentile(&s, 0) == fv_latency_bound(3) && fv_batcher_percentile(&s, 0.98) == fv_latency_bound(3));
-    ck_assert(fv_batcher_percentile(&s, 0.99) == fv_latency_bound(10) && fv_batcher_percentile(&s, 1) == fv_latency_bound(10));
+    ck_assert(fv_batcher_percentile(&s, 0) == fv_latency_bound(3) &&
+              fv_batcher_percentile(&s, 0.98) == fv_latency_bound(3));
+    ck_assert(fv_batcher_percentile(&s, 0.99) == fv_latency_bound(10) &&
+              fv_batcher_percentile(&s, 1) == fv_latency_bound(10));
 }
 END_TEST
 

@@ -1,5 +1,5 @@
-/* As a service uses it: 64 sessions, 4 on each of 16 threads, on one model, and a batcher beside them: right answers, memory that stays,
- * and no CPU when idle. FOVEA_TEST_SECONDS: how long (2). */
+/* As a service uses it: 64 sessions, 4 on each of 16 threads, on one model, and a batcher beside them: right answers,
+ * memory that stays, and no CPU when idle. FOVEA_TEST_SECONDS: how long (2). */
 #include "unit.h"
 
 #include <math.h>
@@ -57,8 +57,9 @@ static void *work(void *arg) {
     float y[classes];
     for (int i = 0; !*w->stop; i++) {
         const fv_tensor in = maps(pictures[i % images], 1, 1, 28, 28), out = rows(y, 1, classes);
-        const fv_status status = w->batcher && i % 5 == 4 ? fv_batcher_run(w->batcher, &in, 1, &out, 1, 0)
-                                                          : fv_session_run(w->sessions[i % sessions_each], &in, 1, &out, 1);
+        const fv_status status = w->batcher && i % 5 == 4
+                                     ? fv_batcher_run(w->batcher, &in, 1, &out, 1, 0)
+                                     : fv_session_run(w->sessions[i % sessions_each], &in, 1, &out, 1);
         bool right = status == FV_OK;
         for (int k = 0; k < classes; k++) right &= fabsf(y[k] - wanted[i % images][k]) < 1e-4f;
         w->wrong += !right;
@@ -83,7 +84,8 @@ START_TEST(sixty_four_sessions_and_a_batcher) {
             ok(fv_session_create(m, &s, &workers[i].sessions[k]));
         }
     }
-    for (int i = 0; i < threads_here; i++) ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    for (int i = 0; i < threads_here; i++)
+        ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
     const double began = seconds_of(CLOCK_MONOTONIC), all = test_seconds();
     while (seconds_of(CLOCK_MONOTONIC) - began < all / 6) usleep(10000);
     const long early = resident_bytes();
@@ -174,6 +176,7 @@ START_TEST(sessions_work_on_in_a_forked_child) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {sixty_four_sessions_and_a_batcher, warm_sessions_idle_for_nothing, sessions_work_on_in_a_forked_child, NULL};
+    const TTest *const tests[] = {sixty_four_sessions_and_a_batcher, warm_sessions_idle_for_nothing,
+                                  sessions_work_on_in_a_forked_child, NULL};
     return run_tests("service", tests, 60 + 2 * test_seconds());
 }
