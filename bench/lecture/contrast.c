@@ -37,7 +37,7 @@ static fv_value build(fv_graph *g, fv_value x, const void *arg) {
     return fv_graph_linear(g, x, 10, true, FV_INIT_LECUN, "fc");
 }
 
-enum { RATES = 4, WANTED = 15000 };
+enum { RATES = 4, IMAGES = 15000, QUICK_IMAGES = 5000 };
 static const double rates[RATES] = {0.02, 0.05, 0.1, 0.2};
 
 /* The rate whose net answers most of `held` rightly, by the first seed, and that net. */
@@ -63,7 +63,7 @@ static double best_rate(const lab *l, const lab_net *net, const lab_data *train,
 /* The step that suits one of the four may be too long or too short for another: each has its own. */
 void lab_contrast(lab *l) {
     static const char *const names[] = {"no", "yes"};
-    const lab_data all = lab_first(l, WANTED), train = lab_first(l, all.count * 4 / 5);
+    const lab_data all = lab_first(l, l->quick ? QUICK_IMAGES : IMAGES), train = lab_first(l, all.count * 4 / 5);
     lab_data held = all;
     held.x += (size_t)train.count * lab_image(&all);
     held.labels += train.count;
