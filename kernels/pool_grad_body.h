@@ -156,21 +156,31 @@ static bool apart(const fv_pool_desc *d) {
     return true;
 }
 
+/* n channels from c on of the pixels of one window's row. */
+FV_ALWAYS_INLINE void spread_vector(const grad_step step, const grad_call *g, const grad_window *w, ptrdiff_t at, const int32_t width,
+                                    size_t c, const size_t n) {
+    const grad_read r = read_window(step, g, w, c, n);
+    const ptrdiff_t pitch = g->d->in_pitch[3];
+    for (int32_t u = 0; u < width; u++) {
+        const ptrdiff_t to = at + u * pitch + (ptrdiff_t)c;
+        const vf x = reads_x(step) ? load_channels(g->x + to, n) : v_zero();
+        store_channels(g->dx + to, add_share(step, g, &r, w->name + u, w->tap + u, w->share, x, v_zero()), n);
+    }
+}
+
 /* The pixels of one window's row, of windows apart: `width` of them from element `at` on, the first named as w says. Of more
  * than VW channels the last vector overlaps the one before. */
 FV_ALWAYS_INLINE void spread_window(const grad_step step, const grad_call *g, const grad_window *w, ptrdiff_t at, const int32_t width) {
     const size_t channels = (size_t)g->d->channels;
-    const ptrdiff_t pitch = g->d->in_pitch[3];
-    const bool whole = channels >= VW || ((size_t)w->out + VW <= g->readable && (size_t)(at + (width - 1) * pitch) + VW <= g->writable);
-    const size_t n = whole ? VW : channels;
-    for (size_t begin = 0; begin < channels; begin += VW) {
-        const size_t c = channels >= VW ? fv_min_size(begin, channels - VW) : 0;
-        const grad_read r = read_window(step, g, w, c, n);
-        for (int32_t u = 0; u < width; u++) {
-            const ptrdiff_t to = at + u * pitch + (ptrdiff_t)c;
-            const vf x = reads_x(step) ? load_channels(g->x + to, n) : v_zero();
-            store_channels(g->dx + to, add_share(step, g, &r, w->name + u, w->tap + u, w->share, x, v_zero()), n);
-        }
+    const ptrdiff_t last = at + (width - 1) * g->d->in_pitch[3];
+    if (channels >= VW) {
+        size_t c = 0;
+        for (; c + VW <= channels; c += VW) spread_vector(step, g, w, at, width, c, VW);
+        if (c < channels) spread_vector(step, g, w, at, width, channels - VW, VW);
+    } else if ((size_t)w->out + VW <= g->readable && (size_t)last + VW <= g->writable) {
+        spread_vector(step, g, w, at, width, 0, VW);
+    } else {
+        spread_vector(step, g, w, at, width, 0, channels);
     }
 }
 
