@@ -86,6 +86,8 @@ FV_ALWAYS_INLINE void gradient_vector(const fv_conv_desc *d, const int32_t m, co
             pixel[x] = whole ? v_load(p) : i >= rows || x >= columns ? v_zero() : n == VW ? v_load(p) : v_load_part(p, n);
         }
         gradient_line(m, pixel, lines[i]);
+        for (size_t x = 0; whole && x < (size_t)m; x++) /* the next tile's */
+            __builtin_prefetch(row + (ptrdiff_t)(m + (int32_t)x) * d->out_pitch[3], 0, 3);
     }
     for (size_t x = 0; x < a; x++) {
         vf column[FV_WINOGRAD_MOST], out[FV_WINOGRAD_MOST_SIDE];
