@@ -72,6 +72,7 @@ void fv_graph_relink(fv_graph *g);
 void fv_graph_replace(fv_graph *g, fv_value old, fv_value fresh);
 /* Drops the nodes marked; frees them. */
 void fv_graph_remove(fv_graph *g, const bool *dead);
+bool fv_graph_is_output(const fv_graph *g, fv_value v);
 size_t fv_graph_uses(const fv_graph *g, fv_value v); /* by nodes and as outputs */
 
 /* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
@@ -88,6 +89,8 @@ fv_status fv_pass_norm_kept(fv_graph *g);      /* training: normalization keeps 
 fv_status fv_pass_pooled_gradients(fv_graph *g);
 /* Windows that neither overlap nor reach out of the map: what that pass needs. */
 bool fv_pool_windows_lie_apart(const fv_pool_attr *a, const fv_shape *in, const fv_shape *out);
+/* Inference, after layouts: convolutions that a concatenation of maps alone reads write into its pixels. */
+void fv_pass_join(fv_graph *g);
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout);
 
 /* Of a graph prepared for inference with its batch set: the first node whose images are not each computed from the inputs' alone, or NULL:

@@ -31,7 +31,7 @@ fv_status fv_pass_dead(fv_graph *g) {
     return FV_OK;
 }
 
-static bool is_output(const fv_graph *g, fv_value v) {
+bool fv_graph_is_output(const fv_graph *g, fv_value v) {
     for (size_t i = 0; i < g->output_count; i++)
         if (g->outputs[i] == v) return true;
     return false;
@@ -41,7 +41,7 @@ fv_status fv_pass_inference(fv_graph *g) {
     for (size_t i = 0; i < g->node_count; i++) {
         fv_node *n = &g->nodes[i];
         if (n->op == &fv_op_unary && n->attr.pointwise.kind == FV_UNARY_RELU_SURROGATE) n->attr.pointwise.kind = FV_UNARY_RELU;
-        if (n->op == &fv_op_dropout && !is_output(g, n->out[0])) fv_graph_replace(g, n->out[0], n->in[0]);
+        if (n->op == &fv_op_dropout && !fv_graph_is_output(g, n->out[0])) fv_graph_replace(g, n->out[0], n->in[0]);
     }
     return fv_pass_dead(g);
 }
@@ -217,7 +217,7 @@ fv_status fv_pass_layout_cancel(fv_graph *g) {
     for (size_t i = 0; i < g->node_count; i++) {
         const fv_node *n = &g->nodes[i];
         const int32_t producer = n->op == &fv_op_layout ? g->values[n->in[0]].producer : -1;
-        if (producer < 0 || g->nodes[producer].op != &fv_op_layout || is_output(g, n->out[0])) continue;
+        if (producer < 0 || g->nodes[producer].op != &fv_op_layout || fv_graph_is_output(g, n->out[0])) continue;
         const fv_value original = g->nodes[producer].in[0];
         if (g->values[original].layout == g->values[n->out[0]].layout) fv_graph_replace(g, n->out[0], original);
     }
@@ -232,5 +232,7 @@ fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, f
     if (training) FV_FORWARD(fv_pass_pool_index(g));
     if (training) FV_FORWARD(fv_pass_norm_kept(g));
     FV_FORWARD(fv_pass_layout(g, input_layout, output_layout));
-    return fv_pass_layout_cancel(g);
+    FV_FORWARD(fv_pass_layout_cancel(g));
+    if (!training) fv_pass_join(g);
+    return FV_OK;
 }

@@ -185,14 +185,18 @@ static void add_items(const fv_plan *p, memory_plan *m) {
         const int32_t shared = taken_over(p, m, n, i);
         for (int32_t k = 0; k < n->out_count; k++) {
             const fv_value v = n->out[k];
-            if (v == FV_NONE || (m->pinned[v] && p->settings.bind_outputs)) continue;
+            if (v == FV_NONE || (m->pinned[v] && p->settings.bind_outputs) || m->item_of[v] >= 0) continue;
             if (k == 0 && shared >= 0) {
                 m->item_of[v] = shared;
                 m->items[shared].last = fv_max_size(m->items[shared].last, m->last_use[v]);
                 continue;
             }
-            m->item_of[v] = (int32_t)m->count;
-            m->items[m->count++] = (fv_arena_item){value_bytes(&g->values[v]), i, m->last_use[v], 0};
+            const fv_value whole = g->values[v].inside.is ? g->values[v].inside.whole : v;
+            if (m->item_of[whole] < 0) {
+                m->item_of[whole] = (int32_t)m->count;
+                m->items[m->count++] = (fv_arena_item){value_bytes(&g->values[whole]), i, m->last_use[whole], 0};
+            }
+            m->item_of[v] = m->item_of[whole];
         }
     }
     for (const workspace *w = p->workspaces; w; w = w->next)
@@ -216,6 +220,7 @@ static void point_buffers(fv_plan *p, const memory_plan *m) {
         const fv_value_info *info = &p->graph->values[v];
         p->buffers[v].bytes = value_bytes(info);
         p->buffers[v].data = m->item_of[v] >= 0 ? base + m->items[m->item_of[v]].offset : info->data;
+        if (info->inside.is) p->buffers[v].data = (fv_real *)p->buffers[v].data + info->inside.channel;
     }
     size_t i = m->count - p->workspace_count;
     for (workspace *w = p->workspaces; w; w = w->next) w->buffer.data = base + m->items[i++].offset;
@@ -334,9 +339,9 @@ void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
         out->rank = p->graph->values[n->out[0]].shape.rank;
         memcpy(out->shape, p->graph->values[n->out[0]].shape.dim, sizeof out->shape);
     }
-    for (int32_t k = 0; k < n->in_count; k++)
+    for (int32_t k = 0; k < n->in_count && planned->phases; k++) /* without phases nothing moves */
         if (n->in[k] != FV_NONE) out->bytes += (double)p->buffers[n->in[k]].bytes;
-    for (int32_t k = 0; k < n->out_count; k++)
+    for (int32_t k = 0; k < n->out_count && planned->phases; k++)
         if (n->out[k] != FV_NONE) out->bytes += (double)p->buffers[n->out[k]].bytes;
     for (size_t k = 0; k < planned->phases && p->profiled; k++)
         out->seconds += p->seconds[planned->first_phase + k] / (double)p->profiled;

@@ -154,6 +154,10 @@ fv_status fv_conv_plan_forward_op(fv_plan_op *p, const fv_conv_geometry *g, fv_v
     c->weights = fv_conv_weight_strides(g, &p->values[weight]);
     c->x = fv_plan_buffer(p, x);
     c->y = fv_plan_buffer(p, y);
+    if (p->values[y].inside.is) {
+        const int64_t out[3] = {g->out[0], g->out[1], g->out[2]};
+        fv_map_pitch(out, p->values[p->values[y].inside.whole].shape.dim[1], c->desc.out_pitch);
+    }
     c->bias = fv_plan_buffer(p, bias);
     c->residual = fv_plan_buffer(p, residual);
     if (p->node->attr.conv.untied) {

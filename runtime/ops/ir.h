@@ -39,6 +39,8 @@ typedef struct fv_value_info {
     fv_value twin;    /* the same activation in the other layout, made when first needed; FV_NONE */
     uint8_t *edges;   /* connection table of a weight (K,C,...): [K][C], 0 where its kernel is absent and stays zero; NULL: none is.
                        * Owned as data is */
+    /* Inference: the value lies in the pixels of a concatenation, from a channel of it on; its pixels are as far apart as those. */
+    struct { bool is; fv_value whole; int64_t channel; } inside;
 } fv_value_info;
 
 /* Geometry in 3 axes z, y, x; 2-D has z = 1. */

@@ -37,17 +37,20 @@ static void geometry(const fv_value_info *v, int32_t axis, size_t *rows, size_t 
     }
 }
 
-/* One phase a part; parts[k] FV_NONE: zeros, or nothing where x is split. */
+/* One phase a part that does not lie there yet; parts[k] FV_NONE: zeros, or nothing where x is split. */
 static fv_status plan_parts(fv_plan_op *p, fv_value whole, const fv_value *parts, bool join) {
     const fv_parts_attr *a = &p->node->attr.parts;
     size_t rows, inner, offset = 0;
     geometry(&p->values[whole], a->axis, &rows, &inner);
     const size_t pitch = inner * (size_t)p->values[whole].shape.dim[a->axis];
     p->algorithm = "copy";
+    bool moved = false;
     for (int32_t k = 0; k < a->count; k++) {
         const size_t width = inner * (size_t)a->size[k];
         part *s;
-        if (width && (join || parts[k] != FV_NONE)) {
+        const bool there = join && parts[k] != FV_NONE && p->values[parts[k]].inside.is;
+        moved |= width && !there;
+        if (width && !there && (join || parts[k] != FV_NONE)) {
             FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
             *s = (part){p->kernels,
                         fv_plan_buffer(p, whole),
@@ -62,6 +65,7 @@ static fv_status plan_parts(fv_plan_op *p, fv_value whole, const fv_value *parts
         }
         offset += width;
     }
+    if (!moved) p->algorithm = "in place";
     return FV_OK;
 }
 
