@@ -271,7 +271,7 @@ static const fv_onnx_read_row *const narrow_families[] = {
 
 /* Operators on tensors of any type and rank: asked next. Constants are values to them as well. */
 static const fv_onnx_read_row *const general_families[] = {
-    fv_onnx_read_shape,
+    fv_onnx_read_shape, fv_onnx_read_nd_pointwise, fv_onnx_read_nd_matrix, fv_onnx_read_nd_norm, fv_onnx_read_nd_window,
     NULL,
 };
 
