@@ -143,7 +143,8 @@ static fv_status copy_of_model(grad_case *c) {
     for (size_t i = 0; i < c->draw.output_count; i++)
         FV_FORWARD(fv_graph_output(c->draw.graph, c->draw.outputs[i], NULL));
     FV_FORWARD(fv_model_create(c->draw.graph, 1, &c->model));
-    return fv_graph_copy(c->model->graph, false, &c->graph);
+    FV_FORWARD(fv_graph_copy(c->model->graph, false, &c->graph));
+    return fv_graph_set_batch(c->graph, c->batch);
 }
 
 /* As a trainer does it, and the variants that it does not always take. */
@@ -166,7 +167,7 @@ static fv_status add_variable(grad_case *c, const char *name, fv_value value, fv
 
 /* What the layout pass made of an input, or itself. */
 static fv_value inside_of(const fv_graph *g, fv_value input) {
-    for (size_t i = 0; i < g->node_count; i++)
+    for (size_t i = 0; i < g->node_count && g->values[input].layout == FV_PLAIN; i++)
         if (g->nodes[i].op == &fv_op_layout && g->nodes[i].in[0] == input) return g->nodes[i].out[0];
     return input;
 }
@@ -250,7 +251,7 @@ static fv_status differentiate(grad_case *c) {
     if (status == FV_OK) status = keep(g, c->loss_rows);
     if (status == FV_OK) status = fv_pass_dead(g);
     if (status == FV_OK) status = fv_pass_pooled_gradients(g); /* as a training step does */
-    return status == FV_OK ? fv_graph_set_batch(g, c->batch) : status;
+    return status == FV_OK ? fv_graph_infer(g) : status;
 }
 
 /* ---- memory and first values ---- */
@@ -392,7 +393,7 @@ static fv_status fill_model(grad_case *c) {
         fv_value_info *v = &g->values[i];
         const size_t count = fv_shape_count(&v->shape);
         double *values = NULL;
-        if (v->kind != FV_VALUE_PARAMETER) continue;
+        if (v->kind != FV_VALUE_PARAMETER || v->dtype != FV_REAL_DTYPE) continue;
         FV_FORWARD(take(count, sizeof *values, &values));
         fill_parameter(&c->random, v, values, count);
         store(v, values, v->data);

@@ -22,36 +22,47 @@ static fv_status read_dropout(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_done(r, n, fv_graph_dropout(r->graph, x, ratio, fv_onnx_node_name(n)));
 }
 
-static fv_status read_flatten(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    fv_value x;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    if (fv_onnx_attribute_int(n, "axis", 1) != 1) return fv_onnx_refuse(n, "only axis 1 is read");
-    if (fv_emit_info(r->graph, x)->shape.rank == 2) return fv_onnx_done(r, n, x);
-    return fv_onnx_done(r, n, fv_graph_flatten(r->graph, x, fv_onnx_node_name(n)));
+/* Maps to (N, rest): a flatten in other words. */
+static bool is_flatten(const fv_value_info *x, const fv_onnx_tensor *t) {
+    if (!t || t->count != 2 || x->shape.rank != 4 || x->dtype != FV_REAL_DTYPE || x->kind == FV_VALUE_PARAMETER) return false;
+    const int64_t rest = x->shape.dim[1] * x->shape.dim[2] * x->shape.dim[3], rows = fv_onnx_tensor_int(t, 0), columns = fv_onnx_tensor_int(t, 1);
+    const bool all = rows == 0 || rows == x->shape.dim[0] || x->shape.dim[0] == 0; /* an open batch takes any number */
+    return columns == rest ? rows == -1 || all : columns == -1 && rows != -1 && rows < 2 && all;
 }
 
-/* Reshape to (N, rest): a flatten in other words. */
 static fv_status read_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     const fv_onnx_tensor *t;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
-    const fv_shape *shape = &fv_emit_info(r->graph, x)->shape;
-    if (t && fv_onnx_is_as_maps(shape, t)) return fv_onnx_done_as_maps(r, n, x);
-    if (!t || t->count != 2) return fv_onnx_refuse(n, "only a reshape to (N, features) is read");
-    int64_t rest = 1;
-    for (int32_t i = 1; i < shape->rank; i++) rest *= shape->dim[i];
-    const int64_t rows = fv_onnx_tensor_int(t, 0), columns = fv_onnx_tensor_int(t, 1);
-    if ((columns != rest && columns != -1) || (columns == -1 && rows == -1) || (columns == -1 && rows > 1))
-        return fv_onnx_refuse(n, "only a reshape to (N, features) is read");
-    if (shape->rank == 2) return fv_onnx_done(r, n, x);
-    return fv_onnx_done(r, n, fv_graph_flatten(r->graph, x, fv_onnx_node_name(n)));
+    const fv_value_info *info = fv_emit_info(r->graph, x);
+    const bool layer = info->dtype == FV_REAL_DTYPE && info->kind != FV_VALUE_PARAMETER;
+    if (t && layer && fv_onnx_is_as_maps(&info->shape, t)) return fv_onnx_done_as_maps(r, n, x);
+    if (is_flatten(info, t)) return fv_onnx_done(r, n, fv_graph_flatten(r->graph, x, fv_onnx_node_name(n)));
+    return fv_onnx_refuse(n, "only maps to (N, features)");
+}
+
+static fv_status read_unsqueeze(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    fv_value x;
+    const fv_onnx_tensor *t;
+    const FvOnnx__Attribute *a = fv_onnx_attribute(n, "axes");
+    int64_t axes[2] = {0, 0};
+    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
+    FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
+    const size_t count = t ? t->count : a ? a->n_ints : 0;
+    for (size_t i = 0; i < count && i < 2; i++) {
+        axes[i] = t ? fv_onnx_tensor_int(t, i) : a->ints[i];
+        if (axes[i] < 0 && axes[i] >= -4) axes[i] += 4;
+    }
+    if (count != 2 || axes[0] != 2 || axes[1] != 3 || fv_emit_info(r->graph, x)->shape.rank != 2)
+        return fv_onnx_refuse(n, "only (N,C) to (N,C,1,1)");
+    return fv_onnx_done_as_maps(r, n, x);
 }
 
 const fv_onnx_read_row fv_onnx_read_rest[] = {
     {"Softmax", read_softmax},
     {"Dropout", read_dropout},
-    {"Flatten", read_flatten},
     {"Reshape", read_reshape},
+    {"Unsqueeze", read_unsqueeze},
     {NULL, NULL},
 };

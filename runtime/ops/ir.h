@@ -85,6 +85,13 @@ typedef struct fv_parts_attr {
     int32_t axis, count, size[FV_MOST_PARTS];
 } fv_parts_attr;
 
+typedef enum fv_nd_reduction {
+    FV_ND_SUM, FV_ND_MEAN, FV_ND_MAX, FV_ND_MIN, FV_ND_PROD, FV_ND_L1, FV_ND_L2, FV_ND_LOG_SUM, FV_ND_LOG_SUM_EXP, FV_ND_SUM_SQUARE,
+    FV_ND_REDUCTIONS
+} fv_nd_reduction;
+typedef enum fv_nd_pad { FV_ND_PAD_CONSTANT, FV_ND_PAD_REFLECT, FV_ND_PAD_EDGE, FV_ND_PAD_WRAP, FV_ND_TILE } fv_nd_pad;
+typedef enum fv_scatter { FV_SCATTER_SET, FV_SCATTER_ADD, FV_SCATTER_MUL, FV_SCATTER_MAX, FV_SCATTER_MIN } fv_scatter;
+
 /* Of operators on general tensors (ops/nd.h): what each means stands at the head of the operator's file. */
 typedef struct fv_nd_attr {
     int32_t kind, mode, count; /* count: entries of a, b and c */

@@ -88,6 +88,7 @@ typedef fv_status (*fv_backward_fn)(fv_backward *b);
 enum { FV_OP_IN_PLACE = 1 /* out[0] may share in[0]'s memory when that dies here */, FV_OP_IN_PLACE_SECOND = 2 /* ... in[1]'s */,
        FV_OP_EFFECT = 4 /* never dead: writes parameters or state */,
        FV_OP_ANY_LAYOUT = 8 /* takes its inputs as they lie and sets its outputs' layout itself */,
+       FV_OP_NO_GRADIENT = 32 /* its outputs are indices, or chosen by values: nothing flows back, and no gradient check meets it */,
        FV_OP_PLAIN = 16 /* takes and gives every tensor in FV_PLAIN; without this and ANY_LAYOUT: activations of rank 4 channels last.
                          * fv_graph_node puts the conversions in */ };
 
@@ -157,6 +158,30 @@ extern const fv_op fv_op_batch_norm_grad, fv_op_group_norm_grad; /* dy, x, scale
 extern const fv_op fv_op_flatten_grad;     /* dy, x (shape only) -> dx */
 extern const fv_op fv_op_softmax_grad;     /* y, dy -> dx */
 extern const fv_op fv_op_log_softmax_grad; /* y, dy -> dx */
+/* General tensors (ops/nd.h): attr.nd as the head of each file says. */
+extern const fv_op fv_op_reshape;           /* x -> y */
+extern const fv_op fv_op_transpose;         /* x -> y */
+extern const fv_op fv_op_depth_to_space, fv_op_space_to_depth; /* x (N,C,H,W) -> y */
+extern const fv_op fv_op_nd_slice;          /* x -> y */
+extern const fv_op fv_op_nd_slice_grad;     /* dy, x (shape only) -> dx */
+extern const fv_op fv_op_nd_concat;         /* parts... -> y */
+extern const fv_op fv_op_expand;            /* x -> y */
+extern const fv_op fv_op_reduce;            /* x -> y */
+extern const fv_op fv_op_reduce_grad;       /* dy, x, y -> dx */
+extern const fv_op fv_op_gather, fv_op_gather_elements, fv_op_gather_nd; /* data, indices -> y */
+extern const fv_op fv_op_gather_grad;       /* dy, indices, data (shape only) -> ddata */
+extern const fv_op fv_op_scatter_elements, fv_op_scatter_nd; /* data, indices, updates -> y */
+extern const fv_op fv_op_arg;               /* x -> index */
+extern const fv_op fv_op_top_k;             /* x -> values, index */
+extern const fv_op fv_op_cumsum;            /* x -> y */
+extern const fv_op fv_op_reverse_sequence;  /* x, lengths -> y */
+extern const fv_op fv_op_pad;               /* x, [value] -> y */
+extern const fv_op fv_op_tile;              /* x -> y */
+extern const fv_op fv_op_map_grad;          /* dy, x (shape only) -> dx of pad and tile */
+extern const fv_op fv_op_resize;            /* x -> y */
+extern const fv_op fv_op_resize_grad;       /* dy, x (shape only) -> dx */
+/* x as another shape of as many elements. */
+fv_value fv_emit_reshape(fv_graph *g, fv_value x, const fv_shape *shape);
 /* Training. */
 extern const fv_op fv_op_grad_norm; /* gradients... -> norm (1): global 2-norm in a fixed order */
 extern const fv_op fv_op_update;    /* w, dw, [m], [v], [norm] -> nothing; writes w, m, v in place */

@@ -33,12 +33,8 @@ static void accumulate(reverse *r, fv_value v, fv_value gradient) {
     r->gradients[v] = fv_emit_node(r->g, &fv_op_binary, in, 2, 1, &add);
 }
 
-static fv_status reverse_node(reverse *r, size_t i) {
-    enum { most = FV_MOST_PARTS };
-    const fv_node n = r->g->nodes[i]; /* the array moves while nodes are emitted; its lists do not */
-    fv_value dout[most], din[most];
-    bool wanted[most], any = false, flows = false;
-    FV_RETURN_IF(n.in_count > most || n.out_count > most, FV_ERR_UNSUPPORTED, "node \"%s\" (%s) has no gradient", n.name, n.op->name);
+static fv_status reverse_lists(reverse *r, const fv_node n, fv_value *dout, fv_value *din, bool *wanted) {
+    bool any = false, flows = false;
     for (int32_t k = 0; k < n.out_count; k++) {
         dout[k] = n.out[k] == FV_NONE ? FV_NONE : r->gradients[n.out[k]];
         flows = flows || dout[k] != FV_NONE;
@@ -55,6 +51,23 @@ static fv_status reverse_node(reverse *r, size_t i) {
     for (int32_t k = 0; k < n.in_count; k++)
         if (wanted[k]) accumulate(r, n.in[k], din[k]);
     return fv_graph_status(r->g);
+}
+
+static fv_status reverse_node(reverse *r, size_t i) {
+    enum { most = FV_MOST_PARTS };
+    const fv_node n = r->g->nodes[i]; /* the array moves while nodes are emitted; its lists do not */
+    fv_value few[2 * most], *lists = few;
+    bool few_wanted[most], *wanted = few_wanted;
+    if (n.in_count <= most && n.out_count <= most) return reverse_lists(r, n, few, few + most, few_wanted);
+    const size_t count = (size_t)n.in_count + (size_t)n.out_count;
+    FV_FORWARD(fv_alloc_array(r->g->context, count, sizeof *lists, "autodiff", (void **)&lists));
+    fv_status status = fv_alloc_array(r->g->context, count, sizeof *wanted, "autodiff", (void **)&wanted);
+    if (status == FV_OK) {
+        status = reverse_lists(r, n, lists, lists + n.out_count, wanted);
+        fv_release(r->g->context, wanted);
+    }
+    fv_release(r->g->context, lists);
+    return status;
 }
 
 static fv_status differentiate(reverse *r, const fv_value *outputs, const fv_value *seeds, size_t count, const fv_value *wanted,

@@ -38,14 +38,10 @@ START_TEST(slices_of_any_form) {
     for (int i = 0; i < 12; i++) ck_assert(y[i] == x[(1 + i / 6) * 36 + 2 * (i / 2 % 3) * 6 + 1 + 3 * (i % 2)]);
     refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){1}, (int64_t[]){0}, 2, 6, 6), FV_ERR_SHAPE,
             "a step of 0");
-    refused(slice_of(1, (int64_t[]){5}, (int64_t[]){0}, (int64_t[]){1}, (int64_t[]){-1}, 4, 6, 6), FV_ERR_UNSUPPORTED,
-            "only steps forward");
-    refused(slice_of(1, (int64_t[]){3}, (int64_t[]){2}, (int64_t[]){1}, (int64_t[]){1}, 4, 6, 6), FV_ERR_UNSUPPORTED,
-            "an empty slice");
+    accepted(slice_of(1, (int64_t[]){5}, (int64_t[]){0}, (int64_t[]){1}, (int64_t[]){-1}, 3, 6, 6), y, 108);
+    for (int i = 0; i < 108; i++) ck_assert(y[i] == x[(3 - i / 36) * 36 + i % 36]);
     refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){4}, (int64_t[]){1}, 4, 6, 6), FV_ERR_SHAPE,
-            "axis 4 of a value of rank 4");
-    refused(slice_of(1, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){0}, (int64_t[]){1}, 4, 6, 6), FV_ERR_UNSUPPORTED,
-            "batches are not cut");
+            "axis 4 of a tensor of rank 4");
     leave();
 }
 END_TEST
@@ -65,12 +61,10 @@ START_TEST(splits_and_joins) {
     accepted(split_of("a y", -3, 2, (int64_t[]){1, 3}), y, 108);
     ck_assert_mem_eq(y, x + 36, 108 * sizeof *y);
     refused(split_of("a y", 1, 2, (int64_t[]){1, 2}), FV_ERR_SHAPE, "its parts have 3 together");
-    refused(split_of("a y", 1, 2, (int64_t[]){0, 4}), FV_ERR_SHAPE, "part 0 has size 0");
     refused(split_of("a y", 1, 2, (int64_t[]){INT64_MIN, 4}), FV_ERR_SHAPE, "part 0 has size");
-    refused(split_of("a y", 1, 3, (int64_t[]){1, 1, 2}), FV_ERR_SHAPE, "3 sizes for 2 outputs");
-    refused(split_of("a b c d e y", 1, 0, NULL), FV_ERR_SHAPE, "has size");
+    refused(split_of("a y", 1, 3, (int64_t[]){1, 1, 2}), FV_ERR_SHAPE, "2 outputs do not agree");
     node_attr(&join, attr_int("axis", -9));
-    refused(around(g, join, 8, 6, 6), FV_ERR_SHAPE, "axis -9 of a value of rank 4");
+    refused(around(g, join, 8, 6, 6), FV_ERR_SHAPE, "axis -9 of a tensor of rank 4");
     leave();
 }
 END_TEST
