@@ -131,7 +131,7 @@ static fv_status read_lp(fv_onnx_reader *r, const FvOnnx__Node *n) {
     if (p == 2) norm = fv_onnx_unary(r, FV_ND_SQRT, norm, 0, 0, NULL);
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value floor = fv_onnx_cast(r, fv_graph_constant(r->graph, NULL, FV_F32, &single, &least), fv_onnx_dtype_of(r, x), NULL);
-    norm = fv_onnx_binary(r, FV_ND_MAX, norm, floor, 0, NULL);
+    norm = fv_onnx_binary(r, FV_ND_LARGEST, norm, floor, 0, NULL);
     return fv_onnx_done(r, n, fv_onnx_binary(r, FV_ND_DIV, x, norm, 0, fv_onnx_node_name(n)));
 }
 

@@ -85,7 +85,7 @@ static fv_status read_shift(fv_onnx_reader *r, const FvOnnx__Node *n) {
 /* Sum, Mean, Min, Max of any number. */
 static fv_status read_many(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool mean = strcmp(n->op_type, "Mean") == 0;
-    const fv_nd_binary kind = mean || strcmp(n->op_type, "Sum") == 0 ? FV_ND_ADD : strcmp(n->op_type, "Min") == 0 ? FV_ND_MIN : FV_ND_MAX;
+    const fv_nd_binary kind = mean || strcmp(n->op_type, "Sum") == 0 ? FV_ND_ADD : strcmp(n->op_type, "Min") == 0 ? FV_ND_LEAST : FV_ND_LARGEST;
     fv_value all, next;
     FV_FORWARD(fv_onnx_value(r, n, 0, &all));
     const fv_value first = all;
@@ -195,7 +195,7 @@ static fv_status read_clip(fv_onnx_reader *r, const FvOnnx__Node *n) {
         FV_FORWARD(fv_onnx_optional(r, n, 1 + i, &bound));
         if (bound == FV_NONE && fv_onnx_attribute(n, names[i])) bound = scalar_of(r, n, names[i]);
         FV_FORWARD(fv_graph_status(r->graph));
-        if (bound != FV_NONE) y = fv_onnx_binary(r, i ? FV_ND_MIN : FV_ND_MAX, y, bound, 0, NULL);
+        if (bound != FV_NONE) y = fv_onnx_binary(r, i ? FV_ND_LEAST : FV_ND_LARGEST, y, bound, 0, NULL);
     }
     if (y == x && y != FV_NONE) y = fv_onnx_cast(r, y, fv_onnx_dtype_of(r, y), fv_onnx_node_name(n));
     return fv_onnx_done(r, n, y);

@@ -12,8 +12,8 @@ typedef enum fv_nd_binary {
     FV_ND_MUL,
     FV_ND_DIV,
     FV_ND_POW,
-    FV_ND_MIN, /* NaN passes */
-    FV_ND_MAX,
+    FV_ND_LEAST, /* NaN passes */
+    FV_ND_LARGEST,
     FV_ND_MOD,  /* sign of the divisor */
     FV_ND_FMOD, /* sign of the dividend */
     FV_ND_PRELU, /* a > 0 ? a : b * a */

@@ -239,9 +239,9 @@ static double slope_of(int32_t kind, bool second, double a, double b) {
     case FV_ND_POW:
         if (second) return a > 0 ? fv_pow64(a, b) * fv_log64(a) : 0;
         return b == 0 ? 0 : b * fv_pow64(a, b - 1);
-    case FV_ND_MIN:
+    case FV_ND_LEAST:
         return second ? b < a : !(b < a);
-    case FV_ND_MAX:
+    case FV_ND_LARGEST:
         return second ? b > a : !(b > a);
     case FV_ND_MOD:
         return second ? -floor(a / b) : 1;
