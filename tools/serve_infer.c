@@ -57,32 +57,35 @@ static bool too_deep(const char *text, size_t bytes) {
 
 /* ---- numbers ---- */
 
+/* FP16 travels as binary alone, as the protocol says. */
 static bool store(const serve_tensor *t, const json_t *value, void *data, size_t i) {
-    const bool whole = json_is_integer(value);
-    const json_int_t integer = whole ? json_integer_value(value) : 0;
-    if (!json_is_number(value)) return false;
-    switch (t->shape.dtype) {
-    case FV_F32: {
-        const double real = json_number_value(value);
-        if (fabs(real) > (double)FLT_MAX) return false;
-        ((float *)data)[i] = (float)real;
+    const fv_dtype type = t->shape.dtype;
+    const bool real = type == FV_F32 || type == FV_F64, boolean = type == FV_BOOL && json_is_boolean(value);
+    const json_int_t integer = boolean ? json_boolean_value(value) : json_is_integer(value) ? json_integer_value(value) : 0;
+    if (real ? !json_is_number(value) : !boolean && !json_is_integer(value)) return false;
+    const double number = json_number_value(value);
+#define STORE(kind, least, most) \
+    if (integer < (least) || integer > (most)) return false; \
+    ((kind *)data)[i] = (kind)integer; \
+    return true
+    switch (type) {
+    case FV_F32:
+        if (fabs(number) > (double)FLT_MAX) return false;
+        ((float *)data)[i] = (float)number;
         return true;
+    case FV_F64: ((double *)data)[i] = number; return true;
+    case FV_BOOL: STORE(uint8_t, 0, 1);
+    case FV_I8: STORE(int8_t, INT8_MIN, INT8_MAX);
+    case FV_U8: STORE(uint8_t, 0, UINT8_MAX);
+    case FV_I16: STORE(int16_t, INT16_MIN, INT16_MAX);
+    case FV_U16: STORE(uint16_t, 0, UINT16_MAX);
+    case FV_I32: STORE(int32_t, INT32_MIN, INT32_MAX);
+    case FV_U32: STORE(uint32_t, 0, UINT32_MAX);
+    case FV_I64: STORE(int64_t, INT64_MIN, INT64_MAX);
+    case FV_U64: STORE(uint64_t, 0, INT64_MAX); /* jansson's integers end there */
+    case FV_F16: return false;
     }
-    case FV_F64:
-        ((double *)data)[i] = json_number_value(value);
-        return true;
-    case FV_I32:
-        if (!whole || integer < INT32_MIN || integer > INT32_MAX) return false;
-        ((int32_t *)data)[i] = (int32_t)integer;
-        return true;
-    case FV_I64:
-        ((int64_t *)data)[i] = integer;
-        return whole;
-    case FV_U8:
-        if (!whole || integer < 0 || integer > UINT8_MAX) return false;
-        ((uint8_t *)data)[i] = (uint8_t)integer;
-        return true;
-    }
+#undef STORE
     return false;
 }
 
@@ -297,15 +300,16 @@ static void write_number(serve_text *t, fv_dtype type, const void *data, size_t 
         else
             serve_print(t, "null");
         break;
-    case FV_I32:
-        serve_print(t, "%d", ((const int32_t *)data)[i]);
-        break;
-    case FV_I64:
-        serve_print(t, "%lld", (long long)((const int64_t *)data)[i]);
-        break;
-    case FV_U8:
-        serve_print(t, "%u", ((const uint8_t *)data)[i]);
-        break;
+    case FV_BOOL: serve_print(t, "%s", ((const uint8_t *)data)[i] ? "true" : "false"); break;
+    case FV_I8: serve_print(t, "%d", ((const int8_t *)data)[i]); break;
+    case FV_I16: serve_print(t, "%d", ((const int16_t *)data)[i]); break;
+    case FV_I32: serve_print(t, "%d", ((const int32_t *)data)[i]); break;
+    case FV_I64: serve_print(t, "%lld", (long long)((const int64_t *)data)[i]); break;
+    case FV_U8: serve_print(t, "%u", ((const uint8_t *)data)[i]); break;
+    case FV_U16: serve_print(t, "%u", ((const uint16_t *)data)[i]); break;
+    case FV_U32: serve_print(t, "%u", ((const uint32_t *)data)[i]); break;
+    case FV_U64: serve_print(t, "%llu", (unsigned long long)((const uint64_t *)data)[i]); break;
+    case FV_F16: serve_print(t, "null"); break; /* outputs of this type are asked for as binary */
     }
 }
 

@@ -46,19 +46,10 @@ void serve_quote(serve_text *t, const char *string) {
 }
 
 const char *serve_datatype(fv_dtype type) {
-    switch (type) {
-    case FV_F32:
-        return "FP32";
-    case FV_F64:
-        return "FP64";
-    case FV_I32:
-        return "INT32";
-    case FV_I64:
-        return "INT64";
-    case FV_U8:
-        return "UINT8";
-    }
-    return "?";
+    static const char *const names[] = {[FV_F32] = "FP32",  [FV_I32] = "INT32",  [FV_U8] = "UINT8",   [FV_F64] = "FP64",
+                                        [FV_I64] = "INT64", [FV_BOOL] = "BOOL",  [FV_I8] = "INT8",    [FV_I16] = "INT16",
+                                        [FV_U16] = "UINT16", [FV_U32] = "UINT32", [FV_U64] = "UINT64", [FV_F16] = "FP16"};
+    return (size_t)type < sizeof names / sizeof *names ? names[type] : "?";
 }
 
 void serve_write_server(serve_text *t) {
