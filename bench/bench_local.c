@@ -1,5 +1,5 @@
-/* Locally connected layers: a product a position, whose pixels are the images. Weights are read once, so memory bounds small batches.
- * bytes: maps and weights once. */
+/* Locally connected layers: a product a position, whose pixels are the images. Weights are read once, so memory bounds small
+ * batches. bytes: maps and weights once. */
 #include "bench.h"
 
 #include <math.h>
@@ -52,9 +52,16 @@ static void set_position(local_state *s, size_t position) {
 
 static void describe(local_state *s) {
     const ptrdiff_t channels = s->spec->channels, maps = s->spec->maps, size = s->spec->size;
-    s->d = (fv_conv_desc){.images = s->spec->images, .taps = TAPS, .in_channels = s->spec->channels, .out_channels = s->spec->maps,
-                          .groups = 1, .in = {1, s->spec->size, s->spec->size}, .out = {1, 1, 1}, .step = {1, 1, 1},
-                          .act_low = -INFINITY, .act_high = INFINITY};
+    s->d = (fv_conv_desc){.images = s->spec->images,
+                          .taps = TAPS,
+                          .in_channels = s->spec->channels,
+                          .out_channels = s->spec->maps,
+                          .groups = 1,
+                          .in = {1, s->spec->size, s->spec->size},
+                          .out = {1, 1, 1},
+                          .step = {1, 1, 1},
+                          .act_low = -INFINITY,
+                          .act_high = INFINITY};
     const ptrdiff_t in[4] = {size * size * channels, size * size * channels, size * channels, channels};
     const ptrdiff_t out[4] = {size * size * maps, maps, maps, maps};
     memcpy(s->d.in_pitch, in, sizeof in);
@@ -112,7 +119,8 @@ static void run_local(void *state) {
         set_position(s, i);
         if (s->kind == TRAINING) pack(s, packed);
         if (s->kind == WEIGHT_GRADIENT)
-            s->k.weight_grad(&s->d, s->x, y, s->w + i * weights * maps, (ptrdiff_t)maps, images, (fv_range){0, weights}, s->scratch);
+            s->k.weight_grad(&s->d, s->x, y, s->w + i * weights * maps, (ptrdiff_t)maps, images, (fv_range){0, weights},
+                             s->scratch);
         else
             s->k.forward(&s->d, s->x, packed, NULL, NULL, y, images, (fv_range){0, s->panels}, s->scratch);
     }
@@ -127,8 +135,8 @@ void fv_bench_local(fv_bench_add_fn add, void *user) {
             fv_bench_case c = {.spec = s, .kind = kind, .make = make_local, .run = run_local, .drop = drop_local};
             c.flops = 2 * weights * s->images;
             c.bytes = 4 * (weights + s->images * positions * (s->channels + s->maps));
-            snprintf(c.name, sizeof c.name, "%s/N%d_C%d_%dx%d_K%d_%dx%d", names[kind], s->images, s->channels, s->size, s->size, s->maps,
-                     KERNEL, KERNEL);
+            snprintf(c.name, sizeof c.name, "%s/N%d_C%d_%dx%d_K%d_%dx%d", names[kind], s->images, s->channels, s->size,
+                     s->size, s->maps, KERNEL, KERNEL);
             add(user, &c);
         }
 }

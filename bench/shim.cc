@@ -1,10 +1,11 @@
 // The only C++ of the project: rows kernel x shape x ISA handed to Google Benchmark.
 //
-// An iteration is a slice of some milliseconds of the kernel followed by a slice of multiply-adds from registers, so that the share of
-// the FMA peak compares neighbours in time: on a machine shared with others nothing else is worth printing. Rows that say what they move
-// have a slice of copying as many bytes within as large a working set beside them, and are given in times their bound: the longer of that
-// copy and of their FLOPs at the peak. Seconds are the thread's own. Counters are medians over the iterations: GFLOPS and peak_%, or GBps;
-// x_bound; x_peer, the seconds of another library over ours where one does the same row; x_scalar.
+// An iteration is a slice of some milliseconds of the kernel followed by a slice of multiply-adds from registers, so that the
+// share of the FMA peak compares neighbours in time: on a machine shared with others nothing else is worth printing. Rows
+// that say what they move have a slice of copying as many bytes within as large a working set beside them, and are given in
+// times their bound: the longer of that copy and of their FLOPs at the peak. Seconds are the thread's own. Counters are
+// medians over the iterations: GFLOPS and peak_%, or GBps; x_bound; x_peer, the seconds of another library over ours where
+// one does the same row; x_scalar.
 #include "bench.h"
 
 #include "fovea.h"

@@ -42,7 +42,8 @@ FV_ALWAYS_INLINE vf clamped(const tile *t, vf sum) { return v_at_most(v_at_least
     float *y = t->y + vector * VW;                                                                                               \
     PIXELS(STORE)
 
-/* Every third column or pixel has a pointer, so that a few of them and two distances address all; a register each would not fit. */
+/* Every third column or pixel has a pointer, so that a few of them and two distances address all: a register each would not
+ * fit. */
 typedef struct thirds {
     const float *at[6];
 } thirds;
@@ -50,10 +51,10 @@ FV_ALWAYS_INLINE thirds thirds_of(const float *x, ptrdiff_t three) {
     return (thirds){{x, x + three, x + three + three, x + three + three + three, x + 4 * three, x + 5 * three}};
 }
 
-/* `columns` kernel columns side by side, `step` input pixels an output pixel, from output ox of the row on; ends: input columns that
- * are padding, at most half a kernel. All but t, vector and ox are constants after inlining. */
-FV_ALWAYS_INLINE void sliding_vectors(const tile *t, const span *ends, int32_t ox, size_t vector, const int columns, const int step,
-                                      const int pixels) {
+/* `columns` kernel columns side by side, `step` input pixels an output pixel, from output ox of the row on; ends: input columns
+ * that are padding, at most half a kernel. columns, step and pixels are constants after inlining. */
+FV_ALWAYS_INLINE void sliding_vectors(const tile *t, const span *ends, int32_t ox, size_t vector, const int columns,
+                                      const int step, const int pixels) {
     const ptrdiff_t column = t->x_column, y_pixel = t->y_pixel, w_column = t->w_column;
     const ptrdiff_t two = 2 * column, three = 3 * column, y_two = 2 * y_pixel, y_three = 3 * y_pixel;
     const float *first = t->x + ox * t->x_pixel + vector * VW, *w_first = t->w + (ptrdiff_t)vector * t->w_vector;
@@ -113,7 +114,8 @@ FV_ALWAYS_INLINE void next_tile(tile *t, const int pixels) {
     if (t->residual) t->residual += pixels * t->y_pixel;
 }
 
-FV_ALWAYS_INLINE void sliding_tiles(const tile *given, const span *given_span, const int columns, const int step, const int pixels) {
+FV_ALWAYS_INLINE void sliding_tiles(const tile *given, const span *given_span, const int columns, const int step,
+                                    const int pixels) {
     const tile t = *given; /* stores of vectors may change anything but what is our own */
     const span s = *given_span;
     for (int32_t i = 0; i < s.count; i++) sliding_vectors(&t, &s, s.begin + i * pixels, 0, columns, step, pixels);

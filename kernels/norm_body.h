@@ -1,5 +1,5 @@
-/* Normalization over a vector wrapper; included by (isa)/norm_(isa).c. Sums over pixels go down in registers, some vectors
- * of channels at a time; element-wise passes go along the rows. */
+/* Normalization over a vector wrapper; included by (isa)/norm_(isa).c. Sums over pixels go down in registers, some
+ * vectors of channels at a time; element-wise passes go along the rows. */
 
 /* n = VW except in the last vector of a row. */
 static inline vf load_some(const float *p, size_t n) { return n == VW ? v_load(p) : v_load_part(p, n); }
@@ -10,9 +10,13 @@ static inline void store_some(float *p, vf a, size_t n) {
         v_store_part(p, a, n);
 }
 
-/* Sums go down the pixels: of narrow maps in registers, of wide ones a few pixels at a time along a panel of channels, so that
- * memory is read in long runs, with the sums so far in a buffer. Both add in one order. */
-enum { GROUP = 2, PANEL = 256, BLOCK = 4 }; /* vectors in registers; channels of a panel, narrower ones from 32; pixels at a time */
+/* Sums go down the pixels: of narrow maps in registers, of wide ones a few pixels at a time along a panel of channels,
+ * so that memory is read in long runs, with the sums so far in a buffer. Both add in one order. */
+enum {
+    GROUP = 2,
+    PANEL = 256,
+    BLOCK = 4
+}; /* vectors in registers; channels of a panel, narrower ones from 32; pixels at a time */
 
 static inline size_t panel_of(size_t channels) { return channels < 32 ? 0 : fv_min_size(channels / VW * VW, PANEL); }
 
@@ -28,7 +32,8 @@ typedef struct moment_sums {
     vf even1, even2, odd1, odd2;
 } moment_sums;
 
-FV_ALWAYS_INLINE void add_moments(moment_sums *s, const float *x, ptrdiff_t pitch, vf near, const size_t pixels, size_t part) {
+FV_ALWAYS_INLINE void add_moments(moment_sums *s, const float *x, ptrdiff_t pitch, vf near, const size_t pixels,
+                                  size_t part) {
     for (size_t p = 0; p < pixels; p++, x += pitch) {
         const vf d = v_sub(load_some(x, part), near);
         vf *s1 = p % 2 ? &s->odd1 : &s->even1, *s2 = p % 2 ? &s->odd2 : &s->even2;
@@ -57,8 +62,8 @@ static inline vm moments_of(const moment_sums *s, vf near, vf n, vf *mean, vf *m
 }
 
 /* Of one vector, made again about the mean where m0 was not near enough. */
-static inline void finish_moments(const float *x, ptrdiff_t pitch, size_t pixels, vf near, const moment_sums *s, float *mean,
-                                  float *m2, size_t part) {
+static inline void finish_moments(const float *x, ptrdiff_t pitch, size_t pixels, vf near, const moment_sums *s,
+                                  float *mean, float *m2, size_t part) {
     const vf n = v_set((float)pixels);
     vf middle, squares, better, exact;
     const vm good = moments_of(s, near, n, &middle, &squares);
@@ -111,7 +116,8 @@ static void moments_panel(const float *x, ptrdiff_t pitch, size_t pixels, float 
         s[k] = (moment_sums){v_zero(), v_zero(), v_zero(), v_zero()};
     }
     size_t p = 0;
-    for (; p + BLOCK <= pixels; p += BLOCK, at += BLOCK * pitch) moments_block(at, pitch, near, s, vectors, BLOCK, p + 2 * BLOCK <= pixels);
+    for (; p + BLOCK <= pixels; p += BLOCK, at += BLOCK * pitch)
+        moments_block(at, pitch, near, s, vectors, BLOCK, p + 2 * BLOCK <= pixels);
     for (; p + 2 <= pixels; p += 2, at += 2 * pitch) moments_block(at, pitch, near, s, vectors, 2, false);
     if (p < pixels) moments_block(at, pitch, near, s, vectors, 1, false);
     for (size_t k = 0; k < vectors; k++)
@@ -121,7 +127,8 @@ static void moments_panel(const float *x, ptrdiff_t pitch, size_t pixels, float 
 static void moments(const float *x, ptrdiff_t pitch, size_t pixels, size_t channels, float *mean, float *m2) {
     size_t c = 0;
     for (size_t n; (n = panel_of(channels - c)) > 0; c += n) moments_panel(x + c, pitch, pixels, mean + c, m2 + c, n);
-    for (; c + GROUP * VW <= channels; c += GROUP * VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, GROUP, VW);
+    for (; c + GROUP * VW <= channels; c += GROUP * VW)
+        moments_columns(x + c, pitch, pixels, mean + c, m2 + c, GROUP, VW);
     for (; c + VW <= channels; c += VW) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 1, VW);
     if (c < channels) moments_columns(x + c, pitch, pixels, mean + c, m2 + c, 1, channels - c);
 }
@@ -168,7 +175,8 @@ static void apply(const fv_norm_map *m, const float *x, ptrdiff_t x_pitch, float
     const vf low = v_set(m->low), high = v_set(m->high);
     for (size_t p = 0; p < pixels; p++, x += x_pitch, y += y_pitch) {
         size_t c = 0;
-        for (; c + VW <= channels; c += VW) v_store(y + c, v_at_most(v_at_least(map_step(m, v_load(x + c), c, VW), low), high));
+        for (; c + VW <= channels; c += VW)
+            v_store(y + c, v_at_most(v_at_least(map_step(m, v_load(x + c), c, VW), low), high));
         if (c == channels) continue;
         const size_t n = channels - c;
         v_store_part(y + c, v_at_most(v_at_least(map_step(m, v_load_part(x + c, n), c, n), low), high), n);
@@ -181,8 +189,8 @@ typedef struct channel_map {
 } channel_map;
 
 FV_ALWAYS_INLINE channel_map map_of(const fv_norm_map *m, bool with_gain, size_t c, size_t n) {
-    return (channel_map){with_gain ? load_some(m->gain + c, n) : v_zero(), with_gain ? load_some(m->shift + c, n) : v_zero(),
-                         load_some(m->mean + c, n)};
+    return (channel_map){with_gain ? load_some(m->gain + c, n) : v_zero(),
+                         with_gain ? load_some(m->shift + c, n) : v_zero(), load_some(m->mean + c, n)};
 }
 
 /* What the clamp lets through of dy. */
@@ -193,8 +201,9 @@ FV_ALWAYS_INLINE vf passed(const channel_map *m, bool clamps, vf low, vf high, v
 }
 
 /* The two sums so far, over so many more pixels. */
-FV_ALWAYS_INLINE void add_sums(const channel_map *map, bool clamps, vf low, vf high, const float *dy, ptrdiff_t dy_pitch,
-                               const float *x, ptrdiff_t x_pitch, const size_t pixels, size_t part, vf *sum, vf *dot) {
+FV_ALWAYS_INLINE void add_sums(const channel_map *map, bool clamps, vf low, vf high, const float *dy,
+                               ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, const size_t pixels, size_t part,
+                               vf *sum, vf *dot) {
     for (size_t p = 0; p < pixels; p++, dy += dy_pitch, x += x_pitch) {
         const vf value = load_some(x, part), g = passed(map, clamps, low, high, load_some(dy, part), value);
         *sum = v_add(*sum, g);
@@ -203,9 +212,9 @@ FV_ALWAYS_INLINE void add_sums(const channel_map *map, bool clamps, vf low, vf h
 }
 
 /* dy and x point at channel c. */
-FV_ALWAYS_INLINE void sums_columns(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
-                                   ptrdiff_t x_pitch, size_t pixels, size_t c, float *sum, float *dot, const size_t vectors,
-                                   size_t part) {
+FV_ALWAYS_INLINE void sums_columns(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch,
+                                   const float *x, ptrdiff_t x_pitch, size_t pixels, size_t c, float *sum, float *dot,
+                                   const size_t vectors, size_t part) {
     const vf low = v_set(m->low), high = v_set(m->high);
     channel_map map[GROUP];
     vf s[GROUP], d[GROUP];
@@ -223,8 +232,8 @@ FV_ALWAYS_INLINE void sums_columns(const fv_norm_map *m, bool clamps, const floa
 }
 
 FV_ALWAYS_INLINE void sums_block(const fv_norm_map *m, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
-                                 ptrdiff_t x_pitch, size_t c, float *sum, float *dot, size_t channels, const size_t pixels,
-                                 bool more) {
+                                 ptrdiff_t x_pitch, size_t c, float *sum, float *dot, size_t channels,
+                                 const size_t pixels, bool more) {
     const vf low = v_set(m->low), high = v_set(m->high);
     for (const size_t end = c + channels; c < end; c += VW, dy += VW, x += VW) {
         const channel_map map = map_of(m, clamps, c, VW);
@@ -236,8 +245,9 @@ FV_ALWAYS_INLINE void sums_block(const fv_norm_map *m, bool clamps, const float 
     }
 }
 
-FV_ALWAYS_INLINE void sums_with(const fv_norm_map *given, bool clamps, const float *dy, ptrdiff_t dy_pitch, const float *x,
-                                ptrdiff_t x_pitch, size_t channels, size_t pixels, float *sum, float *dot) {
+FV_ALWAYS_INLINE void sums_with(const fv_norm_map *given, bool clamps, const float *dy, ptrdiff_t dy_pitch,
+                                const float *x, ptrdiff_t x_pitch, size_t channels, size_t pixels, float *sum,
+                                float *dot) {
     const fv_norm_map own = *given, *const m = &own; /* stores of vectors may change anything but what is our own */
     size_t c = 0;
     for (size_t n; (n = panel_of(channels - c)) > 0; c += n) {
@@ -253,7 +263,8 @@ FV_ALWAYS_INLINE void sums_with(const fv_norm_map *given, bool clamps, const flo
     }
     for (; c + GROUP * VW <= channels; c += GROUP * VW)
         sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, GROUP, VW);
-    for (; c + VW <= channels; c += VW) sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 1, VW);
+    for (; c + VW <= channels; c += VW)
+        sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 1, VW);
     if (c < channels) sums_columns(m, clamps, dy + c, dy_pitch, x + c, x_pitch, pixels, c, sum, dot, 1, channels - c);
 }
 
@@ -268,9 +279,9 @@ static void grad_sums(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch,
 enum { ROWS = 4 }; /* pixels that share what is loaded of their channels */
 
 /* n channels from c on, of so many pixels. */
-FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy,
-                                 ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t c,
-                                 size_t n, const size_t rows) {
+FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float *slope, const float *offset,
+                                 const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx,
+                                 ptrdiff_t dx_pitch, size_t c, size_t n, const size_t rows) {
     const channel_map map = map_of(m, true, c, n);
     const vf low = v_set(m->low), high = v_set(m->high), by = load_some(slope + c, n), plus = load_some(offset + c, n);
     vf out[ROWS];
@@ -282,18 +293,19 @@ FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float 
     for (size_t r = 0; r < rows; r++) store_some(dx + (ptrdiff_t)r * dx_pitch + (ptrdiff_t)c, out[r], n);
 }
 
-FV_ALWAYS_INLINE void input_rows(const fv_norm_map *m, bool clamps, const float *slope, const float *offset, const float *dy,
-                                 ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch,
-                                 size_t channels, const size_t rows) {
+FV_ALWAYS_INLINE void input_rows(const fv_norm_map *m, bool clamps, const float *slope, const float *offset,
+                                 const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx,
+                                 ptrdiff_t dx_pitch, size_t channels, const size_t rows) {
     size_t c = 0;
     for (; c + VW <= channels; c += VW)
         input_step(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, c, VW, rows);
-    if (c < channels) input_step(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, c, channels - c, rows);
+    if (c < channels)
+        input_step(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, c, channels - c, rows);
 }
 
-FV_ALWAYS_INLINE void input_with(const fv_norm_map *given, bool clamps, const float *slope, const float *offset, const float *dy,
-                                 ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch,
-                                 size_t channels, size_t pixels) {
+FV_ALWAYS_INLINE void input_with(const fv_norm_map *given, bool clamps, const float *slope, const float *offset,
+                                 const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx,
+                                 ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
     const fv_norm_map own = *given, *const m = &own; /* stores of vectors may change anything but what is our own */
     size_t p = 0;
     for (; p + ROWS <= pixels; p += ROWS, dy += ROWS * dy_pitch, x += ROWS * x_pitch, dx += ROWS * dx_pitch)
@@ -302,12 +314,15 @@ FV_ALWAYS_INLINE void input_with(const fv_norm_map *given, bool clamps, const fl
         input_rows(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, 1);
 }
 
-static void grad_input(const fv_norm_map *m, const float *slope, const float *offset, const float *dy, ptrdiff_t dy_pitch,
-                       const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
+static void grad_input(const fv_norm_map *m, const float *slope, const float *offset, const float *dy,
+                       ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch,
+                       size_t channels, size_t pixels) {
     if (fv_norm_clamps(m))
         input_with(m, true, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, pixels);
     else
         input_with(m, false, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, pixels);
 }
 
-static void init_norm(fv_norm_kernels *k) { *k = (fv_norm_kernels){moments, merge, combine, apply, grad_sums, grad_input}; }
+static void init_norm(fv_norm_kernels *k) {
+    *k = (fv_norm_kernels){moments, merge, combine, apply, grad_sums, grad_input};
+}

@@ -11,7 +11,7 @@ typedef struct pool_run {
     const float *x; /* the first value of the first window */
     float *y;
     int32_t *index;
-    const float *weight; /* of the first value's position in the window */
+    const float *weight;      /* of the first value's position in the window */
     float p, divisor, factor; /* factor: 1 over a divisor that is a power of two, which is exact; else 0 */
     size_t channels, windows;
     ptrdiff_t x_step, y_step; /* from window to window */
@@ -105,8 +105,8 @@ FV_ALWAYS_INLINE void take_vectors(const pool_step step, const pool_run *r, cons
         take_window(step, r, x, y, index, name, depth, height, width, vectors, n);
 }
 
-/* Of windows of fewer than VW channels, how many of the first may read and write a whole vector; last: from a window's first value
- * to its last. */
+/* Of windows of fewer than VW channels, how many of the first may read and write a whole vector; last: from a window's
+ * first value to its last. */
 static inline size_t whole_windows(const pool_run *r, size_t last) {
     if (last + VW > r->readable || VW > r->writable) return 0;
     const size_t in = (r->readable - last - VW) / (size_t)r->x_step, out = (r->writable - VW) / (size_t)r->y_step;
@@ -116,7 +116,8 @@ static inline size_t whole_windows(const pool_run *r, size_t last) {
 FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, const int32_t depth,
                                    const int32_t height, const int32_t width) {
     const pool_run own = *given, *const r = &own; /* stores of vectors may change anything but what is our own */
-    const size_t whole = whole_windows(r, (size_t)((depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2]));
+    const size_t whole =
+        whole_windows(r, (size_t)((depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2]));
     for (size_t i = 0; i < r->windows; i++) {
         const float *x = r->x + (ptrdiff_t)i * r->x_step;
         float *y = r->y + (ptrdiff_t)i * r->y_step;
@@ -128,10 +129,12 @@ FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, 
         }
         size_t c = 0;
         for (; step != LP && c + 4 * VW <= r->channels; c += 4 * VW)
-            take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4, VW);
+            take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4,
+                         VW);
         for (; c < r->channels; c += VW) {
             c = fv_min_size(c, r->channels - VW); /* the last vector overlaps the one before */
-            take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1, VW);
+            take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1,
+                         VW);
         }
     }
 }

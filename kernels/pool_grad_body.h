@@ -25,16 +25,18 @@ typedef struct grad_read {
     vi at;
 } grad_read;
 
-FV_ALWAYS_INLINE grad_read read_window(const grad_step step, const grad_call *g, const grad_window *w, size_t c, size_t n) {
+FV_ALWAYS_INLINE grad_read read_window(const grad_step step, const grad_call *g, const grad_window *w, size_t c,
+                                       size_t n) {
     grad_read r = {load_channels(g->dy + w->out + (ptrdiff_t)c, n), v_zero(), vi_set(0)};
     if (step == GRAD_MAX) r.at = n == VW ? vi_load(w->index + c) : vi_load_part(w->index + c, n);
-    if (step == GRAD_ABS || step == GRAD_SQUARES || step == GRAD_LP) r.y = load_channels(g->y + w->out + (ptrdiff_t)c, n);
+    if (step == GRAD_ABS || step == GRAD_SQUARES || step == GRAD_LP)
+        r.y = load_channels(g->y + w->out + (ptrdiff_t)c, n);
     return r;
 }
 
 /* name, tap: the pixel's in the window. */
-FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const grad_read *r, int32_t name, int32_t tap, float share,
-                              vf x, vf sum) {
+FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const grad_read *r, int32_t name, int32_t tap,
+                              float share, vf x, vf sum) {
     if (step == GRAD_MAX) return v_add(sum, v_where(vi_eq(r->at, vi_set(name)), r->dy));
     if (step == GRAD_AVERAGE) return v_fma(r->dy, v_set(share), sum);
     if (step == GRAD_WEIGHTED) return v_fma(r->dy, v_set(g->weight[tap]), sum);
@@ -46,8 +48,8 @@ FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const gr
     return v_fma(r->dy, v_select(v_eq(r->y, zero), zero, part), sum);
 }
 
-FV_ALWAYS_INLINE vf add_window_share(const grad_step step, const grad_call *g, const grad_window *w, vf x, size_t c, size_t n,
-                                     vf sum) {
+FV_ALWAYS_INLINE vf add_window_share(const grad_step step, const grad_call *g, const grad_window *w, vf x, size_t c,
+                                     size_t n, vf sum) {
     const grad_read r = read_window(step, g, w, c, n);
     return add_share(step, g, &r, w->name, w->tap, w->share, x, sum);
 }
@@ -157,8 +159,8 @@ static bool apart(const fv_pool_desc *d) {
 }
 
 /* n channels from c on of the pixels of one window's row. */
-FV_ALWAYS_INLINE void spread_vector(const grad_step step, const grad_call *g, const grad_window *w, ptrdiff_t at, const int32_t width,
-                                    size_t c, const size_t n) {
+FV_ALWAYS_INLINE void spread_vector(const grad_step step, const grad_call *g, const grad_window *w, ptrdiff_t at,
+                                    const int32_t width, size_t c, const size_t n) {
     const grad_read r = read_window(step, g, w, c, n);
     const ptrdiff_t pitch = g->d->in_pitch[3];
     for (int32_t u = 0; u < width; u++) {
@@ -168,9 +170,10 @@ FV_ALWAYS_INLINE void spread_vector(const grad_step step, const grad_call *g, co
     }
 }
 
-/* The pixels of one window's row, of windows apart: `width` of them from element `at` on, the first named as w says. Of more
- * than VW channels the last vector overlaps the one before. */
-FV_ALWAYS_INLINE void spread_window(const grad_step step, const grad_call *g, const grad_window *w, ptrdiff_t at, const int32_t width) {
+/* The pixels of one window's row, of windows apart: `width` of them from element `at` on, the first named as w says. Of
+ * more than VW channels the last vector overlaps the one before. */
+FV_ALWAYS_INLINE void spread_window(const grad_step step, const grad_call *g, const grad_window *w, ptrdiff_t at,
+                                    const int32_t width) {
     const size_t channels = (size_t)g->d->channels;
     const ptrdiff_t last = at + (width - 1) * g->d->in_pitch[3];
     if (channels >= VW) {
@@ -221,24 +224,26 @@ FV_ALWAYS_INLINE void gather_row_apart(const grad_step step, const grad_call *g,
     }
 }
 
-/* ---- windows of three at a stride of two along a row: every second pixel lies in two of them, the others in one ---- */
+/* ---- windows of three at a stride of two along a row: every second pixel lies in two of them, the others in one ----
+ */
 
-/* Two pixels side by side from element `at` on; of each of so many rows of windows the left one, which the first pixel alone
- * lies in, and the right one. At least VW channels. */
-FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *g, const grad_window (*w)[2], ptrdiff_t at, int32_t name_apart,
-                                  const int rows) {
+/* Two pixels side by side from element `at` on; of each of so many rows of windows the left one, which the first pixel
+ * alone lies in, and the right one. At least VW channels. */
+FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *g, const grad_window (*w)[2], ptrdiff_t at,
+                                  int32_t name_apart, const int rows) {
     const size_t channels = (size_t)g->d->channels;
     const ptrdiff_t other = at + g->d->in_pitch[3];
     for (size_t begin = 0; begin < channels; begin += VW) {
         const size_t c = fv_min_size(begin, channels - VW);
-        const vf x = reads_x(step) ? v_load(g->x + at + c) : v_zero(), x_other = reads_x(step) ? v_load(g->x + other + c) : v_zero();
+        const vf x = reads_x(step) ? v_load(g->x + at + c) : v_zero(),
+                 x_other = reads_x(step) ? v_load(g->x + other + c) : v_zero();
         vf sum = v_zero(), sum_other = v_zero();
         for (int r = 0; r < rows; r++) {
             const grad_read left = read_window(step, g, &w[r][0], c, VW), right = read_window(step, g, &w[r][1], c, VW);
             sum = add_share(step, g, &left, w[r][0].name, w[r][0].tap, w[r][0].share, x, sum);
             sum = add_share(step, g, &right, w[r][1].name, w[r][1].tap, w[r][1].share, x, sum);
-            sum_other =
-                add_share(step, g, &right, w[r][1].name + name_apart, w[r][1].tap + 1, w[r][1].share, x_other, sum_other);
+            sum_other = add_share(step, g, &right, w[r][1].name + name_apart, w[r][1].tap + 1, w[r][1].share, x_other,
+                                  sum_other);
         }
         v_store(g->dx + at + c, sum);
         v_store(g->dx + other + c, sum_other);
@@ -250,9 +255,10 @@ static bool in_pairs(const fv_pool_desc *d) {
            d->window[2] == 3 && d->stride[2] == 2 && d->channels >= VW;
 }
 
-/* Pixels of i's row as long as there are pairs before column `end`; returns whether there was one. box: the windows' rows, one or
- * two. */
-FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_pool_pixel *i, int32_t end, const fv_pool_window *box) {
+/* Pixels of i's row as long as there are pairs before column `end`; returns whether there was one. box: the windows'
+ * rows, one or two. */
+FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_pool_pixel *i, int32_t end,
+                                   const fv_pool_window *box) {
     const fv_pool_desc *d = g->d;
     const int32_t reach = i->at[2] + d->pad[2], rows = box->high[1] - box->low[1];
     int32_t right = reach / 2;
@@ -274,8 +280,10 @@ FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_
         at += 2 * d->in_pitch[3];
         if (++right >= d->out[2] || i->at[2] + 2 > end) return true;
         for (int r = 0; r < rows; r++) {
-            const float counted = step == GRAD_AVERAGE ? 1.0f / (float)(fv_pool_counted(d, 1, box->low[1] + r) *
-                                                                       fv_pool_counted(d, 2, right)) : 0;
+            const float counted =
+                step == GRAD_AVERAGE
+                    ? 1.0f / (float)(fv_pool_counted(d, 1, box->low[1] + r) * fv_pool_counted(d, 2, right))
+                    : 0;
             for (int k = 0; k < 2; k++) {
                 w[r][k].out += d->out_pitch[3];
                 if (step == GRAD_MAX) w[r][k].index += d->channels;
