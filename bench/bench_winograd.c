@@ -81,7 +81,8 @@ static size_t grad_panels(const winograd_state *s) {
 static size_t scratch_size(const winograd_state *s) {
     const fv_winograd_kernels *k = &s->table.winograd;
     const bool gradient = s->what == WEIGHT_GRADIENT;
-    if (!s->m) return (gradient ? s->table.conv.weight_grad_scratch(&s->desc) : s->table.conv.forward_scratch(&s->desc)) / sizeof(float);
+    const fv_conv_kernels *direct = &s->table.conv;
+    if (!s->m) return (gradient ? direct->weight_grad_scratch : direct->forward_scratch)(&s->desc) / sizeof(float);
     const size_t channels = fv_min_size(GRAD_CHANNELS, (size_t)s->desc.in_channels);
     return gradient ? k->weight_grad_scratch(&s->desc, s->m, channels, grad_panels(s)) / sizeof(float)
                     : fv_winograd_forward_scratch(k, &s->desc, s->m, fv_winograd_tiles(&s->desc, s->m));

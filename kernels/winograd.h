@@ -116,7 +116,8 @@ static inline size_t fv_winograd_block(const fv_winograd_kernels *k, const fv_co
 }
 
 /* Most tiles of a block of fv_winograd_forward: smaller, since weights that fit L3 come ahead of the tiles that use them, but
- * frequencies that have left L2 cost each panel a read (64 maps of 32x32 11 % faster than with the blocks above, 128 of 28x28 4 %). */
+ * frequencies that have left L2 cost each panel a read (64 maps of 32x32: 11 % faster than with the blocks above, 128 of 28x28:
+ * 4 %). */
 static inline size_t fv_winograd_most_at_once(const fv_winograd_kernels *k, const fv_conv_desc *d, int32_t m) {
     enum { ELEMENTS = 48 << 10, LEAST = 18, LEAST_MANY = 66, MANY_WEIGHTS = 128 << 10 };
     const size_t a = (size_t)m + 2, channels = (size_t)d->in_channels;

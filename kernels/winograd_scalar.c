@@ -240,7 +240,8 @@ static void winograd_weight_grad_scalar(const fv_conv_desc *d, int32_t m, const 
             for (size_t f = 0; f < a * a; f++) in[f / a][f % a] = sums[(c * maps + k) * a * a + f];
             transform_back(matrices_of(m)->weight[0], 3, a, 3, in, out);
             for (int32_t t = 0; t < 9; t++) {
-                const ptrdiff_t row = (d->weight_tap ? d->weight_tap[t] : t) * (ptrdiff_t)d->in_channels + (ptrdiff_t)(channels.begin + c);
+                const ptrdiff_t tap = d->weight_tap ? d->weight_tap[t] : t;
+                const ptrdiff_t row = tap * d->in_channels + (ptrdiff_t)(channels.begin + c);
                 dw[row * dw_pitch + (ptrdiff_t)(panels.begin + k)] = out[t / 3][t % 3];
             }
         }

@@ -352,7 +352,8 @@ static double direct_sum(const winograd_case *p, const gradient *w, int32_t t, i
             for (ptrdiff_t x = at.x; x < at.x + p->m && x < d->out[2]; x++) {
                 const ptrdiff_t from = pixel_of(d, at.image, y + d->tap[t][1], x + d->tap[t][2]);
                 if (from < 0) continue;
-                sum += (double)p->x[from + c] * w->dy[at.image * d->out_pitch[0] + y * d->out_pitch[2] + x * d->out_pitch[3] + k];
+                const ptrdiff_t to = at.image * d->out_pitch[0] + y * d->out_pitch[2] + x * d->out_pitch[3];
+                sum += (double)p->x[from + c] * w->dy[to + k];
             }
     }
     return sum;
@@ -435,8 +436,9 @@ void fv_check_winograd_weight_grad(fv_case *c) {
         w.tiles.begin = check_below(r, tiles);
         w.tiles.end = w.tiles.begin + check_below(r, tiles - w.tiles.begin + 1);
     }
-    fv_check_shape(c, "F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d tiles %zu..%zu", p.m, p.d.images, p.d.in[1], p.d.in[2],
-                   p.d.out[1], p.d.out[2], p.d.tap[0][1], p.d.tap[0][2], p.d.in_channels, p.d.out_channels, w.tiles.begin, w.tiles.end);
+    fv_check_shape(c, "F(%d,3) n%d in %dx%d out %dx%d first tap %d,%d C%d K%d tiles %zu..%zu", p.m, p.d.images, p.d.in[1],
+                   p.d.in[2], p.d.out[1], p.d.out[2], p.d.tap[0][1], p.d.tap[0][2], p.d.in_channels, p.d.out_channels,
+                   w.tiles.begin, w.tiles.end);
     fv_check_freeze(c);
     const fv_winograd_kernels *k = &c->candidate->winograd;
     const float *got = weight_gradient(c, k, &p, &w, false);

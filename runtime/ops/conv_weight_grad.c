@@ -1,5 +1,5 @@
-/* Weight gradients of convolutions and fully connected layers: products over chunks of pixels, or by Winograd of tiles, and the sums
- * of their parts in the order of the chunks. */
+/* Weight gradients of convolutions and fully connected layers: products over chunks of pixels, or by Winograd of tiles, and the
+ * sums of their parts in the order of the chunks. */
 #include "ops/conv_product.h"
 #include "ops/depthwise_plan.h"
 

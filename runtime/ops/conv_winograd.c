@@ -65,8 +65,8 @@ static void run_own_panels(void *arg, size_t piece, void *scratch) {
     for (size_t begin = 0; begin < c->pixels; begin += c->pixel_chunk) {
         const fv_range tiles = {begin, fv_min_size(begin + c->pixel_chunk, c->pixels)};
         k->output(&d, c->m, frequencies_of(c, tiles), scratch, c->bias ? (const fv_real *)c->bias->data + first : NULL,
-                  c->residual ? (const fv_real *)c->residual->data + first : NULL, (fv_real *)c->y->data + c->y_offset + first, tiles,
-                  panels, rest);
+                  c->residual ? (const fv_real *)c->residual->data + first : NULL,
+                  (fv_real *)c->y->data + c->y_offset + first, tiles, panels, rest);
     }
 }
 
@@ -123,8 +123,8 @@ static void cut_own_panels(fv_conv_product *c) {
 static fv_status plan_frequencies(fv_plan_op *p, fv_conv_product *c) {
     size_t bytes;
     fv_buffer *frequencies;
-    FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), c->kernels->winograd.input_size(&c->desc, c->m, c->pixel_chunk), &bytes),
-                 FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
+    const size_t chunk = c->kernels->winograd.input_size(&c->desc, c->m, c->pixel_chunk);
+    FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), chunk, &bytes), FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
     FV_FORWARD(fv_plan_workspace(p, bytes, &frequencies));
     c->frequencies = frequencies;
     return fv_plan_phase(p, false, run_input, c, c->pixel_chunks * fv_div_up(c->pixel_chunk, INPUT_TILES));
