@@ -123,7 +123,7 @@ extern const fv_onnx_read_row fv_onnx_read_conv_transpose[], fv_onnx_read_pool[]
     fv_onnx_read_contrast_functions[], fv_onnx_read_conv_functions[], fv_onnx_read_norm[], fv_onnx_read_norm_functions[],
     fv_onnx_read_local_functions[], fv_onnx_read_activation[], fv_onnx_read_activation_functions[];
 extern const fv_onnx_read_row fv_onnx_read_nd_shape[], fv_onnx_read_nd_gather[], fv_onnx_read_nd_reduce[],
-    fv_onnx_read_nd_resize[], fv_onnx_read_nd_select[], fv_onnx_read_shape[];
+    fv_onnx_read_nd_resize[], fv_onnx_read_nd_select[], fv_onnx_read_nd_rest[], fv_onnx_read_shape[];
 
 /* Input i of a node: NULL when left out. */
 fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);

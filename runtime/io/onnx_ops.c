@@ -273,6 +273,7 @@ static const fv_onnx_read_row *const narrow_families[] = {
 static const fv_onnx_read_row *const general_families[] = {
     fv_onnx_read_shape,
     fv_onnx_read_nd_shape, fv_onnx_read_nd_gather, fv_onnx_read_nd_reduce, fv_onnx_read_nd_resize, fv_onnx_read_nd_select,
+    fv_onnx_read_nd_rest,
     NULL,
 };
 
