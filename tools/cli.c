@@ -58,6 +58,13 @@ static int store(const cli_command *command, const cli_option *o, const char *te
         if (!*text) return cli_usage(command, "--%s needs a value", o->name);
         *(const char **)o->target = text;
         return -1;
+    case CLI_LIST: {
+        cli_list *list = o->target;
+        if (!*text) return cli_usage(command, "--%s needs a value", o->name);
+        if (list->count == CLI_LIST_MOST) return cli_usage(command, "--%s is given more than %d times", o->name, CLI_LIST_MOST);
+        list->items[list->count++] = text;
+        return -1;
+    }
     case CLI_INT: {
         const long long value = strtoll(text, &end, 10);
         if (end == text || *end || errno || (double)value < o->low || (double)value > o->high)

@@ -8,9 +8,16 @@
 
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_MISMATCH = 3 };
 
-typedef enum cli_kind { CLI_FLAG, CLI_INT, CLI_SEED, CLI_REAL, CLI_TEXT } cli_kind;
+typedef enum cli_kind { CLI_FLAG, CLI_INT, CLI_SEED, CLI_REAL, CLI_TEXT, CLI_LIST } cli_kind;
 
-/* target: bool (CLI_FLAG), int64_t, uint64_t, double or const char *. */
+/* An option that may be given several times. */
+enum { CLI_LIST_MOST = 64 };
+typedef struct cli_list {
+    const char *items[CLI_LIST_MOST];
+    size_t count;
+} cli_list;
+
+/* target: bool (CLI_FLAG), int64_t, uint64_t, double, const char * or cli_list. */
 typedef struct cli_option {
     const char *name, *value; /* value: its placeholder in the help; NULL for a flag */
     cli_kind kind;
@@ -25,7 +32,7 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cmd_new, cmd_train, cmd_eval, cmd_predict, cmd_check, cmd_bench, cmd_explain, cmd_info,
-    cmd_filter, cmd_show;
+    cmd_filter, cmd_show, cmd_run, cmd_conformance;
 
 /* Options common to all that compute. */
 typedef struct cli_compute {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const cli_command *const commands[] = {
-    &cmd_new, &cmd_train, &cmd_eval, &cmd_predict, &cmd_check, &cmd_bench, &cmd_explain, &cmd_filter, &cmd_show, &cmd_info,
+    &cmd_new, &cmd_train, &cmd_eval, &cmd_predict, &cmd_run, &cmd_conformance, &cmd_check, &cmd_bench, &cmd_explain, &cmd_filter, &cmd_show, &cmd_info,
 };
 enum { command_count = sizeof commands / sizeof *commands };
 
@@ -13,7 +13,7 @@ static void print_help(FILE *out) {
           out);
     for (size_t i = 0; i < command_count; i++) {
         const char *about = commands[i]->about;
-        fprintf(out, "  %-9s %.*s\n", commands[i]->name, (int)strcspn(about, "\n"), about);
+        fprintf(out, "  %-11s %.*s\n", commands[i]->name, (int)strcspn(about, "\n"), about);
     }
     fputs("\nfovea COMMAND --help explains each and gives examples.\n"
           "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a check found a mismatch.\n\n"

@@ -180,7 +180,7 @@ static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count,
 }
 
 fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
-    FV_RETURN_IF(!s || !inputs || !outputs, FV_ERR_ARGUMENT, "fv_session_run needs a session, inputs and outputs");
+    FV_RETURN_IF(!s || (!inputs && input_count) || !outputs, FV_ERR_ARGUMENT, "fv_session_run needs a session, inputs and outputs");
     FV_RETURN_IF(!enter(s), FV_ERR_BUSY, "the session is running on another thread; use one session per thread");
     const fv_status status = run(s, inputs, input_count, outputs, output_count);
     leave(s);

@@ -678,10 +678,20 @@ FV_API fv_status fv_image_write_jpeg(fv_context *c, const char *path, const fv_i
 /** Scaled by area averaging (down) or bilinear (up) to height x width; 1 or 3 channels; out is a new image. */
 FV_API fv_status fv_image_resize(fv_context *c, const fv_image *in, int32_t height, int32_t width, fv_image *out);
 
-/** npy, versions 1 to 3, little-endian float32, float64, int32, int64, uint8, C order. t->data is freed by fv_npy_free. */
+/** npy, versions 1 to 3, little-endian, every type of fv_dtype, C order. t->data is freed by fv_npy_free. */
 FV_API fv_status fv_npy_read(fv_context *c, const char *path, fv_tensor *t);
 FV_API void fv_npy_free(fv_context *c, fv_tensor *t);
 FV_API fv_status fv_npy_write(fv_context *c, const char *path, const fv_tensor *t);
+
+/** A tensor by its file's ending: ".npy", or ".pb" for an ONNX TensorProto. t->data is freed by fv_tensor_free.
+ *  @return FV_ERR_UNSUPPORTED for strings, complex numbers, sequences and other endings. */
+FV_API fv_status fv_tensor_load(fv_context *c, const char *path, fv_tensor *t);
+/** Plain layout; written beside `path` and renamed. name: the TensorProto's, may be NULL. */
+FV_API fv_status fv_tensor_save(fv_context *c, const char *path, const char *name, const fv_tensor *t);
+FV_API void fv_tensor_free(fv_context *c, fv_tensor *t);
+/** The operators of an ONNX file's graph, each once, separated by spaces, cut off where `size` ends: for saying what a file that cannot be
+ *  loaded wants. */
+FV_API fv_status fv_onnx_operators(fv_context *c, const char *path, char *text, size_t size);
 
 #ifdef __cplusplus
 }

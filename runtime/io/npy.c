@@ -10,7 +10,9 @@ static const char magic[] = "\x93NUMPY";
 static const struct {
     const char *descr;
     fv_dtype dtype;
-} types[] = {{"<f4", FV_F32}, {"<f8", FV_F64}, {"<i4", FV_I32}, {"<i8", FV_I64}, {"|u1", FV_U8}, {"<u1", FV_U8}};
+} types[] = {{"<f4", FV_F32}, {"<f8", FV_F64}, {"<i4", FV_I32}, {"<i8", FV_I64}, {"|u1", FV_U8}, {"<u1", FV_U8},
+             {"|b1", FV_BOOL}, {"|i1", FV_I8},  {"<i1", FV_I8},  {"<i2", FV_I16}, {"<u2", FV_U16}, {"<u4", FV_U32},
+             {"<u8", FV_U64}, {"<f2", FV_F16}};
 
 /* ---- the dictionary ---- */
 
@@ -46,7 +48,7 @@ static bool take_string(scanner *s, char *out, size_t size) {
 static fv_status take_descr(scanner *s, fv_tensor *t) {
     char descr[32];
     FV_RETURN_IF(!take_string(s, descr, sizeof descr), FV_ERR_UNSUPPORTED,
-                 "its type is not one of float32, float64, int32, int64, uint8");
+                 "its type is not a number or bool");
     for (size_t i = 0; i < FV_ARRAY_SIZE(types); i++)
         if (strcmp(descr, types[i].descr) == 0) {
             t->dtype = types[i].dtype;
@@ -54,7 +56,7 @@ static fv_status take_descr(scanner *s, fv_tensor *t) {
         }
     FV_RETURN_IF(descr[0] == '>', FV_ERR_UNSUPPORTED, "its type \"%s\" is big-endian; little-endian is read", descr);
     FV_RETURN_IF(strchr(descr, 'O'), FV_ERR_UNSUPPORTED, "it holds Python objects, which are not read");
-    return fv_fail(FV_ERR_UNSUPPORTED, "its type is \"%s\"; float32, float64, int32, int64 and uint8 are read", descr);
+    return fv_fail(FV_ERR_UNSUPPORTED, "its type is \"%s\"; bool, integers and floats of at most 64 bits are read", descr);
 }
 
 static bool take_size(scanner *s, int64_t *out) {

@@ -108,7 +108,7 @@ static fv_status check_narrow(const fv_onnx_reader *r, const FvOnnx__Node *n, co
     const bool indices = v && v->dtype == FV_I64 && strcmp(n->op_type, "MaxUnpool") == 0;
     FV_RETURN_IF(v && v->dtype != FV_REAL_DTYPE && !indices, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) takes \"%.100s\" of %s",
                  n->name ? n->name : "", n->op_type, entry->name, fv_dtype_name(v->dtype));
-    FV_RETURN_IF(v && v->shape.rank < 1, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) takes the scalar \"%.100s\"",
+    FV_RETURN_IF(v && v->shape.rank < 1, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) takes \"%.100s\" of rank 0",
                  n->name ? n->name : "", n->op_type, entry->name);
     return FV_OK;
 }
@@ -272,8 +272,9 @@ static const fv_onnx_read_row *const narrow_families[] = {
 /* Operators on tensors of any type and rank: asked next. Constants are values to them as well. */
 static const fv_onnx_read_row *const general_families[] = {
     fv_onnx_read_shape,
-    fv_onnx_read_nd_shape, fv_onnx_read_nd_gather, fv_onnx_read_nd_reduce, fv_onnx_read_nd_resize, fv_onnx_read_nd_select,
-    fv_onnx_read_nd_rest,
+    fv_onnx_read_nd_pointwise, fv_onnx_read_nd_matrix, fv_onnx_read_nd_norm, fv_onnx_read_nd_window,
+    fv_onnx_read_nd_shape, fv_onnx_read_nd_gather, fv_onnx_read_nd_reduce, fv_onnx_read_nd_resize,
+    fv_onnx_read_nd_select, fv_onnx_read_nd_rest,
     NULL,
 };
 

@@ -3,6 +3,7 @@
 #include "io/onnx_walk.h"
 #include "ops/window.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- parameters made once ---- */
@@ -120,7 +121,7 @@ static fv_status load(fv_onnx_source *s, fv_model **out) {
     fv_graph *g = NULL;
     bool again, missing;
     fv_status status = fv_onnx_read_model(s, NULL, false, NULL, &g, &again, &missing);
-    if (status == FV_OK && (status = check_open(g)) != FV_OK) {
+    if (status == FV_OK && (status = g->input_count ? check_open(g) : FV_ERR_STATE) != FV_OK) { /* without inputs: sizes are fixed */
         fv_graph_free(g);
         g = NULL;
     }
@@ -191,4 +192,21 @@ fv_status fv_model_load(fv_context *c, const char *path, fv_model **out) {
     FV_FORWARD(open_source(c, path, &s));
     const fv_status status = load(s, out);
     return status == FV_OK ? FV_OK : fv_fail_within(status, "%s", path);
+}
+
+fv_status fv_onnx_operators(fv_context *c, const char *path, char *text, size_t size) {
+    FV_RETURN_IF(!c || !path || !text || !size, FV_ERR_ARGUMENT, "fv_onnx_operators needs a context, a path and a place for the answer");
+    fv_onnx_source *s;
+    size_t used = 0;
+    FV_FORWARD(open_source(c, path, &s));
+    text[0] = '\0';
+    for (size_t i = 0; i < s->model->graph->n_node; i++) {
+        const char *op = s->model->graph->node[i]->op_type ? s->model->graph->node[i]->op_type : "";
+        bool known = !*op;
+        for (size_t k = 0; k < i && !known; k++) known = s->model->graph->node[k]->op_type && strcmp(s->model->graph->node[k]->op_type, op) == 0;
+        if (known || used + strlen(op) + 2 > size) continue;
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "", op);
+    }
+    fv_onnx_source_free(s);
+    return FV_OK;
 }

@@ -221,14 +221,22 @@ static fv_status walk_message(walk *w, message_kind kind, size_t end, int depth)
     return FV_OK;
 }
 
-fv_status fv_onnx_walk(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out) {
+static fv_status walk_all(const fv_context *c, const uint8_t *file, size_t bytes, message_kind kind, fv_onnx_skeleton *out) {
     walk w = {.context = c, .file = file};
-    FV_RETURN_IF(bytes == 0, FV_ERR_FORMAT, "not an ONNX model: the file is empty");
-    const fv_status status = walk_message(&w, MODEL, bytes, 0);
+    const fv_status status = walk_message(&w, kind, bytes, 0);
     if (status != FV_OK) {
         fv_release(c, w.out);
         return status;
     }
     *out = (fv_onnx_skeleton){w.out, w.used};
     return FV_OK;
+}
+
+fv_status fv_onnx_walk(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out) {
+    FV_RETURN_IF(bytes == 0, FV_ERR_FORMAT, "not an ONNX model: the file is empty");
+    return walk_all(c, file, bytes, MODEL, out);
+}
+
+fv_status fv_onnx_walk_tensor(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out) {
+    return walk_all(c, file, bytes, TENSOR, out);
 }

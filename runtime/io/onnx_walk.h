@@ -20,4 +20,7 @@ typedef struct fv_onnx_skeleton {
  * onnx_walk.c. Sentences tell the byte. */
 fv_status fv_onnx_walk(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out);
 
+/* The same of a file that is one Tensor. */
+fv_status fv_onnx_walk_tensor(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out);
+
 #endif

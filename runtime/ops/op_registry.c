@@ -1,4 +1,6 @@
-#include "ops/op.h"
+#include "ops/nd_matrix.h"
+#include "ops/nd_pointwise.h"
+#include "ops/nd_window.h"
 
 #include <string.h>
 
@@ -62,6 +64,24 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_scale_maps_grad,
     &fv_op_scale_pixels,
     &fv_op_scale_pixels_grad,
+    &fv_op_nd_binary,
+    &fv_op_nd_binary_grad,
+    &fv_op_nd_sum_to,
+    &fv_op_nd_unary,
+    &fv_op_nd_test,
+    &fv_op_nd_unary_grad,
+    &fv_op_nd_where,
+    &fv_op_nd_cast,
+    &fv_op_nd_moments,
+    &fv_op_nd_conv,
+    &fv_op_nd_conv_transpose,
+    &fv_op_nd_conv_grad_weight,
+    &fv_op_nd_pool,
+    &fv_op_nd_pool_grad,
+    &fv_op_nd_unpool,
+    &fv_op_nd_softmax,
+    &fv_op_nd_softmax_grad,
+    &fv_op_nd_matmul,
     &fv_op_reshape,
     &fv_op_transpose,
     &fv_op_depth_to_space,
