@@ -1,3 +1,4 @@
+#include "ops/nd_loss.h"
 #include "ops/nd_matrix.h"
 #include "ops/nd_pointwise.h"
 #include "ops/nd_window.h"
@@ -79,6 +80,8 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_nd_pool,
     &fv_op_nd_pool_grad,
     &fv_op_nd_unpool,
+    &fv_op_nd_nll,
+    &fv_op_nd_nll_grad,
     &fv_op_nd_softmax,
     &fv_op_nd_softmax_grad,
     &fv_op_nd_matmul,
