@@ -257,6 +257,29 @@ ROW(reverse_sequence) {
     fv_grad_output(d, node(d, &fv_op_reverse_sequence, in, 2, &a));
 }
 
+/* The whole of some rows stays. */
+ROW(trilu) {
+    const int64_t shape[3] = {0, between(d, 1, 5), between(d, 2, 5)};
+    const fv_value x = fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, shape);
+    const fv_nd_attr a = {.kind = chance(d, 0.5), .a = {between(d, 0, 1)}};
+    fv_grad_output(d, node(d, &fv_op_trilu, &x, 1, &a));
+}
+
+/* Batched products, outer ones, and sums over either. */
+ROW(einsum) {
+    static const fv_nd_attr forms[] = {
+        {.count = 3, .a = {'n', 'i', 'j'}, .b = {'n', 'j', 'k'}, .c = {'n', 'i', 'k'}},
+        {.count = 4, .a = {'n', 'i', 'j'}, .b = {'n', 'k', 'j'}, .c = {'k', 'n', 'j', 'i'}},
+        {.count = 1, .a = {'n', 'i', 'j'}, .b = {'n', 'j', 'i'}, .c = {'n'}},
+    };
+    const fv_nd_attr *a = &forms[between(d, 0, 2)];
+    int64_t size[256] = {0};
+    for (int k = 0; k < 3; k++) size[(int)"ijk"[k]] = between(d, 1, 4);
+    const int64_t first[3] = {0, size[a->a[1]], size[a->a[2]]}, second[3] = {0, size[a->b[1]], size[a->b[2]]};
+    const fv_value in[2] = {fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, first), fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, second)};
+    fv_grad_output(d, node(d, &fv_op_einsum, in, 2, a));
+}
+
 const fv_grad_row fv_grad_rows_nd[] = {
     {"nd.reshape", build_reshape},
     {"nd.transpose", build_transpose},
@@ -285,5 +308,7 @@ const fv_grad_row fv_grad_rows_nd[] = {
     {"nd.top_k", build_top_k},
     {"nd.cumsum", build_cumsum},
     {"nd.reverse_sequence", build_reverse_sequence},
+    {"nd.trilu", build_trilu},
+    {"nd.einsum", build_einsum},
     {NULL, NULL},
 };

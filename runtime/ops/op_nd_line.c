@@ -4,6 +4,7 @@
  * cumsum: x -> sums of what comes before, this element with it, or with keep (exclusive) without; flag: from the end.
  * reverse_sequence: x, lengths -> the first lengths[b] of each line reversed; the batch is axis b[0]. */
 #include "ops/nd_copy.h"
+#include "ops/nd_heap.h"
 #include "ops/nd_reduce.h"
 #include "ops/nd_type.h"
 
@@ -111,11 +112,6 @@ const fv_op fv_op_arg = {"arg", 1, 1, 1, FV_OP_ANY_LAYOUT | FV_OP_NO_GRADIENT, a
 
 /* ---- top k ---- */
 
-typedef struct place {
-    int64_t key;
-    size_t index;
-} place;
-
 static fv_status top_k_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const int64_t k = n->attr.nd.b[0];
@@ -131,33 +127,19 @@ static fv_status top_k_infer(fv_node *n, fv_value_info *values) {
     return FV_OK;
 }
 
-/* a comes later in the order: its key is smaller, or equal at a later place. */
-static bool after(const place *a, const place *b) { return a->key != b->key ? a->key < b->key : a->index > b->index; }
-
-static void sink(place *heap, size_t i, size_t n) {
-    const place moved = heap[i];
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && after(&heap[child], &heap[child + 1])) child++;
-        if (!after(&moved, &heap[child])) break;
-        heap[i] = heap[child];
-    }
-    heap[i] = moved;
-}
-
 static void top_k_line(const line *s, ptrdiff_t x, ptrdiff_t y, void *scratch) {
-    place *heap = scratch; /* the first in the order on top */
+    fv_nd_place *heap = scratch;
     const ptrdiff_t element = (ptrdiff_t)fv_dtype_bytes(s->type);
     for (size_t i = 0; i < s->count; i++) {
         const int64_t key = fv_nd_key(s->type, s->x->data, x + (ptrdiff_t)i * s->x_step);
-        heap[i] = (place){s->kind == 1 ? ~key : key, i};
+        heap[i] = (fv_nd_place){s->kind == 1 ? ~key : key, i};
     }
-    for (size_t i = s->count / 2; i-- > 0;) sink(heap, i, s->count);
-    for (size_t i = 0, left = s->count; i < s->k; i++) {
-        const ptrdiff_t from = x + (ptrdiff_t)heap[0].index * s->x_step, to = y + (ptrdiff_t)i * s->y_step;
+    fv_nd_heap_make(heap, s->count);
+    for (size_t i = 0; i < s->k; i++) {
+        const fv_nd_place first = fv_nd_heap_take(heap, s->count - i);
+        const ptrdiff_t from = x + (ptrdiff_t)first.index * s->x_step, to = y + (ptrdiff_t)i * s->y_step;
         fv_nd_copy_row((const char *)s->x->data + from * element, 1, (char *)s->y->data + to * element, 1, 1, (size_t)element);
-        if (s->other) ((int64_t *)s->other->data)[to] = (int64_t)heap[0].index;
-        heap[0] = heap[--left];
-        if (left) sink(heap, 0, left);
+        if (s->other) ((int64_t *)s->other->data)[to] = (int64_t)first.index;
     }
 }
 
@@ -171,7 +153,7 @@ static fv_status top_k_plan(fv_plan_op *p) {
     lay_lines(s, p, axis, true);
     s->other = fv_plan_buffer(p, p->node->out[1]);
     s->k = (size_t)p->node->attr.nd.b[0];
-    fv_plan_scratch(p, (s->count + 1) * sizeof(place));
+    fv_plan_scratch(p, (s->count + 1) * sizeof(fv_nd_place));
     p->algorithm = "heap";
     return s->k ? fv_plan_phase(p, false, run_top_k, s, s->cut.pieces) : FV_OK;
 }

@@ -110,6 +110,13 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_map_grad,
     &fv_op_resize,
     &fv_op_resize_grad,
+    &fv_op_trilu,
+    &fv_op_one_hot,
+    &fv_op_nms,
+    &fv_op_einsum,
+    &fv_op_grid_sample,
+    &fv_op_roi_align,
+    &fv_op_det,
     NULL,
 };
 
