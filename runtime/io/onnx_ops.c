@@ -352,7 +352,8 @@ static fv_status ask(fv_onnx_reader *r, const FvOnnx__Node *n) {
         r->narrow = i < a.narrow;
         r->last = i + 1 == a.count;
         const fv_status status = a.read[i](r, n);
-        if (status == FV_OK || status == FV_ERR_MEMORY) return status;
+        const bool built = r->graph->status != FV_OK; /* the layer's own shapes do not fit: a tensor's may */
+        if (status == FV_OK || (status != FV_ERR_UNSUPPORTED && !(status == FV_ERR_SHAPE && built))) return status;
         keep_sentence(status, &kept, sentence);
         go_back(r, n, &before);
     }
