@@ -10,6 +10,7 @@
 static const fv_onnx_write_row *const families[] = {
     fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest, fv_onnx_write_norm, fv_onnx_write_local,
     fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose, fv_onnx_write_pool, fv_onnx_write_parts,
+    fv_onnx_write_nd,
 };
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {
