@@ -128,6 +128,9 @@ static void write_arg(fv_onnx_writer *w, const fv_node *source) {
     if (a->flag) fv_onnx_make_int(w, n, "select_last_index", 1);
 }
 
+/* The same values: the file knows one layout. */
+static void write_layout(fv_onnx_writer *w, const fv_node *source) { begin(w, source, "Identity", 1); }
+
 const fv_onnx_write_row fv_onnx_write_nd[] = {
     {&fv_op_reshape, write_reshape},       {&fv_op_transpose, write_transpose},
     {&fv_op_depth_to_space, write_blocks}, {&fv_op_space_to_depth, write_blocks},
@@ -136,5 +139,5 @@ const fv_onnx_write_row fv_onnx_write_nd[] = {
     {&fv_op_reduce, write_reduce},         {&fv_op_gather, write_gather},
     {&fv_op_gather_elements, write_gather}, {&fv_op_gather_nd, write_gather},
     {&fv_op_pad, write_pad},               {&fv_op_arg, write_arg},
-    {NULL, NULL},
+    {&fv_op_layout, write_layout},         {NULL, NULL},
 };
