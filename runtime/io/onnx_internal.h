@@ -122,7 +122,8 @@ extern const fv_onnx_read_row fv_onnx_read_conv_transpose[], fv_onnx_read_pool[]
     fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_onnx_read_rest[], fv_onnx_read_contrast[],
     fv_onnx_read_contrast_functions[], fv_onnx_read_conv_functions[], fv_onnx_read_norm[], fv_onnx_read_norm_functions[],
     fv_onnx_read_local_functions[], fv_onnx_read_activation[], fv_onnx_read_activation_functions[], fv_onnx_read_shape[];
-extern const fv_onnx_read_row fv_onnx_read_nd_pointwise[], fv_onnx_read_nd_matrix[], fv_onnx_read_nd_norm[], fv_onnx_read_nd_window[];
+extern const fv_onnx_read_row fv_onnx_read_nd_pointwise[], fv_onnx_read_nd_matrix[], fv_onnx_read_nd_norm[], fv_onnx_read_nd_window[],
+    fv_onnx_read_nd_quantize[], fv_onnx_read_nd_optimizer[], fv_onnx_read_nd_loss[], fv_onnx_read_nd_recurrent[];
 extern const fv_onnx_read_row fv_onnx_read_nd_shape[], fv_onnx_read_nd_gather[], fv_onnx_read_nd_reduce[],
     fv_onnx_read_nd_resize[], fv_onnx_read_nd_select[], fv_onnx_read_nd_rest[], fv_onnx_read_shape[];
 

@@ -53,7 +53,7 @@ static fv_status kernel_of_weights(const fv_onnx_reader *r, const FvOnnx__Node *
     return FV_OK;
 }
 
-static fv_status conv_window(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value weights, fv_attributes *attr) {
+fv_status fv_onnx_conv_window(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value weights, fv_attributes *attr) {
     fv_nd_window w = {0};
     const int64_t groups = fv_onnx_attribute_int(n, "group", 1);
     FV_FORWARD(kernel_of_weights(r, n, x, weights, &w));
@@ -72,7 +72,7 @@ static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &in[0]));
     FV_FORWARD(fv_onnx_value(r, n, 1, &in[1]));
     FV_FORWARD(fv_onnx_optional(r, n, 2, &in[2]));
-    FV_FORWARD(conv_window(r, n, in[0], in[1], &attr));
+    FV_FORWARD(fv_onnx_conv_window(r, n, in[0], in[1], &attr));
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_conv, fv_onnx_node_name(n), in, in[2] == FV_NONE ? 2 : 3, 1, &attr));
 }
 
@@ -156,10 +156,10 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_RETURN_IF(sizes && sizes->count != (size_t)shape.rank, FV_ERR_SHAPE, "node \"%.100s\" (MaxUnpool): %zu sizes for a tensor of rank %d",
                  n->name ? n->name : "", sizes->count, shape.rank);
     for (int32_t i = 0; i < shape.rank; i++) {
-        const int32_t k = i - 2;
+        const int32_t k = i - 2; /* indices are places in the sizes that the window gives */
+        attr.nd.b[i] = k < 0 ? shape.dim[i] : (shape.dim[i] - 1) * w.stride[k] + w.kernel[k] - w.before[k] - w.after[k];
         attr.nd.a[i] = sizes ? fv_onnx_tensor_int(sizes, (size_t)i)
-                       : k < 0 ? shape.dim[i]
-                               : (shape.dim[i] - 1) * w.stride[k] + w.kernel[k] - w.before[k] - w.after[k];
+                             : attr.nd.b[i];
     }
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_unpool, fv_onnx_node_name(n), in, 2, 1, &attr));
 }
