@@ -42,6 +42,15 @@ static fv_status take_inputs(fv_onnx_reader *inner, const fv_onnx_reader *r, con
     return FV_OK;
 }
 
+static bool is_learned(const fv_onnx_reader *r, const FvOnnx__Node *n) {
+    bool learned = false;
+    for (size_t i = 0; i < n->n_input; i++) {
+        const fv_onnx_name *known = *n->input[i] ? fv_onnx_find(r, n->input[i]) : NULL;
+        learned = learned || (known && known->learned);
+    }
+    return learned;
+}
+
 static fv_status run(fv_graph *g, void **data) {
     fv_run_info nothing = {0};
     const fv_plan_settings settings = {.bind_outputs = true, .run = &nothing};
@@ -72,6 +81,7 @@ static fv_status compute_outputs(fv_onnx_reader *r, const fv_onnx_reader *inner,
         made[i] = *known;
         made[i].name = n->output[i];
         made[i].made = true;
+        made[i].learned = is_learned(r, n);
         made[i].scope = NULL;
         made[i].node = NULL;
         if (known->constant) continue;

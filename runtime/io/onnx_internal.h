@@ -96,6 +96,7 @@ typedef struct fv_onnx_name {
     size_t input;          /* of an input of the graph: its number + 1 */
     const FvOnnx__Node *node; /* that gives it, in `scope` */
     fv_onnx_names *scope;
+    bool learned;          /* constant: an initializer of several floats, or made of one: training may change it */
     fv_value plain;        /* constant: its tensor as a value in its own type, once used so; else 0 */
 } fv_onnx_name;
 

@@ -73,13 +73,26 @@ fv_status fv_onnx_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_
     return fv_graph_status(r->graph);
 }
 
+/* Operators whose constants of several floats are weights. What others read as data (anchors, grids, scales of quantization) stays as it is. */
+static bool learns(const FvOnnx__Node *n) {
+    static const char *const names[] = {"MatMul", "Gemm", "Einsum", "Add", "Sub", "Mul", "Div", "Conv", "ConvTranspose", "PRelu", "Gather", "Concat",
+                                        "Expand", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "GRU", "LSTM"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(n->op_type, names[i]) == 0) return true;
+    return false;
+}
+
 /* The constant as it is, in its own type. */
-static fv_status plain_value(fv_onnx_reader *r, fv_onnx_name *entry, fv_value *out) {
+static fv_status plain_value(fv_onnx_reader *r, const FvOnnx__Node *n, fv_onnx_name *entry, fv_value *out) {
     fv_dtype dtype;
     void *data = NULL;
     *out = entry->plain;
-    if (entry->plain > 0) return FV_OK;
     FV_FORWARD(fv_onnx_dtype(entry->tensor.type, entry->name, &dtype));
+    const bool trainable = entry->learned && dtype == FV_REAL_DTYPE && learns(n);
+    if (entry->plain > 0) {
+        r->graph->values[entry->plain].trainable |= trainable;
+        return FV_OK;
+    }
     const bool shared = r->source && !entry->made;
     if (shared)
         FV_FORWARD(fill_shared(r, entry, "own", entry->tensor.count, dtype, NULL, NULL, &data));
@@ -95,6 +108,7 @@ static fv_status plain_value(fv_onnx_reader *r, fv_onnx_name *entry, fv_value *o
     }
     r->graph->values[v].data = data;
     r->graph->values[v].shared = shared;
+    r->graph->values[v].trainable = trainable;
     if (v > 0) entry->plain = v; /* 0 is for none: the very first value is made anew each time */
     *out = v;
     return FV_OK;
@@ -123,7 +137,7 @@ fv_status fv_onnx_value(const fv_onnx_reader *reader, const FvOnnx__Node *n, siz
     FV_FORWARD(check_narrow(r, n, entry));
     FV_RETURN_IF(entry->as_maps, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) takes \"%.100s\" as maps (N,C,1,1), which only scale other maps",
                  n->name ? n->name : "", n->op_type, entry->name);
-    if (entry->constant) return plain_value(r, (fv_onnx_name *)entry, out);
+    if (entry->constant) return plain_value(r, n, (fv_onnx_name *)entry, out);
     FV_RETURN_IF(entry->value == FV_NONE, FV_ERR_UNSUPPORTED,
                  "node \"%.100s\" (%.60s) needs what an unsupported node makes", n->name ? n->name : "", n->op_type);
     *out = entry->value;

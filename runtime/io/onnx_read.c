@@ -33,6 +33,7 @@ fv_status fv_onnx_read_initializers(fv_onnx_reader *r, const FvOnnx__Graph *g) {
         fv_onnx_name entry = {.name = t->name, .constant = true, .value = FV_NONE};
         FV_RETURN_IF(!t->name || !*t->name, FV_ERR_FORMAT, "initializer %zu has no name", i);
         FV_FORWARD(fv_onnx_tensor_view(t, r->file, r->file_bytes, r->files, &entry.tensor));
+        entry.learned = entry.tensor.type == fv_onnx_type_of(FV_F32) && entry.tensor.count > 1;
         FV_FORWARD(fv_onnx_define(r, &entry));
     }
     return FV_OK;
@@ -196,6 +197,7 @@ static void read_constants(fv_onnx_reader *r) {
         if (!key || strncmp(key, FV_ONNX_CONSTANT, length) != 0) continue;
         const fv_onnx_name *known = fv_onnx_find(r, key + length);
         if (known && known->constant && known->value != FV_NONE) r->graph->values[known->value].trainable = false;
+        if (known && known->constant && known->plain > 0) r->graph->values[known->plain].trainable = false;
     }
 }
 

@@ -349,9 +349,11 @@ static fv_status reduce_backward(fv_backward *b) {
     fv_attributes expand = {.nd = {.count = shape.rank}};
     size_t number = 1;
     for (int32_t i = 0; i < shape.rank; i++) {
-        expand.nd.a[i] = shape.dim[i];
+        expand.nd.a[i] = axes >> i & 1 ? shape.dim[i] : 1;
         if (axes >> i & 1) number *= (size_t)shape.dim[i];
     }
+    FV_RETURN_IF(number == 0, FV_ERR_UNSUPPORTED, "node \"%s\": a sum or mean over the open batch has no gradient; export it with a fixed batch",
+                 b->node->name);
     fv_value dx = fv_emit_reshape(b->graph, b->dout[0], &kept);
     const fv_attributes scale = {.pointwise = {FV_UNARY_LINEAR, (fv_real)1 / (fv_real)fv_max_size(number, 1), 0}};
     if (kind == FV_ND_MEAN) dx = fv_emit_node(b->graph, &fv_op_unary, &dx, 1, 1, &scale);

@@ -60,8 +60,10 @@ static fv_status reshape_plan(fv_plan_op *p) {
 
 fv_value fv_emit_reshape(fv_graph *g, fv_value x, const fv_shape *shape) {
     fv_attributes attr = {.nd = {.count = shape->rank, .flag = true}};
+    int32_t zeros = 0;
     if (x == FV_NONE) return x;
-    for (int32_t i = 0; i < shape->rank; i++) attr.nd.a[i] = shape->dim[i];
+    for (int32_t i = 0; i < shape->rank; i++) zeros += shape->dim[i] == 0;
+    for (int32_t i = 0; i < shape->rank; i++) attr.nd.a[i] = zeros == 1 && shape->dim[i] == 0 ? -1 : shape->dim[i];
     return fv_emit_node(g, &fv_op_reshape, &x, 1, 1, &attr);
 }
 

@@ -122,6 +122,8 @@ static fv_status concat_backward(fv_backward *b) {
     for (int32_t k = 0; k < b->node->in_count; k++) {
         const fv_shape shape = fv_emit_info(b->graph, b->node->in[k])->shape;
         fv_attributes cut = {.nd = {.count = shape.rank}};
+        FV_RETURN_IF(shape.dim[axis] == 0, FV_ERR_UNSUPPORTED,
+                     "node \"%s\": a concatenation along the open batch has no gradient; export it with a fixed batch", b->node->name);
         for (int32_t i = 0; i < shape.rank; i++) {
             cut.nd.a[i] = i == axis ? at : 0;
             cut.nd.b[i] = 1;
