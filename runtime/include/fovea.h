@@ -648,7 +648,8 @@ typedef enum fv_optimizer { FV_SGD = 0, FV_MOMENTUM, FV_NESTEROV, FV_ADAM, FV_AD
 typedef enum fv_schedule { FV_SCHEDULE_CONSTANT = 0, FV_SCHEDULE_STEP, FV_SCHEDULE_COSINE } fv_schedule;
 
 typedef struct fv_trainer_settings {
-    int64_t batch;            /**< largest batch a step may bring; default 64 */
+    int64_t batch;            /**< largest batch a step may bring; default 64. A model whose nodes depend on its batch (exported with a fixed
+                                   one, or with sizes computed from it) is trained at this batch alone, and what comes of it has it fixed */
     fv_layout input_layout;   /**< of the maps given to steps; default FV_PLAIN */
     fv_loss loss;             /**< cross-entropy takes int32 labels (N) and fuses the model's last softmax, or takes its output as logits;
                                    squared error takes float targets of the output's shape (maps in input_layout; an image's

@@ -44,9 +44,30 @@ static fv_status check_settings(const fv_trainer_settings *s) {
     return FV_OK;
 }
 
+/* A model whose graph is made for each shape is trained at the largest batch, and at no other. */
+static fv_status fix_batch(fv_trainer *t) {
+    const fv_lowering wanted = {NULL, 0, t->settings.batch};
+    fv_model *whole = t->model, *fixed = NULL;
+    fv_graph *lowered = NULL, *own = NULL;
+    bool *pinned = NULL;
+    if (!whole->source.lower) return FV_OK;
+    FV_FORWARD(fv_alloc_array(whole->graph->context, whole->graph->input_count + 1, sizeof *pinned, "a trainer", (void **)&pinned));
+    fv_status status = whole->source.lower(whole->source.self, &wanted, &lowered, pinned);
+    fv_release(whole->graph->context, pinned);
+    if (status != FV_OK) return fv_fail_within(status, "at a training batch of %lld", (long long)t->settings.batch);
+    status = fv_graph_copy(lowered, false, &own);
+    fv_graph_free(lowered);
+    if (status == FV_OK) status = fv_model_adopt(own, 0, &fixed);
+    FV_FORWARD(status);
+    t->model = fixed;
+    fv_model_free(whole);
+    return FV_OK;
+}
+
 static fv_status fill_trainer(fv_trainer *t) {
     const fv_trainer_settings *s = &t->settings;
     FV_FORWARD(check_settings(s));
+    FV_FORWARD(fix_batch(t));
     FV_FORWARD(fv_graph_copy(t->model->graph, false, &t->graph));
     FV_FORWARD(fv_build_step(t));
     const bool adam = s->optimizer == FV_ADAM || s->optimizer == FV_ADAMW;

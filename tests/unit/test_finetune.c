@@ -1,5 +1,5 @@
 /* Models exported from PyTorch, trained on: the losses of 50 steps of SGD with momentum are PyTorch's (tests/golden/finetune_torch.py). */
-#include "unit.h"
+#include "wire.h"
 
 #include <math.h>
 
@@ -70,7 +70,70 @@ END_TEST
 START_TEST(general_operators_follow_pytorch) { follow("tests/golden/finetune_general.onnx", 1, FV_BACKEND_PTHREADS, 2); }
 END_TEST
 
+/* x (N,2,3) flattened, by Flatten or by arithmetic on its shape, and a matrix. */
+static wire flattening(bool by_shape) {
+    wire g = {0}, axes = {0}, rest = {0}, join = node_of("Concat", "j", "row rest", "to");
+    if (by_shape) {
+        axes = tensor_head("first", 7, DIMS(1));
+        w_bytes(&axes, 9, (int64_t[]){0}, 8);
+        w_message(&g, G_INITIALIZER, axes);
+        rest = tensor_head("rest", 7, DIMS(1));
+        w_bytes(&rest, 9, (int64_t[]){-1}, 8);
+        w_message(&g, G_INITIALIZER, rest);
+        w_message(&g, G_NODE, node_of("Shape", "s", "x", "sizes"));
+        w_message(&g, G_NODE, node_of("Gather", "g", "sizes first", "row"));
+        node_attr(&join, attr_int("axis", 0));
+        w_message(&g, G_NODE, join);
+        w_message(&g, G_NODE, node_of("Reshape", "r", "x to", "h"));
+    } else {
+        w_message(&g, G_NODE, node_of("Flatten", "r", "x", "h"));
+        w_free(&join);
+    }
+    w_message(&g, G_INITIALIZER, tensor_of("w", DIMS(6, 5)));
+    w_message(&g, G_NODE, node_of("MatMul", "m", "h w", "y"));
+    w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 2, 3)));
+    w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 5)));
+    return model_of(g);
+}
+
+/* Sizes computed from the batch fix it: the trainer's. */
+START_TEST(models_made_for_a_batch_are_trained_at_it) {
+    static float x[images * 6];
+    int32_t label[images];
+    double last[2] = {0, 1};
+    fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
+    fv_trainer_settings s;
+    wire_enter();
+    fv_trainer_settings_default(&s);
+    s.batch = images;
+    draw_all(x, images * 6, 4);
+    for (int i = 0; i < images; i++) label[i] = i % classes;
+    for (int by_shape = 0; by_shape < 2; by_shape++) {
+        fv_model *m = NULL, *trained = NULL;
+        fv_trainer *t = NULL;
+        fv_step done;
+        fv_tensor in = {FV_F32, FV_PLAIN, 3, {images, 2, 3}, x}, target = labels_of(label, images);
+        ok(load_wire(c, flattening(by_shape), &m));
+        ok(fv_trainer_create(m, &s, &t));
+        fv_model_free(m);
+        for (int i = 0; i < 3; i++) ok(fv_trainer_step(t, &in, &target, &done));
+        last[by_shape] = done.loss;
+        ok(fv_trainer_model(t, &trained));
+        fv_model_free(trained);
+        in.shape[0] = target.shape[0] = 3;
+        if (by_shape)
+            fails(fv_trainer_step(t, &in, &target, &done), FV_ERR_SHAPE, "fixed batch of 8, not 3");
+        else
+            ok(fv_trainer_step(t, &in, &target, &done));
+        fv_trainer_free(t);
+    }
+    ck_assert(last[0] == last[1]);
+    wire_leave();
+    fv_context_free(c);
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {plain_network_follows_pytorch, general_operators_follow_pytorch, NULL};
+    const TTest *const tests[] = {plain_network_follows_pytorch, general_operators_follow_pytorch, models_made_for_a_batch_are_trained_at_it, NULL};
     return run_tests("finetune", tests, 60);
 }
