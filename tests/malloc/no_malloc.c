@@ -185,19 +185,74 @@ static void watch_batcher(const fv_model *m, int warm, const char *where) {
     fv_batcher_free(b);
 }
 
-static void check(fv_backend backend, int threads, const char *network) {
+/* NULL: no OpenMP in this build. */
+static fv_context *context_for(fv_backend backend, int threads, const char *network, char where[64]) {
     static const char *const names[] = {"openmp", "pthreads", "serial"};
-    char where[64];
     fv_context_settings settings;
     fv_context *c = NULL;
-    fv_model *m = NULL;
     fv_context_settings_default(&settings);
     settings.backend = backend;
     settings.threads = threads;
-    snprintf(where, sizeof where, "%s on %s with %d threads", network, names[backend], threads);
+    snprintf(where, 64, "%s on %s with %d threads", network, names[backend], threads);
     const fv_status status = fv_context_create(&settings, &c);
-    if (status == FV_ERR_UNSUPPORTED) return; /* no OpenMP in this build */
-    need(status, where);
+    if (status != FV_ERR_UNSUPPORTED) need(status, where);
+    return c;
+}
+
+#ifdef FV_TEST_IO
+/* General operators, planned for the shapes of the inputs. */
+static void check_general(fv_backend backend, int threads) {
+    static float x[2 * 6 * 20 * 18], z[2 * 9 * 16], y[2 * 12], r[2 * 3];
+    char where[64];
+    fv_context *c = context_for(backend, threads, "general operators", where);
+    fv_model *m = NULL;
+    fv_session *s = NULL;
+    fv_session_settings settings;
+    const fv_tensor in[2] = {{FV_F32, FV_PLAIN, 4, {2, 6, 20, 18}, x}, {FV_F32, FV_PLAIN, 3, {2, 9, 16}, z}};
+    const fv_tensor out[2] = {{FV_F32, FV_PLAIN, 2, {2, 12}, y}, {FV_F32, FV_PLAIN, 2, {2, 3}, r}};
+    if (!c) return;
+    fv_session_settings_default(&settings);
+    settings.inputs = in;
+    settings.input_count = 2;
+    need(fv_model_load(c, "tests/golden/general.onnx", &m), where);
+    need(fv_session_create(m, &settings, &s), where);
+    if (backend == FV_BACKEND_OPENMP) need(fv_session_run(s, in, 2, out, 2), where);
+    watch_begin();
+    for (int i = 0; i < 5; i++) need(fv_session_run(s, in, 2, out, 2), where);
+    expect_none(watch_end(), "runs", where);
+    fv_session_free(s);
+    fv_model_free(m);
+    fv_context_free(c);
+}
+
+/* Steps of a loaded model whose gradients are general operators. */
+static void check_finetune(fv_backend backend, int threads) {
+    char where[64];
+    fv_context *c = context_for(backend, threads, "fine-tuning", where);
+    fv_model *m = NULL;
+    fv_trainer *t = NULL;
+    fv_trainer_settings settings;
+    static int32_t label[4] = {0, 1, 2, 3};
+    const fv_tensor x = {FV_F32, FV_PLAIN, 4, {4, 2, 12, 12}, images}, target = {FV_I32, FV_PLAIN, 1, {4}, label};
+    if (!c) return;
+    fv_trainer_settings_default(&settings);
+    need(fv_model_load(c, "tests/golden/finetune_general.onnx", &m), where);
+    need(fv_trainer_create(m, &settings, &t), where);
+    need(fv_trainer_step(t, &x, &target, NULL), where);
+    watch_begin();
+    for (int i = 0; i < 3; i++) need(fv_trainer_step(t, &x, &target, NULL), where);
+    expect_none(watch_end(), "steps", where);
+    fv_trainer_free(t);
+    fv_model_free(m);
+    fv_context_free(c);
+}
+#endif
+
+static void check(fv_backend backend, int threads, const char *network) {
+    char where[64];
+    fv_context *c = context_for(backend, threads, network, where);
+    fv_model *m = NULL;
+    if (!c) return;
     const fv_zoo_settings shape = {.channels = 1, .height = side, .width = side, .classes = classes};
     need(fv_model_zoo(c, network, &shape, &m), where);
     watch_runs(m, backend == FV_BACKEND_OPENMP ? 1 : 0,
@@ -220,6 +275,10 @@ int main(void) {
             check((fv_backend)backend, threads, "cnn");
             check((fv_backend)backend, threads, "jarrett");
             check((fv_backend)backend, threads, "mobilenet-cifar");
+#ifdef FV_TEST_IO
+            check_general((fv_backend)backend, threads);
+            check_finetune((fv_backend)backend, threads);
+#endif
         }
     if (!filter) printf("no seccomp filter here: system calls were not watched\n");
     return failures ? 1 : filter ? 0 : 77;
