@@ -253,7 +253,8 @@ ROW(reverse_sequence) {
     const fv_nd_attr turn = {.count = 3, .a = {2, 1, 0}}, a = {.a = {0}, .b = {1}};
     const fv_shape count = {1, {shape[1]}};
     for (int i = 0; i < 4; i++) lengths[i] = between(d, 0, (int32_t)shape[2]);
-    const fv_value in[2] = {node(d, &fv_op_transpose, &x, 1, &turn), fv_graph_constant(fv_grad_graph(d), NULL, FV_I64, &count, lengths)};
+    const fv_value in[2] = {node(d, &fv_op_transpose, &x, 1, &turn),
+                            fv_graph_constant(fv_grad_graph(d), NULL, FV_I64, &count, lengths)};
     fv_grad_output(d, node(d, &fv_op_reverse_sequence, in, 2, &a));
 }
 

@@ -24,12 +24,14 @@ static fv_status parse_term(const FvOnnx__Node *n, const char **text, const char
             c += 2;
             continue;
         }
-        FV_ONNX_REFUSE_IF(!letter || count == FV_MAX_RANK, n, "its equation is not understood at \"%.8s\"", letter ? "too many labels" : "a sign");
+        FV_ONNX_REFUSE_IF(!letter || count == FV_MAX_RANK, n, "its equation is not understood at \"%.8s\"",
+                          letter ? "too many labels" : "a sign");
         letters[count++] = *c;
     }
     *text = c;
     const int32_t more = at < 0 ? 0 : rank < 0 ? dots : rank - count;
-    FV_ONNX_REFUSE_IF(more < 0 || (rank >= 0 && count + more != rank) || count + more > FV_MAX_RANK, n, "%d labels for a tensor of rank %d", count, rank);
+    FV_ONNX_REFUSE_IF(more < 0 || (rank >= 0 && count + more != rank) || count + more > FV_MAX_RANK, n,
+                      "%d labels for a tensor of rank %d", count, rank);
     *t = (term){.dots = more};
     for (int32_t i = 0; i <= count; i++) {
         for (int32_t k = 0; i == at && k < more; k++) t->label[t->count++] = 256 + more - 1 - k;
@@ -66,7 +68,8 @@ static fv_status parse_equation(const fv_onnx_reader *r, const FvOnnx__Node *n, 
     for (size_t i = 0; i < n->n_input; i++) {
         FV_FORWARD(parse_term(n, &text, end, fv_onnx_shape(r, values[i])->rank, 0, &in[i]));
         if (in[i].dots > dots) dots = in[i].dots;
-        FV_ONNX_REFUSE_IF(i + 1 < n->n_input && (text == end || *text++ != ','), n, "its equation has fewer than %zu terms", n->n_input);
+        FV_ONNX_REFUSE_IF(i + 1 < n->n_input && (text == end || *text++ != ','), n, "its equation has fewer than %zu terms",
+                          n->n_input);
     }
     if (text == end) return implicit_result(n, in, n->n_input, dots, out);
     FV_ONNX_REFUSE_IF(end - text < 2 || text[1] != '>', n, "its equation has no arrow");
@@ -127,10 +130,12 @@ static fv_status read_grid_sample(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 static fv_status read_roi_align(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool aligned = r->opset >= 16 && fv_onnx_text_is(n, "coordinate_transformation_mode", "half_pixel", true);
-    const fv_attributes attr = {.nd = {.kind = fv_onnx_text_is(n, "mode", "max", false), .flag = aligned,
-                                       .a = {fv_onnx_attribute_int(n, "output_height", 1), fv_onnx_attribute_int(n, "output_width", 1),
-                                             fv_onnx_attribute_int(n, "sampling_ratio", 0)},
-                                       .alpha = (double)fv_onnx_attribute_float(n, "spatial_scale", 1)}};
+    const fv_attributes attr = {
+        .nd = {.kind = fv_onnx_text_is(n, "mode", "max", false),
+               .flag = aligned,
+               .a = {fv_onnx_attribute_int(n, "output_height", 1), fv_onnx_attribute_int(n, "output_width", 1),
+                     fv_onnx_attribute_int(n, "sampling_ratio", 0)},
+               .alpha = (double)fv_onnx_attribute_float(n, "spatial_scale", 1)}};
     return fv_onnx_node_over(r, n, &fv_op_roi_align, 3, &attr);
 }
 

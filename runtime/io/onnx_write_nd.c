@@ -110,7 +110,8 @@ static void write_pad(fv_onnx_writer *w, const fv_node *source) {
     memcpy(pads, a->a, (size_t)a->count * sizeof *pads);
     memcpy(pads + a->count, a->b, (size_t)a->count * sizeof *pads);
     if (a->kind == FV_ND_PAD_WRAP && w->status == FV_OK)
-        w->status = fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": operator set %d does not pad by wrapping", source->name, FV_ONNX_OPSET);
+        w->status =
+            fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": operator set %d does not pad by wrapping", source->name, FV_ONNX_OPSET);
     const bool value = source->in_count > 1 && source->in[1] != FV_NONE;
     FvOnnx__Node *n = begin(w, source, "Pad", value ? 3 : 2);
     if (!n) return;
@@ -132,12 +133,20 @@ static void write_arg(fv_onnx_writer *w, const fv_node *source) {
 static void write_layout(fv_onnx_writer *w, const fv_node *source) { begin(w, source, "Identity", 1); }
 
 const fv_onnx_write_row fv_onnx_write_nd[] = {
-    {&fv_op_reshape, write_reshape},       {&fv_op_transpose, write_transpose},
-    {&fv_op_depth_to_space, write_blocks}, {&fv_op_space_to_depth, write_blocks},
-    {&fv_op_nd_slice, write_slice},        {&fv_op_nd_concat, write_concat},
-    {&fv_op_expand, write_expand},         {&fv_op_tile, write_expand},
-    {&fv_op_reduce, write_reduce},         {&fv_op_gather, write_gather},
-    {&fv_op_gather_elements, write_gather}, {&fv_op_gather_nd, write_gather},
-    {&fv_op_pad, write_pad},               {&fv_op_arg, write_arg},
-    {&fv_op_layout, write_layout},         {NULL, NULL},
+    {&fv_op_reshape, write_reshape},
+    {&fv_op_transpose, write_transpose},
+    {&fv_op_depth_to_space, write_blocks},
+    {&fv_op_space_to_depth, write_blocks},
+    {&fv_op_nd_slice, write_slice},
+    {&fv_op_nd_concat, write_concat},
+    {&fv_op_expand, write_expand},
+    {&fv_op_tile, write_expand},
+    {&fv_op_reduce, write_reduce},
+    {&fv_op_gather, write_gather},
+    {&fv_op_gather_elements, write_gather},
+    {&fv_op_gather_nd, write_gather},
+    {&fv_op_pad, write_pad},
+    {&fv_op_arg, write_arg},
+    {&fv_op_layout, write_layout},
+    {NULL, NULL},
 };

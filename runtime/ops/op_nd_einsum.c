@@ -1,6 +1,6 @@
-/* einsum: one or two inputs of a number type -> y; y[l] is the sum, over the labels that y lacks, of the products. attr.nd: a, b, c: the
- * labels of input 0, input 1 and y, byte k the label of axis k, 0 past the last; a label may stand twice in an input (a diagonal).
- * Sums of real values go through double. The reader resolves ellipses. */
+/* einsum: one or two inputs of a number type -> y; y[l] is the sum, over the labels that y lacks, of the products. attr.nd: a, b,
+ * c: the labels of input 0, input 1 and y, byte k the label of axis k, 0 past the last; a label may stand twice in an input (a
+ * diagonal). Sums of real values go through double. The reader resolves ellipses. */
 #include "ops/nd_reduce.h"
 #include "ops/nd_type.h"
 
@@ -37,8 +37,8 @@ static fv_status add_labels(const fv_node *n, labels *l, const int64_t *list, co
         }
         const int64_t size = shape->dim[k];
         FV_RETURN_IF(list[k] == 0 || (l->size[at] >= 0 && l->size[at] != size && size != 1 && l->size[at] != 1), FV_ERR_SHAPE,
-                     "node \"%s\": axis %d of %s has size %lld where %lld stands for it", n->name, k, fv_shape_print(shape).text, (long long)size,
-                     (long long)l->size[at]);
+                     "node \"%s\": axis %d of %s has size %lld where %lld stands for it", n->name, k, fv_shape_print(shape).text,
+                     (long long)size, (long long)l->size[at]);
         if (l->size[at] < 0 || l->size[at] == 1) l->size[at] = size;
     }
     return FV_OK;
@@ -57,7 +57,8 @@ static fv_status resolve(const fv_node *n, const fv_value_info *values, labels *
     if (n->in_count > 1) FV_FORWARD(add_labels(n, l, a->b, &values[n->in[1]].shape));
     for (int32_t k = 0; k < l->kept; k++)
         FV_RETURN_IF(l->size[k] < 0, FV_ERR_SHAPE, "node \"%s\": a label of its result stands in no input", n->name);
-    FV_RETURN_IF(l->count - l->kept > FV_MAX_RANK, FV_ERR_LIMIT, "node \"%s\": a sum over more than %d labels", n->name, FV_MAX_RANK);
+    FV_RETURN_IF(l->count - l->kept > FV_MAX_RANK, FV_ERR_LIMIT, "node \"%s\": a sum over more than %d labels", n->name,
+                 FV_MAX_RANK);
     return FV_OK;
 }
 
@@ -147,8 +148,10 @@ static fv_status einsum_plan(fv_plan_op *p) {
     FV_FORWARD(resolve(n, p->values, &l));
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     const bool two = n->in_count > 1;
-    *s = (einsum){.x = {fv_plan_buffer(p, n->in[0]), fv_plan_buffer(p, n->in[two ? 1 : 0])}, .y = fv_plan_buffer(p, n->out[0]),
-                  .type = p->values[n->out[0]].dtype, .two = two};
+    *s = (einsum){.x = {fv_plan_buffer(p, n->in[0]), fv_plan_buffer(p, n->in[two ? 1 : 0])},
+                  .y = fv_plan_buffer(p, n->out[0]),
+                  .type = p->values[n->out[0]].dtype,
+                  .two = two};
     by_label(&l, n->attr.nd.a, &p->values[n->in[0]], stride[0]);
     if (two) by_label(&l, n->attr.nd.b, &p->values[n->in[1]], stride[1]);
     fv_shape outer = {.rank = l.kept}, inner = {.rank = l.count - l.kept};
@@ -184,12 +187,15 @@ static fv_status einsum_backward(fv_backward *b) {
         memcpy(back.nd.c, mine, sizeof back.nd.c);
         const fv_shape dy = fv_emit_info(b->graph, b->dout[0])->shape;
         FV_FORWARD(add_labels(b->node, &known, a->c, &dy));
-        if (b->node->in_count > 1) FV_FORWARD(add_labels(b->node, &known, other, &fv_emit_info(b->graph, b->node->in[1 - k])->shape));
+        if (b->node->in_count > 1)
+            FV_FORWARD(add_labels(b->node, &known, other, &fv_emit_info(b->graph, b->node->in[1 - k])->shape));
         for (int32_t i = 0; i < own.rank; i++) {
             bool plain = find(&known, mine[i]) >= 0 && known.size[find(&known, mine[i])] == own.dim[i];
             for (int32_t j = 0; j < i; j++) plain = plain && mine[j] != mine[i];
-            FV_RETURN_IF(!plain, FV_ERR_UNSUPPORTED, "node \"%s\": an einsum whose input %d has a diagonal, a stretched axis or one summed alone has no gradient",
-                         b->node->name, k);
+            FV_RETURN_IF(
+                !plain, FV_ERR_UNSUPPORTED,
+                "node \"%s\": an einsum whose input %d has a diagonal, a stretched axis or one summed alone has no gradient",
+                b->node->name, k);
         }
         const fv_value in[2] = {b->dout[0], b->node->in_count > 1 ? b->node->in[1 - k] : FV_NONE};
         b->din[k] = fv_emit_node(b->graph, &fv_op_einsum, in, b->node->in_count, 1, &back);

@@ -1,7 +1,7 @@
-/* grid_sample: maps (N,C,H,W), grid (N,h,w,2) of (x, y) in -1..1 -> y (N,C,h,w); kind 0: bilinear, 1: nearest, 2: bicubic (a = -0.75);
- * mode 0: zeros outside, 1: border, 2: reflection; flag: corners aligned.
- * roi_align: maps, rois (R,4) x0 y0 x1 y1, image (R) -> y (R,C,a[0],a[1]); kind 0: mean, 1: largest; a[2]: samples a side, 0: as many as
- * pixels; alpha: scale; flag: half a pixel off. An image outside goes to the nearest. */
+/* grid_sample: maps (N,C,H,W), grid (N,h,w,2) of (x, y) in -1..1 -> y (N,C,h,w); kind 0: bilinear, 1: nearest, 2: bicubic (a =
+ * -0.75); mode 0: zeros outside, 1: border, 2: reflection; flag: corners aligned. roi_align: maps, rois (R,4) x0 y0 x1 y1, image
+ * (R) -> y (R,C,a[0],a[1]); kind 0: mean, 1: largest; a[2]: samples a side, 0: as many as pixels; alpha: scale; flag: half a
+ * pixel off. An image outside goes to the nearest. */
 #include "ops/nd_copy.h"
 #include "ops/nd_type.h"
 
@@ -17,17 +17,21 @@ typedef struct sample {
     double scale;
 } sample;
 
-static fv_real value_at(const sample *s, const fv_real *map, int64_t y, int64_t x) { return map[y * s->x_stride[2] + x * s->x_stride[3]]; }
+static fv_real value_at(const sample *s, const fv_real *map, int64_t y, int64_t x) {
+    return map[y * s->x_stride[2] + x * s->x_stride[3]];
+}
 
 /* ---- grid ---- */
 
 static fv_status grid_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]], grid = values[n->in[1]];
     const fv_shape *a = &x.shape, *g = &grid.shape;
-    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || grid.dtype != FV_REAL_DTYPE, FV_ERR_UNSUPPORTED, "node \"%s\": maps of %s", n->name, fv_dtype_name(x.dtype));
-    FV_RETURN_IF(a->rank != 4 || g->rank != 4 || g->dim[0] != a->dim[0] || g->dim[3] != 2, FV_ERR_SHAPE, "node \"%s\": a grid %s for maps %s", n->name,
-                 fv_shape_print(g).text, fv_shape_print(a).text);
-    FV_RETURN_IF(a->dim[2] * a->dim[3] == 0 && g->dim[1] * g->dim[2] > 0, FV_ERR_SHAPE, "node \"%s\": samples of nothing: %s", n->name, fv_shape_print(a).text);
+    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || grid.dtype != FV_REAL_DTYPE, FV_ERR_UNSUPPORTED, "node \"%s\": maps of %s", n->name,
+                 fv_dtype_name(x.dtype));
+    FV_RETURN_IF(a->rank != 4 || g->rank != 4 || g->dim[0] != a->dim[0] || g->dim[3] != 2, FV_ERR_SHAPE,
+                 "node \"%s\": a grid %s for maps %s", n->name, fv_shape_print(g).text, fv_shape_print(a).text);
+    FV_RETURN_IF(a->dim[2] * a->dim[3] == 0 && g->dim[1] * g->dim[2] > 0, FV_ERR_SHAPE, "node \"%s\": samples of nothing: %s",
+                 n->name, fv_shape_print(a).text);
     const fv_shape y = {4, {a->dim[0], a->dim[1], g->dim[1], g->dim[2]}};
     fv_nd_infer_maps(&values[n->out[0]], FV_REAL_DTYPE, &y, x.layout);
     return FV_OK;
@@ -68,7 +72,8 @@ static void cubic_weights(double t, double w[4]) {
 /* Pixels and weights along one axis; returns how many. */
 static int grid_taps(const sample *s, double at, int64_t size, int64_t pixel[4], double weight[4]) {
     if (s->kind != 2 && s->mode == 1) at = at < 0 ? 0 : at > (double)(size - 1) ? (double)(size - 1) : at;
-    if (s->kind != 2 && s->mode == 2) at = reflected(at, size, s->flag), at = at < 0 ? 0 : at > (double)(size - 1) ? (double)(size - 1) : at;
+    if (s->kind != 2 && s->mode == 2)
+        at = reflected(at, size, s->flag), at = at < 0 ? 0 : at > (double)(size - 1) ? (double)(size - 1) : at;
     if (s->kind == 1) {
         const double low = floor(at), off = at - low;
         const double near = off > 0.5 || (off == 0.5 && fmod(low, 2) != 0) ? low + 1 : low; /* halves to even */
@@ -100,7 +105,9 @@ static void run_grid(void *arg, size_t piece, void *scratch) {
             for (int i = 0; i < ny; i++)
                 for (int k = 0; k < nx; k++)
                     if (py[i] >= 0 && px[k] >= 0) sum += wy[i] * wx[k] * (double)value_at(s, map, py[i], px[k]);
-            ((fv_real *)s->y->data)[image * s->y_stride[0] + c * s->y_stride[1] + row * s->y_stride[2] + column * s->y_stride[3]] = (fv_real)sum;
+            ((fv_real *)
+                 s->y->data)[image * s->y_stride[0] + c * s->y_stride[1] + row * s->y_stride[2] + column * s->y_stride[3]] =
+                (fv_real)sum;
         }
     }
 }
@@ -110,9 +117,20 @@ static fv_status describe(fv_plan_op *p, sample **out) {
     const fv_value_info *x = &p->values[n->in[0]], *y = &p->values[n->out[0]];
     sample *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (sample){.x = fv_plan_buffer(p, n->in[0]), .at = fv_plan_buffer(p, n->in[1]), .y = fv_plan_buffer(p, n->out[0]), .images = x->shape.dim[0],
-                  .channels = x->shape.dim[1], .height = x->shape.dim[2], .width = x->shape.dim[3], .rows = y->shape.dim[2], .columns = y->shape.dim[3],
-                  .kind = n->attr.nd.kind, .mode = n->attr.nd.mode, .samples = (int32_t)n->attr.nd.a[2], .flag = n->attr.nd.flag, .scale = n->attr.nd.alpha};
+    *s = (sample){.x = fv_plan_buffer(p, n->in[0]),
+                  .at = fv_plan_buffer(p, n->in[1]),
+                  .y = fv_plan_buffer(p, n->out[0]),
+                  .images = x->shape.dim[0],
+                  .channels = x->shape.dim[1],
+                  .height = x->shape.dim[2],
+                  .width = x->shape.dim[3],
+                  .rows = y->shape.dim[2],
+                  .columns = y->shape.dim[3],
+                  .kind = n->attr.nd.kind,
+                  .mode = n->attr.nd.mode,
+                  .samples = (int32_t)n->attr.nd.a[2],
+                  .flag = n->attr.nd.flag,
+                  .scale = n->attr.nd.alpha};
     fv_nd_strides(&x->shape, x->layout, s->x_stride);
     fv_nd_strides(&y->shape, y->layout, s->y_stride);
     *out = s;
@@ -135,13 +153,15 @@ static fv_status roi_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]], rois = values[n->in[1]], image = values[n->in[2]];
     const fv_nd_attr *a = &n->attr.nd;
     const fv_shape *r = &rois.shape;
-    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || rois.dtype != FV_REAL_DTYPE || !fv_nd_is_index(image.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": maps of %s",
-                 n->name, fv_dtype_name(x.dtype));
-    FV_RETURN_IF(x.shape.rank != 4 || r->rank != 2 || r->dim[1] != 4 || image.shape.rank != 1 || image.shape.dim[0] != r->dim[0], FV_ERR_SHAPE,
-                 "node \"%s\": regions %s of maps %s", n->name, fv_shape_print(r).text, fv_shape_print(&x.shape).text);
+    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || rois.dtype != FV_REAL_DTYPE || !fv_nd_is_index(image.dtype), FV_ERR_UNSUPPORTED,
+                 "node \"%s\": maps of %s", n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(x.shape.rank != 4 || r->rank != 2 || r->dim[1] != 4 || image.shape.rank != 1 || image.shape.dim[0] != r->dim[0],
+                 FV_ERR_SHAPE, "node \"%s\": regions %s of maps %s", n->name, fv_shape_print(r).text,
+                 fv_shape_print(&x.shape).text);
     FV_RETURN_IF(a->a[0] < 0 || a->a[1] < 0 || a->a[0] > INT32_MAX || a->a[1] > INT32_MAX || a->a[2] < 0 || a->a[2] > 4096 ||
                      (r->dim[0] && x.shape.dim[0] * x.shape.dim[2] * x.shape.dim[3] == 0),
-                 FV_ERR_SHAPE, "node \"%s\": regions of %lldx%lld with %lld samples", n->name, (long long)a->a[0], (long long)a->a[1], (long long)a->a[2]);
+                 FV_ERR_SHAPE, "node \"%s\": regions of %lldx%lld with %lld samples", n->name, (long long)a->a[0],
+                 (long long)a->a[1], (long long)a->a[2]);
     const fv_shape y = {4, {r->dim[0], x.shape.dim[1], a->a[0], a->a[1]}};
     fv_nd_infer_maps(&values[n->out[0]], FV_REAL_DTYPE, &y, x.layout);
     return FV_OK;
@@ -192,7 +212,8 @@ static void run_roi(void *arg, size_t piece, void *scratch) {
     if (!(height > least)) height = least;
     const double step[2] = {height / (double)s->rows, width / (double)s->columns};
     int64_t count[2];
-    for (int i = 0; i < 2; i++) count[i] = s->samples ? s->samples : step[i] > 4096 ? 4096 : step[i] > 1 ? (int64_t)ceil(step[i]) : 1;
+    for (int i = 0; i < 2; i++)
+        count[i] = s->samples ? s->samples : step[i] > 4096 ? 4096 : step[i] > 1 ? (int64_t)ceil(step[i]) : 1;
     for (int64_t column = 0; column < s->columns; column++)
         for (int64_t c = 0; c < s->channels; c++) {
             const fv_real *map = (const fv_real *)s->x->data + image * s->x_stride[0] + c * s->x_stride[1];
@@ -219,8 +240,8 @@ const fv_op fv_op_roi_align = {"roi_align", 3, 3, 1, FV_OP_ANY_LAYOUT | FV_OP_NO
 static fv_status det_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     fv_shape y = x.shape;
-    FV_RETURN_IF(y.rank < 2 || y.dim[y.rank - 1] != y.dim[y.rank - 2] || !fv_nd_is_float(x.dtype), FV_ERR_SHAPE, "node \"%s\": the determinant of %s of %s",
-                 n->name, fv_shape_print(&y).text, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(y.rank < 2 || y.dim[y.rank - 1] != y.dim[y.rank - 2] || !fv_nd_is_float(x.dtype), FV_ERR_SHAPE,
+                 "node \"%s\": the determinant of %s of %s", n->name, fv_shape_print(&y).text, fv_dtype_name(x.dtype));
     y.rank -= 2;
     fv_nd_infer(&values[n->out[0]], x.dtype, &y);
     return FV_OK;
@@ -264,7 +285,8 @@ static fv_status det_plan(fv_plan_op *p) {
     const fv_value_info *x = &p->values[p->node->in[0]];
     det *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (det){fv_plan_buffer(p, p->node->in[0]), fv_plan_buffer(p, p->node->out[0]), x->dtype, (size_t)x->shape.dim[x->shape.rank - 1]};
+    *s = (det){fv_plan_buffer(p, p->node->in[0]), fv_plan_buffer(p, p->node->out[0]), x->dtype,
+               (size_t)x->shape.dim[x->shape.rank - 1]};
     fv_plan_scratch(p, (s->n * s->n + 1) * sizeof(double));
     p->algorithm = "elimination";
     return fv_plan_phase(p, false, run_det, s, fv_shape_count(&p->values[p->node->out[0]].shape));

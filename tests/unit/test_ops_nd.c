@@ -19,7 +19,9 @@ static void leave(void) {
     fv_context_free(context);
 }
 
-static fv_value constant(fv_dtype dtype, fv_shape shape, const void *data) { return fv_graph_constant(graph, NULL, dtype, &shape, data); }
+static fv_value constant(fv_dtype dtype, fv_shape shape, const void *data) {
+    return fv_graph_constant(graph, NULL, dtype, &shape, data);
+}
 
 /* Runs the graph up to v and copies what it holds. */
 static void values_of(fv_value v, void *out, size_t bytes) {
@@ -99,7 +101,8 @@ START_TEST(indices_outside_stay_inside) {
     float y[4], z[3];
     enter();
     const fv_value fixed = constant(FV_I64, (fv_shape){1, {4}}, places);
-    fv_value in[3] = {constant(FV_F32, (fv_shape){1, {3}}, data), apply(&fv_op_reshape, 1, &fixed, (fv_nd_attr){.count = 1, .a = {4}})};
+    fv_value in[3] = {constant(FV_F32, (fv_shape){1, {3}}, data),
+                      apply(&fv_op_reshape, 1, &fixed, (fv_nd_attr){.count = 1, .a = {4}})};
     const float wanted[4] = {10, 10, 30, 30};
     values_of(apply(&fv_op_gather, 2, in, (fv_nd_attr){.a = {0}}), y, sizeof y);
     ck_assert_mem_eq(y, wanted, sizeof y);
