@@ -13,10 +13,16 @@ static fv_status exact_list(const FvOnnx__Node *n, const char *name, size_t want
     return FV_OK;
 }
 
+static bool is_same(const FvOnnx__Node *n) {
+    return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
+}
+
 /* strides, dilations, pads of a window over x's spatial axes. The kernel is there already. */
 static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_nd_window *w) {
     const fv_shape shape = fv_onnx_shape_of(r, x);
     int64_t pads[2 * FV_ND_SPATIAL] = {0};
+    const bool known = is_same(n) || fv_onnx_attribute_is(n, "auto_pad", "VALID", false) || fv_onnx_attribute_is(n, "auto_pad", "NOTSET", true);
+    FV_RETURN_IF(!known, FV_ERR_FORMAT, "node \"%.100s\" (%.60s): unknown auto_pad", n->name ? n->name : "", n->op_type);
     w->axes = shape.rank - 2;
     if (w->axes < 1 || w->axes > FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
     for (int32_t i = 0; i < w->axes; i++) w->stride[i] = w->dilation[i] = 1;
@@ -31,10 +37,6 @@ static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_va
                      (long long)w->kernel[i], (long long)w->stride[i], (long long)w->dilation[i]);
     }
     return FV_OK;
-}
-
-static bool is_same(const FvOnnx__Node *n) {
-    return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
 }
 
 static void share_out(const FvOnnx__Node *n, int64_t total, int64_t *before, int64_t *after) {
@@ -57,7 +59,14 @@ static fv_status kernel_of_weights(const fv_onnx_reader *r, const FvOnnx__Node *
     FV_RETURN_IF(shape.rank != fv_onnx_shape_of(r, x).rank || shape.rank < 3, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): weights of rank %d for a tensor of rank %d",
                  n->name ? n->name : "", n->op_type, shape.rank, fv_onnx_shape_of(r, x).rank);
     if (shape.rank > 2 + FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
-    for (int32_t i = 0; i < shape.rank - 2; i++) w->kernel[i] = shape.dim[2 + i];
+    size_t count;
+    int64_t given[FV_ND_SPATIAL] = {0};
+    FV_FORWARD(fv_onnx_list(n, "kernel_shape", FV_ND_SPATIAL, &count, given));
+    for (int32_t i = 0; i < shape.rank - 2; i++) {
+        w->kernel[i] = shape.dim[2 + i];
+        FV_RETURN_IF(count && given[i] != w->kernel[i], FV_ERR_SHAPE, "node \"%.100s\" (%.60s): kernel_shape disagrees with its weight",
+                     n->name ? n->name : "", n->op_type);
+    }
     return FV_OK;
 }
 

@@ -269,4 +269,4 @@ static fv_status unpool_plan(fv_plan_op *p) {
     return fv_plan_phase(p, false, run_unpool, s, s->total > 0);
 }
 
-const fv_op fv_op_nd_unpool = {"nd_unpool", 2, 2, 1, FV_OP_PLAIN, unpool_infer, unpool_plan, NULL};
+const fv_op fv_op_nd_unpool = {"nd_unpool", 2, 2, 1, FV_OP_PLAIN | FV_OP_NO_GRADIENT, unpool_infer, unpool_plan, NULL};

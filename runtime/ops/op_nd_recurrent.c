@@ -257,4 +257,4 @@ static fv_status recurrent_plan(fv_plan_op *p) {
     return fv_plan_phase(p, false, run_last, s, rows);
 }
 
-const fv_op fv_op_nd_recurrent = {"nd_recurrent", 3, 8, 3, FV_OP_PLAIN, recurrent_infer, recurrent_plan, NULL};
+const fv_op fv_op_nd_recurrent = {"nd_recurrent", 3, 8, 3, FV_OP_PLAIN | FV_OP_NO_GRADIENT, recurrent_infer, recurrent_plan, NULL};
