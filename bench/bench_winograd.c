@@ -1,6 +1,6 @@
 /* 3x3 convolution by Winograd beside the direct product, each over all its pixels in one call on one core; weights are packed
- * outside the timed run, in rows of their own. The weight gradient goes in chunks of channels as its plan has them, and counts its
- * own transforms. FLOPs are those of the direct sum. */
+ * outside the timed run, in rows of their own. The weight gradient goes in chunks of channels as its plan has them, and counts
+ * its own transforms. FLOPs are those of the direct sum. */
 #include "bench.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
-/* winograd.pack, input, output and weight_grad against the direct sums in double. The bound is that of the algorithm's own terms: the roundings of
- * the transforms and of the sum over channels, times the transforms of absolute values. Small integers make every step of m = 2
- * and 4 exact. */
+/* winograd.pack, input, output and weight_grad against the direct sums in double. The bound is that of the algorithm's own terms:
+ * the roundings of the transforms and of the sum over channels or tiles, times the transforms of absolute values. Small integers
+ * make every step of m = 2 and 4 exact. */
 #include "kernels/check/conv_case.h"
 
 #include <stdio.h>
@@ -399,7 +399,8 @@ static fv_approx *expect_gradient(fv_case *c, const winograd_case *p, const grad
 }
 
 /* Over channels and panels, whole or cut at random; scratch as small as it may be. */
-static float *weight_gradient(fv_case *c, const fv_winograd_kernels *k, const winograd_case *p, const gradient *w, bool in_parts) {
+static float *weight_gradient(fv_case *c, const fv_winograd_kernels *k, const winograd_case *p, const gradient *w,
+                              bool in_parts) {
     float *dw = fv_check_output(c, "dw", w->size);
     const fv_range channels = {0, (size_t)p->d.in_channels}, panels = {0, fv_winograd_panels(k, &p->d)};
     fv_check_cut rows = {.part = {channels}, .parts = 1}, columns = {.part = {panels}, .parts = 1};

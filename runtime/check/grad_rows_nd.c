@@ -253,7 +253,8 @@ ROW(reverse_sequence) {
     const fv_nd_attr turn = {.count = 3, .a = {2, 1, 0}}, a = {.a = {0}, .b = {1}};
     const fv_shape count = {1, {shape[1]}};
     for (int i = 0; i < 4; i++) lengths[i] = between(d, 0, (int32_t)shape[2]);
-    const fv_value in[2] = {node(d, &fv_op_transpose, &x, 1, &turn), fv_graph_constant(fv_grad_graph(d), NULL, FV_I64, &count, lengths)};
+    const fv_value in[2] = {node(d, &fv_op_transpose, &x, 1, &turn),
+                            fv_graph_constant(fv_grad_graph(d), NULL, FV_I64, &count, lengths)};
     fv_grad_output(d, node(d, &fv_op_reverse_sequence, in, 2, &a));
 }
 
@@ -263,6 +264,21 @@ ROW(trilu) {
     const fv_value x = fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, shape);
     const fv_nd_attr a = {.kind = chance(d, 0.5), .a = {between(d, 0, 1)}};
     fv_grad_output(d, node(d, &fv_op_trilu, &x, 1, &a));
+}
+
+/* Batched products, outer ones, and sums over either. */
+ROW(einsum) {
+    static const fv_nd_attr forms[] = {
+        {.count = 3, .a = {'n', 'i', 'j'}, .b = {'n', 'j', 'k'}, .c = {'n', 'i', 'k'}},
+        {.count = 4, .a = {'n', 'i', 'j'}, .b = {'n', 'k', 'j'}, .c = {'k', 'n', 'j', 'i'}},
+        {.count = 1, .a = {'n', 'i', 'j'}, .b = {'n', 'j', 'i'}, .c = {'n'}},
+    };
+    const fv_nd_attr *a = &forms[between(d, 0, 2)];
+    int64_t size[256] = {0};
+    for (int k = 0; k < 3; k++) size[(int)"ijk"[k]] = between(d, 1, 4);
+    const int64_t first[3] = {0, size[a->a[1]], size[a->a[2]]}, second[3] = {0, size[a->b[1]], size[a->b[2]]};
+    const fv_value in[2] = {fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, first), fv_grad_input(d, FV_GRAD_UNIFORM, 2, 3, second)};
+    fv_grad_output(d, node(d, &fv_op_einsum, in, 2, a));
 }
 
 const fv_grad_row fv_grad_rows_nd[] = {
@@ -294,5 +310,6 @@ const fv_grad_row fv_grad_rows_nd[] = {
     {"nd.cumsum", build_cumsum},
     {"nd.reverse_sequence", build_reverse_sequence},
     {"nd.trilu", build_trilu},
+    {"nd.einsum", build_einsum},
     {NULL, NULL},
 };

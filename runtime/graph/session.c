@@ -259,6 +259,6 @@ fv_status fv_session_input(const fv_session *s, size_t i, const char **name, fv_
 
 fv_status fv_session_output(const fv_session *s, size_t i, const char **name, fv_tensor *shape) {
     FV_RETURN_IF(!s || i >= s->planned->graph->output_count, FV_ERR_ARGUMENT, "the session has no output %zu", i);
-    describe(&s->planned->graph->values[s->planned->graph->outputs[i]], name, shape);
-    return FV_OK;
+    describe(&s->planned->graph->values[s->planned->graph->outputs[i]], NULL, shape);
+    return fv_model_output(s->model, i, name, NULL); /* a conversion at the border has no name of its own */
 }

@@ -118,13 +118,14 @@ typedef struct fv_onnx_read_row {
     const char *op; /* NULL ends a family */
     fv_status (*read)(fv_onnx_reader *r, const FvOnnx__Node *n);
 } fv_onnx_read_row;
-extern const fv_onnx_read_row fv_onnx_read_conv_transpose[], fv_onnx_read_pool[], fv_onnx_read_parts[], fv_onnx_functions_pool[],
-    fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_onnx_read_rest[], fv_onnx_read_contrast[],
+extern const fv_onnx_read_row fv_onnx_read_conv_transpose[], fv_onnx_read_pool[], fv_onnx_read_parts[],
+    fv_onnx_functions_pool[], fv_onnx_read_conv[], fv_onnx_read_pointwise[], fv_onnx_read_rest[], fv_onnx_read_contrast[],
     fv_onnx_read_contrast_functions[], fv_onnx_read_conv_functions[], fv_onnx_read_norm[], fv_onnx_read_norm_functions[],
-    fv_onnx_read_local_functions[], fv_onnx_read_activation[], fv_onnx_read_activation_functions[], fv_onnx_read_shape[];
-extern const fv_onnx_read_row fv_onnx_read_nd_pointwise[], fv_onnx_read_nd_matrix[], fv_onnx_read_nd_norm[], fv_onnx_read_nd_window[];
-extern const fv_onnx_read_row fv_onnx_read_nd_shape[], fv_onnx_read_nd_gather[], fv_onnx_read_nd_reduce[],
-    fv_onnx_read_nd_resize[], fv_onnx_read_nd_select[];
+    fv_onnx_read_local_functions[], fv_onnx_read_activation[], fv_onnx_read_activation_functions[], fv_onnx_read_shape[],
+    fv_onnx_read_nd_pointwise[], fv_onnx_read_nd_matrix[], fv_onnx_read_nd_norm[], fv_onnx_read_nd_window[],
+    fv_onnx_read_nd_quantize[], fv_onnx_read_nd_optimizer[], fv_onnx_read_nd_loss[], fv_onnx_read_nd_shape[],
+    fv_onnx_read_nd_gather[], fv_onnx_read_nd_reduce[], fv_onnx_read_nd_resize[], fv_onnx_read_nd_select[],
+    fv_onnx_read_nd_rest[], fv_onnx_read_nd_recurrent[];
 
 /* Input i of a node: NULL when left out. */
 fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);

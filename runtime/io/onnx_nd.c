@@ -9,15 +9,18 @@ fv_status fv_onnx_list_of(const fv_onnx_reader *r, const FvOnnx__Node *n, const 
     if (!a && i) FV_FORWARD(fv_onnx_constant(r, n, i, &t));
     if (!a && !t) return FV_OK;
     const size_t count = a ? a->n_ints : t->count;
-    FV_ONNX_REFUSE_IF(count > FV_ARRAY_SIZE(out->value), n, "a list of %zu numbers; tensors have at most %d axes", count, FV_MAX_RANK);
-    FV_ONNX_REFUSE_IF(t && t->type != FV_ONNX_INT64 && t->type != FV_ONNX_INT32, n, "input %zu is a list of type %d; int64 is", i, t->type);
+    FV_ONNX_REFUSE_IF(count > FV_ARRAY_SIZE(out->value), n, "a list of %zu numbers; tensors have at most %d axes", count,
+                      FV_MAX_RANK);
+    FV_ONNX_REFUSE_IF(t && t->type != FV_ONNX_INT64 && t->type != FV_ONNX_INT32, n, "input %zu is a list of type %d; int64 is", i,
+                      t->type);
     out->given = true;
     out->count = (int32_t)count;
     for (size_t k = 0; k < count; k++) out->value[k] = a ? a->ints[k] : fv_onnx_tensor_int(t, k);
     return FV_OK;
 }
 
-fv_status fv_onnx_axes(const fv_onnx_reader *r, const FvOnnx__Node *n, const char *name, size_t i, int32_t rank, fv_onnx_list *out) {
+fv_status fv_onnx_axes(const fv_onnx_reader *r, const FvOnnx__Node *n, const char *name, size_t i, int32_t rank,
+                       fv_onnx_list *out) {
     unsigned seen = 0;
     FV_FORWARD(fv_onnx_list_of(r, n, name, i, out));
     for (int32_t k = 0; k < out->count; k++) {

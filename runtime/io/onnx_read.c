@@ -249,8 +249,8 @@ static fv_status read_versions(fv_onnx_reader *r) {
     }
     if (r->opset == 0 && training) r->opset = FV_ONNX_OPSET; /* of nothing but optimizers */
     FV_RETURN_IF(r->opset == 0, FV_ERR_FORMAT, "the model imports no operator set");
-    FV_RETURN_IF(r->opset < 6 || r->opset > 22, FV_ERR_UNSUPPORTED,
-                 "the model uses operator set %lld; 6 to 22 are read", (long long)r->opset);
+    FV_RETURN_IF(r->opset < 1 || r->opset > 22, FV_ERR_UNSUPPORTED,
+                 "the model uses operator set %lld; 1 to 22 are read", (long long)r->opset);
     return FV_OK;
 }
 

@@ -27,6 +27,10 @@ static const binary_row binaries[] = {
 static fv_status trailing_axes(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value a, fv_value b, int32_t *out) {
     const int32_t left = fv_onnx_shape_of(r, a).rank, right = fv_onnx_shape_of(r, b).rank;
     *out = 0;
+    if (strcmp(n->op_type, "PRelu") == 0 && r->opset < 9 && right == 1 && left > 1) { /* slopes were those of the channels */
+        *out = fv_onnx_shape_of(r, b).dim[0] == fv_onnx_shape_of(r, a).dim[1] ? left - 2 : 0;
+        return FV_OK;
+    }
     if (r->opset >= 7 || !fv_onnx_attribute(n, "axis") || !fv_onnx_attribute_int(n, "broadcast", 0)) return FV_OK;
     int64_t axis = fv_onnx_attribute_int(n, "axis", 0);
     if (axis < 0) axis += left;

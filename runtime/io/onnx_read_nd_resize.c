@@ -32,7 +32,8 @@ static fv_status read_pad(fv_onnx_reader *r, const FvOnnx__Node *n) {
     if (!old && attr.nd.kind == FV_ND_PAD_CONSTANT) FV_FORWARD(fv_onnx_input(r, n, 2, &entry));
     if (entry) FV_FORWARD(fv_onnx_value(r, n, 2, &in[1]));
     const fv_real value = (fv_real)fv_onnx_attribute_float(n, "value", 0);
-    if (old && value != 0 && type == FV_REAL_DTYPE) in[1] = fv_graph_constant(r->graph, NULL, FV_REAL_DTYPE, &(fv_shape){0}, &value);
+    if (old && value != 0 && type == FV_REAL_DTYPE)
+        in[1] = fv_graph_constant(r->graph, NULL, FV_REAL_DTYPE, &(fv_shape){0}, &value);
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_pad, fv_onnx_node_name(n), in, in[1] == FV_NONE ? 1 : 2, 1, &attr));
 }
 
@@ -55,7 +56,8 @@ static fv_status read_center(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_shape shape = *fv_onnx_shape(r, x);
     FV_FORWARD(fv_onnx_list_of(r, n, NULL, 1, &sizes));
     FV_FORWARD(fv_onnx_axes(r, n, "axes", 0, shape.rank, &axes));
-    FV_ONNX_REFUSE_IF(!sizes.given || sizes.count != (axes.given ? axes.count : shape.rank), n, "%d sizes for its axes", sizes.count);
+    FV_ONNX_REFUSE_IF(!sizes.given || sizes.count != (axes.given ? axes.count : shape.rank), n, "%d sizes for its axes",
+                      sizes.count);
     fv_attributes attr = {.nd = {.kind = FV_ND_PAD_CONSTANT, .count = shape.rank}};
     for (int32_t i = 0; i < sizes.count; i++) {
         const int64_t axis = axes.given ? axes.value[i] : i, wanted = sizes.value[i];
@@ -69,7 +71,8 @@ static fv_status read_center(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* ---- resizing ---- */
 
-static fv_status pick(const FvOnnx__Node *n, const char *name, const char *const *texts, int32_t count, int32_t otherwise, int32_t *out) {
+static fv_status pick(const FvOnnx__Node *n, const char *name, const char *const *texts, int32_t count, int32_t otherwise,
+                      int32_t *out) {
     *out = otherwise;
     if (!fv_onnx_attribute(n, name)) return FV_OK;
     for (*out = 0; *out < count; ++*out)
@@ -79,16 +82,17 @@ static fv_status pick(const FvOnnx__Node *n, const char *name, const char *const
 
 static fv_status read_modes(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_nd_attr *a) {
     static const char *const kinds[] = {"nearest", "linear", "cubic", "bilinear"};
-    static const char *const coordinates[] = {"half_pixel",   "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
-                                              "tf_half_pixel_for_nn", "tf_crop_and_resize"};
+    static const char *const coordinates[] = {"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
+                                              "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
     static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
     const bool old = r->opset < 11, upsample = strcmp(n->op_type, "Upsample") == 0;
     int32_t coordinate, rounding;
     FV_FORWARD(pick(n, "mode", kinds, 4, 0, &a->kind));
     if (a->kind == 3) a->kind = FV_RESIZE_LINEAR;
-    FV_FORWARD(pick(n, "coordinate_transformation_mode", coordinates, FV_RESIZE_COORDINATES, old ? FV_RESIZE_ASYMMETRIC : FV_RESIZE_HALF_PIXEL,
-                    &coordinate));
-    FV_FORWARD(pick(n, "nearest_mode", roundings, 4, old ? (upsample ? FV_RESIZE_FLOOR : FV_RESIZE_SIMPLE) : FV_RESIZE_ROUND_PREFER_FLOOR, &rounding));
+    FV_FORWARD(pick(n, "coordinate_transformation_mode", coordinates, FV_RESIZE_COORDINATES,
+                    old ? FV_RESIZE_ASYMMETRIC : FV_RESIZE_HALF_PIXEL, &coordinate));
+    FV_FORWARD(pick(n, "nearest_mode", roundings, 4,
+                    old ? (upsample ? FV_RESIZE_FLOOR : FV_RESIZE_SIMPLE) : FV_RESIZE_ROUND_PREFER_FLOOR, &rounding));
     a->mode = coordinate + 16 * rounding;
     a->flag = fv_onnx_attribute_int(n, "antialias", 0) != 0 && a->kind != FV_RESIZE_NEAREST;
     a->keep = fv_onnx_attribute_int(n, "exclude_outside", 0) != 0;
@@ -98,10 +102,11 @@ static fv_status read_modes(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_n
 }
 
 /* Scales: of the sizes floor(size * scale). */
-static fv_status take_scales(const FvOnnx__Node *n, fv_nd_attr *a, const fv_shape *x, const fv_onnx_list *axes, const fv_onnx_tensor *t,
-                             const FvOnnx__Attribute *given) {
+static fv_status take_scales(const FvOnnx__Node *n, fv_nd_attr *a, const fv_shape *x, const fv_onnx_list *axes,
+                             const fv_onnx_tensor *t, const FvOnnx__Attribute *given) {
     const size_t count = t ? t->count : given->n_floats;
-    FV_ONNX_REFUSE_IF(count != (axes->given ? (size_t)axes->count : (size_t)x->rank), n, "%zu scales for %s", count, fv_shape_print(x).text);
+    FV_ONNX_REFUSE_IF(count != (axes->given ? (size_t)axes->count : (size_t)x->rank), n, "%zu scales for %s", count,
+                      fv_shape_print(x).text);
     for (size_t i = 0; i < count; i++) {
         const int64_t axis = axes->given ? axes->value[i] : (int64_t)i;
         const float scale = t ? fv_onnx_tensor_float(t, i) : given->floats[i], size = floorf((float)x->dim[axis] * scale);
@@ -113,11 +118,13 @@ static fv_status take_scales(const FvOnnx__Node *n, fv_nd_attr *a, const fv_shap
     return FV_OK;
 }
 
-static fv_status take_sizes(const FvOnnx__Node *n, fv_nd_attr *a, const fv_shape *x, const fv_onnx_list *axes, const fv_onnx_list *sizes) {
+static fv_status take_sizes(const FvOnnx__Node *n, fv_nd_attr *a, const fv_shape *x, const fv_onnx_list *axes,
+                            const fv_onnx_list *sizes) {
     const bool larger = fv_onnx_text_is(n, "keep_aspect_ratio_policy", "not_smaller", false);
     const bool one = larger || fv_onnx_text_is(n, "keep_aspect_ratio_policy", "not_larger", false);
     double common = 0;
-    FV_ONNX_REFUSE_IF(sizes->count != (axes->given ? axes->count : x->rank), n, "%d sizes for %s", sizes->count, fv_shape_print(x).text);
+    FV_ONNX_REFUSE_IF(sizes->count != (axes->given ? axes->count : x->rank), n, "%d sizes for %s", sizes->count,
+                      fv_shape_print(x).text);
     for (int32_t i = 0; i < sizes->count; i++) {
         const int64_t axis = axes->given ? axes->value[i] : i, size = sizes->value[i];
         FV_ONNX_REFUSE_IF(size < 0 || size > INT32_MAX, n, "size %lld", (long long)size);
@@ -172,5 +179,6 @@ static fv_status read_resize(fv_onnx_reader *r, const FvOnnx__Node *n) {
 }
 
 const fv_onnx_read_row fv_onnx_read_nd_resize[] = {
-    {"Pad", read_pad}, {"Tile", read_tile}, {"CenterCropPad", read_center}, {"Resize", read_resize}, {"Upsample", read_resize}, {NULL, NULL},
+    {"Pad", read_pad},       {"Tile", read_tile},       {"CenterCropPad", read_center},
+    {"Resize", read_resize}, {"Upsample", read_resize}, {NULL, NULL},
 };

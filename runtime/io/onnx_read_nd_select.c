@@ -38,7 +38,8 @@ static fv_status values_of(const fv_onnx_reader *r, const fv_onnx_tensor *t, fv_
     return FV_OK;
 }
 
-static fv_status define(fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, fv_dtype dtype, const fv_shape *shape, const void *data) {
+static fv_status define(fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, fv_dtype dtype, const fv_shape *shape,
+                        const void *data) {
     if (i >= n->n_output || !*n->output[i]) return FV_OK;
     return fv_onnx_define_constant(r, n->output[i], dtype, shape, data);
 }
@@ -50,10 +51,13 @@ static fv_status read_eye(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     const fv_shape shape = *fv_onnx_shape(r, x);
     dtype = fv_emit_info(r->graph, x)->dtype;
-    if (fv_onnx_attribute(n, "dtype")) FV_FORWARD(fv_onnx_dtype((int32_t)fv_onnx_attribute_int(n, "dtype", 1), "EyeLike", &dtype));
-    FV_ONNX_REFUSE_IF(shape.rank != 2 || dtype == FV_F16, n, "a diagonal of a tensor of rank %d of %s", shape.rank, fv_dtype_name(dtype));
+    if (fv_onnx_attribute(n, "dtype"))
+        FV_FORWARD(fv_onnx_dtype((int32_t)fv_onnx_attribute_int(n, "dtype", 1), "EyeLike", &dtype));
+    FV_ONNX_REFUSE_IF(shape.rank != 2 || dtype == FV_F16, n, "a diagonal of a tensor of rank %d of %s", shape.rank,
+                      fv_dtype_name(dtype));
     const int64_t k = fv_onnx_attribute_int(n, "k", 0), count = shape.dim[0] * shape.dim[1];
-    FV_ONNX_REFUSE_IF(count > 1 << 28 || k < -INT32_MAX || k > INT32_MAX, n, "diagonal %lld of %lld numbers", (long long)k, (long long)count);
+    FV_ONNX_REFUSE_IF(count > 1 << 28 || k < -INT32_MAX || k > INT32_MAX, n, "diagonal %lld of %lld numbers", (long long)k,
+                      (long long)count);
     FV_FORWARD(fv_alloc_array(r->context, (size_t)count + 1, 8, "a constant", &data));
     for (int64_t i = 0; i < shape.dim[0]; i++)
         if (i + k >= 0 && i + k < shape.dim[1]) fv_nd_set_number(dtype, data, (ptrdiff_t)(i * shape.dim[1] + i + k), 1);
@@ -115,7 +119,8 @@ static fv_status read_compress(fv_onnx_reader *r, const FvOnnx__Node *n) {
         in[0] = fv_emit_reshape(r->graph, in[0], &flat);
     FV_FORWARD(fv_graph_status(r->graph));
     const int64_t size = fv_onnx_shape(r, in[0])->dim[axis];
-    FV_ONNX_REFUSE_IF(!t || t->shape.rank != 1 || (int64_t)t->count > size, n, "its conditions do not fit axis %d of size %lld", axis, (long long)size);
+    FV_ONNX_REFUSE_IF(!t || t->shape.rank != 1 || (int64_t)t->count > size, n, "its conditions do not fit axis %d of size %lld",
+                      axis, (long long)size);
     FV_FORWARD(fv_alloc_array(r->context, t->count + 1, sizeof *places, "a constant", (void **)&places));
     fv_shape count = {1, {0}};
     for (size_t i = 0; i < t->count; i++)
@@ -190,7 +195,8 @@ static fv_status define_groups(fv_onnx_reader *r, const FvOnnx__Node *n, const s
     FV_FORWARD(fv_alloc_array(r->context, s->outer * g->count * s->inner + 1, element, "a constant", (void **)&picked));
     for (size_t o = 0; o < s->outer; o++)
         for (size_t k = 0; k < g->count; k++)
-            memcpy(picked + (o * g->count + k) * bytes, (const char *)s->data + (o * s->count + (size_t)g->first[k]) * bytes, bytes);
+            memcpy(picked + (o * g->count + k) * bytes, (const char *)s->data + (o * s->count + (size_t)g->first[k]) * bytes,
+                   bytes);
     fv_status status = define(r, n, 0, s->dtype, y, picked);
     fv_release(r->context, picked);
     if (status == FV_OK) status = define(r, n, 1, FV_I64, &each, g->first);
@@ -237,12 +243,13 @@ static fv_status read_unique(fv_onnx_reader *r, const FvOnnx__Node *n) {
 /* Of constant boxes: how many there are. */
 static fv_status count_boxes(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_shape *s, fv_nd_attr *a) {
     const fv_onnx_tensor *boxes, *scores;
-    const fv_nms settings = {(size_t)s->dim[0], (size_t)s->dim[1], (size_t)s->dim[2], (size_t)a->a[0], a->keep, a->flag, a->alpha, a->beta};
+    const fv_nms settings = {(size_t)s->dim[0], (size_t)s->dim[1], (size_t)s->dim[2], (size_t)a->a[0],
+                             a->keep,           a->flag,           a->alpha,          a->beta};
     char *memory;
     FV_FORWARD(fv_onnx_constant(r, n, 0, &boxes));
     FV_FORWARD(fv_onnx_constant(r, n, 1, &scores));
-    FV_ONNX_REFUSE_IF(!boxes || !scores || boxes->count != settings.batches * settings.boxes * 4 || boxes->type != FV_ONNX_FLOAT ||
-                          scores->type != FV_ONNX_FLOAT,
+    FV_ONNX_REFUSE_IF(!boxes || !scores || boxes->count != settings.batches * settings.boxes * 4 ||
+                          boxes->type != FV_ONNX_FLOAT || scores->type != FV_ONNX_FLOAT,
                       n, "its boxes do not fit its scores");
     const size_t places = (settings.boxes + 1) * sizeof(fv_nd_place), list = (settings.boxes + 1) * sizeof(size_t);
     const size_t box_bytes = boxes->count * sizeof(float), score_bytes = scores->count * sizeof(float);
@@ -250,7 +257,8 @@ static fv_status count_boxes(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_
     float *copies = (float *)(void *)(memory + places + list);
     memcpy(copies, boxes->data, box_bytes);
     memcpy(copies + boxes->count, scores->data, score_bytes);
-    a->b[0] = (int64_t)fv_nms_select(&settings, copies, copies + boxes->count, (fv_nd_place *)(void *)memory, (size_t *)(void *)(memory + places), NULL, 0);
+    a->b[0] = (int64_t)fv_nms_select(&settings, copies, copies + boxes->count, (fv_nd_place *)(void *)memory,
+                                     (size_t *)(void *)(memory + places), NULL, 0);
     fv_release(r->context, memory);
     return FV_OK;
 }

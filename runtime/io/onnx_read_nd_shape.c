@@ -28,7 +28,8 @@ static fv_status read_flatten(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_shape shape = info->shape;
     const bool layer = info->dtype == FV_REAL_DTYPE && info->kind != FV_VALUE_PARAMETER;
     const int64_t given = fv_onnx_attribute_int(n, "axis", 1);
-    FV_ONNX_REFUSE_IF(given < -shape.rank || given > shape.rank, n, "axis %lld of a tensor of rank %d", (long long)given, shape.rank);
+    FV_ONNX_REFUSE_IF(given < -shape.rank || given > shape.rank, n, "axis %lld of a tensor of rank %d", (long long)given,
+                      shape.rank);
     const int32_t axis = (int32_t)(given < 0 ? given + shape.rank : given);
     if (axis == 1 && shape.rank == 2) return fv_onnx_done(r, n, x);
     if (axis == 1 && shape.rank == 4 && layer) return fv_onnx_done(r, n, fv_graph_flatten(r->graph, x, fv_onnx_node_name(n)));
@@ -93,7 +94,8 @@ static fv_status read_concat(fv_onnx_reader *r, const FvOnnx__Node *n) {
     for (size_t i = 0; i < n->n_input && status == FV_OK; i++) status = fv_onnx_value(r, n, i, &parts[i]);
     const fv_attributes attr = {.nd = {.a = {axis}}};
     if (status == FV_OK)
-        status = fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_concat, fv_onnx_node_name(n), parts, (int32_t)n->n_input, 1, &attr));
+        status = fv_onnx_done(
+            r, n, fv_graph_node(r->graph, &fv_op_nd_concat, fv_onnx_node_name(n), parts, (int32_t)n->n_input, 1, &attr));
     fv_release(r->context, parts);
     return status;
 }
@@ -106,12 +108,12 @@ static fv_attributes whole(const fv_shape *shape) {
 }
 
 /* Part i of `count` along an axis of `size`: given, or equal ones of which the last may be smaller. */
-static fv_status part_size(const FvOnnx__Node *n, const fv_onnx_tensor *t, const FvOnnx__Attribute *a, size_t i, int64_t size, int64_t left,
-                           int64_t *out) {
+static fv_status part_size(const FvOnnx__Node *n, const fv_onnx_tensor *t, const FvOnnx__Attribute *a, size_t i, int64_t size,
+                           int64_t left, int64_t *out) {
     const int64_t count = (int64_t)n->n_output, each = (size + count - 1) / count;
     *out = t ? fv_onnx_tensor_int(t, i) : a ? a->ints[i] : each < left ? each : left;
-    FV_ONNX_REFUSE_IF(*out < 0 || *out > left, n, "part %zu has size %lld of the %lld left of %lld", i, (long long)*out, (long long)left,
-                      (long long)size);
+    FV_ONNX_REFUSE_IF(*out < 0 || *out > left, n, "part %zu has size %lld of the %lld left of %lld", i, (long long)*out,
+                      (long long)left, (long long)size);
     return FV_OK;
 }
 
@@ -125,8 +127,9 @@ static fv_status read_split(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
     const fv_shape shape = *fv_onnx_shape(r, x);
     FV_FORWARD(fv_onnx_axis(n, "axis", 0, shape.rank, false, &axis));
-    FV_ONNX_REFUSE_IF(n->n_output < 1 || outputs != (int64_t)n->n_output || (t && t->count != n->n_output) || (a && a->n_ints != n->n_output), n,
-                      "%zu outputs do not agree with its sizes", n->n_output);
+    FV_ONNX_REFUSE_IF(n->n_output < 1 || outputs != (int64_t)n->n_output || (t && t->count != n->n_output) ||
+                          (a && a->n_ints != n->n_output),
+                      n, "%zu outputs do not agree with its sizes", n->n_output);
     int64_t at = 0;
     for (size_t i = 0; i < n->n_output; i++) {
         fv_attributes cut = whole(&shape);
@@ -140,7 +143,8 @@ static fv_status read_split(fv_onnx_reader *r, const FvOnnx__Node *n) {
         FV_FORWARD(fv_graph_name_value(r->graph, part, n->output[i], false));
         FV_FORWARD(fv_onnx_define(r, &(fv_onnx_name){.name = n->output[i], .value = part}));
     }
-    FV_ONNX_REFUSE_IF(at != shape.dim[axis], n, "its parts have %lld together, axis %d has %lld", (long long)at, axis, (long long)shape.dim[axis]);
+    FV_ONNX_REFUSE_IF(at != shape.dim[axis], n, "its parts have %lld together, axis %d has %lld", (long long)at, axis,
+                      (long long)shape.dim[axis]);
     return FV_OK;
 }
 
@@ -194,12 +198,13 @@ static fv_status read_expand(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 static fv_status read_blocks(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool deep = strcmp(n->op_type, "DepthToSpace") == 0;
-    fv_attributes attr = {.nd = {.kind = fv_onnx_text_is(n, "mode", "CRD", false), .a = {fv_onnx_attribute_int(n, "blocksize", 0)}}};
+    fv_attributes attr = {
+        .nd = {.kind = fv_onnx_text_is(n, "mode", "CRD", false), .a = {fv_onnx_attribute_int(n, "blocksize", 0)}}};
     return fv_onnx_node_over(r, n, deep ? &fv_op_depth_to_space : &fv_op_space_to_depth, 1, &attr);
 }
 
 const fv_onnx_read_row fv_onnx_read_nd_shape[] = {
-    {"Reshape", read_reshape}, {"Concat", read_concat}, {"Split", read_split}, {"Slice", read_slice},
-    {"Flatten", read_flatten}, {"Squeeze", read_squeeze},     {"Unsqueeze", read_unsqueeze},  {"Transpose", read_transpose},
+    {"Reshape", read_reshape}, {"Concat", read_concat},       {"Split", read_split},         {"Slice", read_slice},
+    {"Flatten", read_flatten}, {"Squeeze", read_squeeze},     {"Unsqueeze", read_unsqueeze}, {"Transpose", read_transpose},
     {"Expand", read_expand},   {"DepthToSpace", read_blocks}, {"SpaceToDepth", read_blocks}, {NULL, NULL},
 };

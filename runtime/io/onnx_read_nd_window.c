@@ -4,11 +4,17 @@
 
 #include <string.h>
 
+static bool is_same(const FvOnnx__Node *n) {
+    return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
+}
+
 /* strides, dilations, pads of a window over x's spatial axes. The kernel is there already. */
 static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_nd_window *w) {
     const fv_shape shape = fv_onnx_shape_of(r, x);
     int64_t pads[2 * FV_ND_SPATIAL] = {0};
     size_t count;
+    const bool known = is_same(n) || fv_onnx_attribute_is(n, "auto_pad", "VALID", false) || fv_onnx_attribute_is(n, "auto_pad", "NOTSET", true);
+    FV_RETURN_IF(!known, FV_ERR_FORMAT, "node \"%.100s\" (%.60s): unknown auto_pad", n->name ? n->name : "", n->op_type);
     w->axes = shape.rank - 2;
     if (w->axes < 1 || w->axes > FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
     for (int32_t i = 0; i < w->axes; i++) w->stride[i] = w->dilation[i] = 1;
@@ -23,10 +29,6 @@ static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_va
                      (long long)w->kernel[i], (long long)w->stride[i], (long long)w->dilation[i]);
     }
     return FV_OK;
-}
-
-static bool is_same(const FvOnnx__Node *n) {
-    return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
 }
 
 static void share_out(const FvOnnx__Node *n, int64_t total, int64_t *before, int64_t *after) {
@@ -49,11 +51,18 @@ static fv_status kernel_of_weights(const fv_onnx_reader *r, const FvOnnx__Node *
     FV_RETURN_IF(shape.rank != fv_onnx_shape_of(r, x).rank || shape.rank < 3, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): weights of rank %d for a tensor of rank %d",
                  n->name ? n->name : "", n->op_type, shape.rank, fv_onnx_shape_of(r, x).rank);
     if (shape.rank > 2 + FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
-    for (int32_t i = 0; i < shape.rank - 2; i++) w->kernel[i] = shape.dim[2 + i];
+    size_t count;
+    int64_t given[FV_ND_SPATIAL] = {0};
+    FV_FORWARD(fv_onnx_list(n, "kernel_shape", FV_ND_SPATIAL, &count, given));
+    for (int32_t i = 0; i < shape.rank - 2; i++) {
+        w->kernel[i] = shape.dim[2 + i];
+        FV_RETURN_IF(count && given[i] != w->kernel[i], FV_ERR_SHAPE, "node \"%.100s\" (%.60s): kernel_shape disagrees with its weight",
+                     n->name ? n->name : "", n->op_type);
+    }
     return FV_OK;
 }
 
-static fv_status conv_window(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value weights, fv_attributes *attr) {
+fv_status fv_onnx_conv_window(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value weights, fv_attributes *attr) {
     fv_nd_window w = {0};
     const int64_t groups = fv_onnx_attribute_int(n, "group", 1);
     FV_FORWARD(kernel_of_weights(r, n, x, weights, &w));
@@ -72,7 +81,7 @@ static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &in[0]));
     FV_FORWARD(fv_onnx_value(r, n, 1, &in[1]));
     FV_FORWARD(fv_onnx_optional(r, n, 2, &in[2]));
-    FV_FORWARD(conv_window(r, n, in[0], in[1], &attr));
+    FV_FORWARD(fv_onnx_conv_window(r, n, in[0], in[1], &attr));
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_conv, fv_onnx_node_name(n), in, in[2] == FV_NONE ? 2 : 3, 1, &attr));
 }
 
@@ -156,10 +165,10 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_RETURN_IF(sizes && sizes->count != (size_t)shape.rank, FV_ERR_SHAPE, "node \"%.100s\" (MaxUnpool): %zu sizes for a tensor of rank %d",
                  n->name ? n->name : "", sizes->count, shape.rank);
     for (int32_t i = 0; i < shape.rank; i++) {
-        const int32_t k = i - 2;
+        const int32_t k = i - 2; /* indices are places in the sizes that the window gives */
+        attr.nd.b[i] = k < 0 ? shape.dim[i] : (shape.dim[i] - 1) * w.stride[k] + w.kernel[k] - w.before[k] - w.after[k];
         attr.nd.a[i] = sizes ? fv_onnx_tensor_int(sizes, (size_t)i)
-                       : k < 0 ? shape.dim[i]
-                               : (shape.dim[i] - 1) * w.stride[k] + w.kernel[k] - w.before[k] - w.after[k];
+                             : attr.nd.b[i];
     }
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_unpool, fv_onnx_node_name(n), in, 2, 1, &attr));
 }

@@ -6,7 +6,7 @@
 /* An axis counted from the front. */
 static fv_status read_axis(const FvOnnx__Node *n, int64_t axis, const fv_shape *s, int32_t *out) {
     FV_RETURN_IF(axis < -s->rank || axis >= s->rank, FV_ERR_SHAPE,
-                 "node \"%.100s\" (%.60s): axis %lld of a value of rank %d", n->name ? n->name : "", n->op_type,
+                 "node \"%.100s\" (%.60s): axis %lld of a tensor of rank %d", n->name ? n->name : "", n->op_type,
                  (long long)axis, s->rank);
     *out = (int32_t)(axis < 0 ? axis + s->rank : axis);
     return FV_OK;

@@ -10,6 +10,7 @@
 static const fv_onnx_write_row *const families[] = {
     fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest, fv_onnx_write_norm, fv_onnx_write_local,
     fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose, fv_onnx_write_pool, fv_onnx_write_parts,
+    fv_onnx_write_nd,
 };
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {
@@ -41,7 +42,7 @@ static FvOnnx__ValueInfo *value_info(fv_onnx_writer *w, fv_value v) {
         FvOnnx__Dimension *d = fv_onnx_take(w, sizeof *d);
         if (!d) return NULL;
         fv_onnx__dimension__init(d);
-        if (i == 0)
+        if (i == 0 && shape->dim[0] == 0)
             d->dim_param = (char *)"N";
         else
             d->has_dim_value = true, d->dim_value = shape->dim[i];
@@ -50,7 +51,7 @@ static FvOnnx__ValueInfo *value_info(fv_onnx_writer *w, fv_value v) {
     out->n_dim = (size_t)shape->rank;
     out->dim = dims;
     tensor_type->has_elem_type = true;
-    tensor_type->elem_type = w->graph->values[v].dtype == FV_I64 ? FV_ONNX_INT64 : FV_ONNX_FLOAT;
+    tensor_type->elem_type = fv_onnx_type_of(w->graph->values[v].dtype);
     tensor_type->shape = out;
     type->tensor_type = tensor_type;
     info->name = fv_onnx_value_name(w, v);

@@ -29,7 +29,7 @@ typedef struct fv_onnx_write_row {
 } fv_onnx_write_row;
 extern const fv_onnx_write_row fv_onnx_write_activations[], fv_onnx_write_conv_transpose[], fv_onnx_write_pool[], fv_onnx_write_parts[],
     fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[], fv_onnx_write_norm[],
-    fv_onnx_write_local[], fv_onnx_write_contrast[];
+    fv_onnx_write_local[], fv_onnx_write_contrast[], fv_onnx_write_nd[];
 
 /* A unary node of a kind that onnx_write_pointwise.c does not know. */
 void fv_onnx_write_activation(fv_onnx_writer *w, const fv_node *source);

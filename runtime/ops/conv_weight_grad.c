@@ -42,10 +42,11 @@ static void run_weight_grad(void *arg, size_t piece, void *scratch) {
         if (c->m)
             run_winograd(c, i, j, pixels, scratch);
         else if (c->at)
-            c->kernels->conv_pooled.weight_grad(&c->pooled, c->x->data, c->dy->data, c->at->data, part_of(c, i), (ptrdiff_t)c->out, pixels,
-                                                (fv_range){0, c->out}, scratch);
+            c->kernels->conv_pooled.weight_grad(&c->pooled, c->x->data, c->dy->data, c->at->data, part_of(c, i),
+                                                (ptrdiff_t)c->out, pixels, (fv_range){0, c->out}, scratch);
         else
-            c->kernels->conv.weight_grad(&c->desc, c->x->data, c->dy->data, part_of(c, i), (ptrdiff_t)c->out, pixels, rows, scratch);
+            c->kernels->conv.weight_grad(&c->desc, c->x->data, c->dy->data, part_of(c, i), (ptrdiff_t)c->out, pixels, rows,
+                                         scratch);
         return;
     }
     const size_t i = piece - products, begin = i * c->bias_chunk, end = fv_min_size(begin + c->bias_chunk, c->bias_rows);
@@ -111,8 +112,8 @@ static fv_status plan_absent(fv_plan_op *p, const fv_conv_geometry *g, fv_value 
 
 enum { enough_pieces = 16 };
 
-/* Chunks of pixels first, as far as parts of the gradient cost little: each copies its input once, chunks of rows all of it. Rows where
- * that gives too few pieces. */
+/* Chunks of pixels first, as far as parts of the gradient cost little: each copies its input once, chunks of rows all of it. Rows
+ * where that gives too few pieces. */
 static void cut_products(weight_grad *c) {
     enum { most_parts = 2 << 20, least_pixels = 256 };
     const size_t least_rows = 24 + 24 * (size_t)c->desc.taps; /* a chunk's box has what all taps read */
@@ -127,7 +128,8 @@ static void cut_products(weight_grad *c) {
 }
 
 /* Frequencies of the sums of a piece stay in L2, or little beyond it: chunks of channels and panels; each chunk of them makes the
- * frequencies of its pixels anew. Chunks of tiles for the pieces that are still missing, as far as parts of the gradient cost little. */
+ * frequencies of its pixels anew. Chunks of tiles for the pieces that are still missing, as far as parts of the gradient cost
+ * little. */
 static void cut_winograd(weight_grad *c) {
     enum { MOST_CHANNELS = 128, LEAST_TILES = 64, MOST_PARTS = 4 << 20 };
     const fv_winograd_kernels *k = &c->kernels->winograd;

@@ -102,8 +102,8 @@ static void cut(fv_conv_product *c) {
 static bool packs_own_panels(const fv_plan_op *p, const fv_conv_product *c, fv_value weight) {
     enum { MOST_FREQUENCIES = 4 << 20, LEAST_WEIGHTS = 1 << 20 };
     const fv_winograd_kernels *k = &c->kernels->winograd;
-    return fv_plan_packs_in_run(p, weight) && k->input_size(&c->desc, c->m, fv_winograd_tiles(&c->desc, c->m)) <= MOST_FREQUENCIES &&
-           k->packed_size(&c->desc, c->m) >= LEAST_WEIGHTS;
+    const size_t frequencies = k->input_size(&c->desc, c->m, fv_winograd_tiles(&c->desc, c->m));
+    return fv_plan_packs_in_run(p, weight) && frequencies <= MOST_FREQUENCIES && k->packed_size(&c->desc, c->m) >= LEAST_WEIGHTS;
 }
 
 /* Blocks of tiles as few as they may be, and panels enough to pay for reading all frequencies. */
@@ -124,7 +124,8 @@ static fv_status plan_frequencies(fv_plan_op *p, fv_conv_product *c) {
     size_t bytes;
     fv_buffer *frequencies;
     const size_t chunk = c->kernels->winograd.input_size(&c->desc, c->m, c->pixel_chunk);
-    FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), chunk, &bytes), FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
+    FV_RETURN_IF(!fv_mul_size(c->pixel_chunks * sizeof(fv_real), chunk, &bytes), FV_ERR_LIMIT,
+                 "node \"%s\" is too large", p->node->name);
     FV_FORWARD(fv_plan_workspace(p, bytes, &frequencies));
     c->frequencies = frequencies;
     return fv_plan_phase(p, false, run_input, c, c->pixel_chunks * fv_div_up(c->pixel_chunk, INPUT_TILES));

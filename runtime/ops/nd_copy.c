@@ -10,11 +10,11 @@ void fv_nd_order(int32_t rank, fv_layout layout, int32_t order[FV_MAX_RANK]) {
     if (last) order[count] = 1;
 }
 
-#define FV_COPY_STEPS(type)                                                                                            \
-    do {                                                                                                               \
-        const type *from = (const type *)in;                                                                           \
-        type *to = (type *)out;                                                                                        \
-        for (size_t i = 0; i < n; i++) to[(ptrdiff_t)i * out_step] = from[(ptrdiff_t)i * in_step];                     \
+#define FV_COPY_STEPS(type)                                                                                                      \
+    do {                                                                                                                         \
+        const type *from = (const type *)in;                                                                                     \
+        type *to = (type *)out;                                                                                                  \
+        for (size_t i = 0; i < n; i++) to[(ptrdiff_t)i * out_step] = from[(ptrdiff_t)i * in_step];                               \
     } while (0)
 
 void fv_nd_copy_row(const char *in, ptrdiff_t in_step, char *out, ptrdiff_t out_step, size_t n, size_t element) {
@@ -23,10 +23,18 @@ void fv_nd_copy_row(const char *in, ptrdiff_t in_step, char *out, ptrdiff_t out_
         return;
     }
     switch (element) {
-    case 1: FV_COPY_STEPS(uint8_t); break;
-    case 2: FV_COPY_STEPS(uint16_t); break;
-    case 4: FV_COPY_STEPS(uint32_t); break;
-    default: FV_COPY_STEPS(uint64_t); break;
+    case 1:
+        FV_COPY_STEPS(uint8_t);
+        break;
+    case 2:
+        FV_COPY_STEPS(uint16_t);
+        break;
+    case 4:
+        FV_COPY_STEPS(uint32_t);
+        break;
+    default:
+        FV_COPY_STEPS(uint64_t);
+        break;
     }
 }
 
@@ -53,8 +61,8 @@ static void run_rows(void *arg, size_t piece, void *scratch) {
         ptrdiff_t offset[FV_ND_OPERANDS];
         fv_nd_row(&s->loop, row, offset);
         char *out = (char *)s->out->data + (s->out_at + offset[0] + begin * s->loop.step[0]) * element;
-        fv_nd_copy_row((const char *)s->in->data + (s->in_at + offset[1] + begin * s->loop.step[1]) * element, s->loop.step[1], out,
-                       s->loop.step[0], n, s->element);
+        fv_nd_copy_row((const char *)s->in->data + (s->in_at + offset[1] + begin * s->loop.step[1]) * element, s->loop.step[1],
+                       out, s->loop.step[0], n, s->element);
     }
 }
 
@@ -205,7 +213,8 @@ static void run_mapped(void *arg, size_t piece, void *scratch) {
             outside = outside || from < 0;
             at += from * s->in_stride[s->axis[k]];
         }
-        map_row(s, outside ? NULL : (const char *)s->in->data + at * (ptrdiff_t)s->element, (char *)s->out->data + row * width, fill);
+        map_row(s, outside ? NULL : (const char *)s->in->data + at * (ptrdiff_t)s->element, (char *)s->out->data + row * width,
+                fill);
     }
 }
 
@@ -215,8 +224,13 @@ fv_status fv_nd_map_plan(fv_plan_op *p, fv_value x, fv_value y, const fv_nd_map 
     mapped *s;
     if (fv_shape_count(&out->shape) == 0) return FV_OK;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (mapped){.map = *map, .in = fv_plan_buffer(p, x), .out = fv_plan_buffer(p, y), .fill = fill_from, .rank = out->shape.rank,
-                  .rows = 1, .element = fv_dtype_bytes(out->dtype)};
+    *s = (mapped){.map = *map,
+                  .in = fv_plan_buffer(p, x),
+                  .out = fv_plan_buffer(p, y),
+                  .fill = fill_from,
+                  .rank = out->shape.rank,
+                  .rows = 1,
+                  .element = fv_dtype_bytes(out->dtype)};
     fv_nd_strides(&in->shape, in->layout, s->in_stride);
     fv_nd_order(s->rank, out->layout, s->axis);
     for (int32_t k = 0; k < s->rank; k++) s->dim[k] = (size_t)out->shape.dim[s->axis[k]];

@@ -11,7 +11,9 @@ typedef struct fv_nd_place {
 } fv_nd_place;
 
 /* a comes later in the order. */
-static inline int fv_nd_after(const fv_nd_place *a, const fv_nd_place *b) { return a->key != b->key ? a->key < b->key : a->index > b->index; }
+static inline int fv_nd_after(const fv_nd_place *a, const fv_nd_place *b) {
+    return a->key != b->key ? a->key < b->key : a->index > b->index;
+}
 
 static inline void fv_nd_sink(fv_nd_place *heap, size_t i, size_t n) {
     const fv_nd_place moved = heap[i];

@@ -1,6 +1,6 @@
-/* How attr.nd of a resize is written: a: the sizes; b: the scales, doubles' bits; c: of tf_crop_and_resize the region's start and end on
- * each axis, two floats' bits; kind: fv_resize_kind; mode: fv_resize_coordinate + 16 * fv_resize_nearest; flag: antialias; keep:
- * exclude_outside; alpha: the cubic coefficient; beta: what stands outside a cropped region. */
+/* How attr.nd of a resize is written: a: the sizes; b: the scales, doubles' bits; c: of tf_crop_and_resize the region's start and
+ * end on each axis, two floats' bits; kind: fv_resize_kind; mode: fv_resize_coordinate + 16 * fv_resize_nearest; flag: antialias;
+ * keep: exclude_outside; alpha: the cubic coefficient; beta: what stands outside a cropped region. */
 #ifndef FV_OPS_ND_RESIZE_H
 #define FV_OPS_ND_RESIZE_H
 
@@ -33,7 +33,9 @@ static inline double fv_resize_scale(const fv_nd_attr *a, int32_t axis) {
     return scale;
 }
 static inline void fv_resize_set_scale(fv_nd_attr *a, int32_t axis, double scale) { memcpy(&a->b[axis], &scale, sizeof scale); }
-static inline void fv_resize_region(const fv_nd_attr *a, int32_t axis, float region[2]) { memcpy(region, &a->c[axis], 2 * sizeof *region); }
+static inline void fv_resize_region(const fv_nd_attr *a, int32_t axis, float region[2]) {
+    memcpy(region, &a->c[axis], 2 * sizeof *region);
+}
 static inline void fv_resize_set_region(fv_nd_attr *a, int32_t axis, const float region[2]) {
     memcpy(&a->c[axis], region, 2 * sizeof *region);
 }

@@ -46,7 +46,8 @@ typedef struct stage {
 static void run_stage(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const stage *s = arg;
-    const size_t first = piece % s->chunks * s->chunk, n = fv_min_size(s->chunk, s->inner - first), begin = piece / s->chunks * s->group;
+    const size_t first = piece % s->chunks * s->chunk, n = fv_min_size(s->chunk, s->inner - first),
+                 begin = piece / s->chunks * s->group;
     for (size_t row = begin, end = fv_min_size(begin + s->group, s->outer * s->y_count); row < end; row++) {
         const size_t outer = row / s->y_count, o = row % s->y_count;
         const fv_real *x = (const fv_real *)s->in->data + outer * s->x_count * s->inner + first;
@@ -75,8 +76,8 @@ static void run_row(void *arg, size_t piece, void *scratch) {
     }
 }
 
-static fv_status plan_stage(fv_plan_op *p, const fv_nd_taps *taps, const fv_buffer *in, const fv_buffer *out, const size_t *dim, int32_t rank,
-                            int32_t k, size_t to) {
+static fv_status plan_stage(fv_plan_op *p, const fv_nd_taps *taps, const fv_buffer *in, const fv_buffer *out, const size_t *dim,
+                            int32_t rank, int32_t k, size_t to) {
     stage *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     *s = (stage){.taps = *taps, .in = in, .out = out, .outer = 1, .x_count = dim[k], .y_count = to, .inner = 1};
@@ -95,7 +96,11 @@ static fv_status plan_stage(fv_plan_op *p, const fv_nd_taps *taps, const fv_buff
 
 static fv_status plan_plain_copy(fv_plan_op *p, fv_value x, fv_value y) {
     const fv_value_info *in = &p->values[x], *out = &p->values[y];
-    fv_nd_copy c = {.in = fv_plan_buffer(p, x), .out = fv_plan_buffer(p, y), .shape = out->shape, .layout = out->layout, .element = sizeof(fv_real)};
+    fv_nd_copy c = {.in = fv_plan_buffer(p, x),
+                    .out = fv_plan_buffer(p, y),
+                    .shape = out->shape,
+                    .layout = out->layout,
+                    .element = sizeof(fv_real)};
     fv_nd_strides(&in->shape, in->layout, c.in_stride);
     fv_nd_strides(&out->shape, out->layout, c.out_stride);
     return fv_nd_copy_plan(p, &c);

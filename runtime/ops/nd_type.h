@@ -1,4 +1,5 @@
-/* Elements of general tensors by their type: what operators of many types share where speed does not ask for a loop of its own. */
+/* Elements of general tensors by their type: what operators of many types share where speed does not ask for a loop of its own.
+ */
 #ifndef FV_OPS_ND_TYPE_H
 #define FV_OPS_ND_TYPE_H
 
@@ -13,14 +14,21 @@ static inline bool fv_nd_is_number(fv_dtype t) { return t != FV_BOOL && t != FV_
 /* An integer (unsigned 64-bit ones as their bits), or a condition. */
 static inline int64_t fv_nd_integer(fv_dtype t, const void *data, ptrdiff_t i) {
     switch (t) {
-    case FV_I32: return ((const int32_t *)data)[i];
+    case FV_I32:
+        return ((const int32_t *)data)[i];
     case FV_U8:
-    case FV_BOOL: return ((const uint8_t *)data)[i];
-    case FV_I8: return ((const int8_t *)data)[i];
-    case FV_I16: return ((const int16_t *)data)[i];
-    case FV_U16: return ((const uint16_t *)data)[i];
-    case FV_U32: return ((const uint32_t *)data)[i];
-    default: return ((const int64_t *)data)[i];
+    case FV_BOOL:
+        return ((const uint8_t *)data)[i];
+    case FV_I8:
+        return ((const int8_t *)data)[i];
+    case FV_I16:
+        return ((const int16_t *)data)[i];
+    case FV_U16:
+        return ((const uint16_t *)data)[i];
+    case FV_U32:
+        return ((const uint32_t *)data)[i];
+    default:
+        return ((const int64_t *)data)[i];
     }
 }
 
@@ -35,13 +43,21 @@ static inline double fv_nd_number(fv_dtype t, const void *data, ptrdiff_t i) {
 static inline void fv_nd_set_integer(fv_dtype t, void *data, ptrdiff_t i, int64_t v) {
     switch (t) {
     case FV_I32:
-    case FV_U32: ((uint32_t *)data)[i] = (uint32_t)v; break;
+    case FV_U32:
+        ((uint32_t *)data)[i] = (uint32_t)v;
+        break;
     case FV_U8:
     case FV_I8:
-    case FV_BOOL: ((uint8_t *)data)[i] = (uint8_t)v; break;
+    case FV_BOOL:
+        ((uint8_t *)data)[i] = (uint8_t)v;
+        break;
     case FV_I16:
-    case FV_U16: ((uint16_t *)data)[i] = (uint16_t)v; break;
-    default: ((uint64_t *)data)[i] = (uint64_t)v; break;
+    case FV_U16:
+        ((uint16_t *)data)[i] = (uint16_t)v;
+        break;
+    default:
+        ((uint64_t *)data)[i] = (uint64_t)v;
+        break;
     }
 }
 
@@ -77,6 +93,8 @@ static inline ptrdiff_t fv_nd_index(fv_dtype t, const void *data, ptrdiff_t i, i
 static inline bool fv_nd_is_index(fv_dtype t) { return t == FV_I32 || t == FV_I64; }
 
 /* Data of a constant, NULL for what a run gives. */
-static inline const void *fv_nd_constant(const fv_value_info *v) { return v->kind == FV_VALUE_PARAMETER && !v->trainable ? v->data : NULL; }
+static inline const void *fv_nd_constant(const fv_value_info *v) {
+    return v->kind == FV_VALUE_PARAMETER && !v->trainable ? v->data : NULL;
+}
 
 #endif

@@ -29,7 +29,8 @@ extern const fv_op fv_op_nd_conv_grad_weight; /* dy, x, w (for its shape) -> dw 
  * of columns first, alpha: p of Lp. */
 extern const fv_op fv_op_nd_pool;
 extern const fv_op fv_op_nd_pool_grad; /* dy, x -> dx */
-/* x, indices int64 -> zeros of shape attr.nd.a (count axes) with x's elements at the indices */
+/* x, indices int64 -> zeros of shape attr.nd.a (count axes) with x's elements at the indices, which are places in a tensor of shape
+ * attr.nd.b */
 extern const fv_op fv_op_nd_unpool;
 
 #endif

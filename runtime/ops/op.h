@@ -88,7 +88,8 @@ typedef fv_status (*fv_backward_fn)(fv_backward *b);
 enum { FV_OP_IN_PLACE = 1 /* out[0] may share in[0]'s memory when that dies here */, FV_OP_IN_PLACE_SECOND = 2 /* ... in[1]'s */,
        FV_OP_EFFECT = 4 /* never dead: writes parameters or state */,
        FV_OP_ANY_LAYOUT = 8 /* takes its inputs as they lie and sets its outputs' layout itself */,
-       FV_OP_NO_GRADIENT = 32 /* its outputs are indices, or chosen by values: nothing flows back, and no gradient check meets it */,
+       FV_OP_NO_GRADIENT = 32 /* its outputs are indices, or chosen by values: nothing flows back, and no gradient check meets it; nor is there
+                              * a gradient of samples of maps and of determinants */,
        FV_OP_PLAIN = 16 /* takes and gives every tensor in FV_PLAIN; without this and ANY_LAYOUT: activations of rank 4 channels last.
                          * fv_graph_node puts the conversions in */ };
 
@@ -183,6 +184,10 @@ extern const fv_op fv_op_resize_grad;       /* dy, x (shape only) -> dx */
 extern const fv_op fv_op_trilu;             /* x -> y */
 extern const fv_op fv_op_one_hot;           /* indices, values -> y */
 extern const fv_op fv_op_nms;               /* boxes, scores -> selected */
+extern const fv_op fv_op_einsum;            /* x0, [x1] -> y */
+extern const fv_op fv_op_grid_sample;       /* maps, grid -> y */
+extern const fv_op fv_op_roi_align;         /* maps, regions, image -> y */
+extern const fv_op fv_op_det;               /* x -> y */
 /* x as another shape of as many elements. */
 fv_value fv_emit_reshape(fv_graph *g, fv_value x, const fv_shape *shape);
 /* Training. */

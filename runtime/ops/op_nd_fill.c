@@ -1,6 +1,6 @@
 /* trilu: x -> y, zero above (kind 0: lower triangle) or below (kind 1: upper) diagonal a[0] of the last two axes.
- * one_hot: indices of any type, values (off, on) -> y with an axis a[0] of size b[0], on where it is the index, which counts from the end
- * when negative; all off where it lies outside. */
+ * one_hot: indices of any type, values (off, on) -> y with an axis a[0] of size b[0], on where it is the index, which counts from
+ * the end when negative; all off where it lies outside. */
 #include "ops/nd_copy.h"
 #include "ops/nd_type.h"
 
@@ -38,9 +38,15 @@ static fv_status trilu_plan(fv_plan_op *p) {
     const int64_t k = p->node->attr.nd.a[0], most = (int64_t)INT32_MAX + 1;
     trilu *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (trilu){.in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]), .columns = (size_t)x->shape.dim[rank - 1],
-                 .matrix_rows = (size_t)x->shape.dim[rank - 2], .element = fv_dtype_bytes(x->dtype),
-                 .diagonal = k < -most ? -most : k > most ? most : k, .upper = p->node->attr.nd.kind == 1};
+    *s = (trilu){.in = fv_plan_buffer(p, p->node->in[0]),
+                 .out = fv_plan_buffer(p, p->node->out[0]),
+                 .columns = (size_t)x->shape.dim[rank - 1],
+                 .matrix_rows = (size_t)x->shape.dim[rank - 2],
+                 .element = fv_dtype_bytes(x->dtype),
+                 .diagonal = k < -most  ? -most
+                             : k > most ? most
+                                        : k,
+                 .upper = p->node->attr.nd.kind == 1};
     if (fv_shape_count(&x->shape) == 0) return FV_OK;
     s->rows = fv_shape_count(&x->shape) / s->columns;
     s->rows_per_piece = fv_rows_per_piece(s->columns);
@@ -68,10 +74,10 @@ static fv_status one_hot_infer(fv_node *n, fv_value_info *values) {
     const int64_t depth = n->attr.nd.b[0];
     int32_t axis;
     FV_FORWARD(fv_nd_axis(n->name, n->attr.nd.a[0], indices.shape.rank, true, &axis));
-    FV_RETURN_IF(indices.shape.rank >= FV_MAX_RANK || depth < 0 || depth > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": %lld places of %s", n->name,
-                 (long long)depth, fv_shape_print(&indices.shape).text);
-    FV_RETURN_IF(on_off.shape.rank != 1 || on_off.shape.dim[0] != 2 || indices.dtype == FV_F16, FV_ERR_SHAPE, "node \"%s\": values %s", n->name,
-                 fv_shape_print(&on_off.shape).text);
+    FV_RETURN_IF(indices.shape.rank >= FV_MAX_RANK || depth < 0 || depth > INT32_MAX, FV_ERR_LIMIT,
+                 "node \"%s\": %lld places of %s", n->name, (long long)depth, fv_shape_print(&indices.shape).text);
+    FV_RETURN_IF(on_off.shape.rank != 1 || on_off.shape.dim[0] != 2 || indices.dtype == FV_F16, FV_ERR_SHAPE,
+                 "node \"%s\": values %s", n->name, fv_shape_print(&on_off.shape).text);
     fv_shape y = {.rank = indices.shape.rank + 1};
     for (int32_t i = 0, at = 0; i < y.rank; i++) y.dim[i] = i == axis ? depth : indices.shape.dim[at++];
     fv_nd_infer(&values[n->out[0]], on_off.dtype, &y);
@@ -100,8 +106,14 @@ static fv_status one_hot_plan(fv_plan_op *p) {
     one_hot *s;
     FV_FORWARD(fv_nd_axis(p->node->name, p->node->attr.nd.a[0], indices->shape.rank, true, &axis));
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (one_hot){fv_plan_buffer(p, p->node->in[0]), fv_plan_buffer(p, p->node->in[1]), fv_plan_buffer(p, p->node->out[0]), indices->dtype, 1,
-                   (size_t)p->node->attr.nd.b[0], 1, fv_dtype_bytes(p->values[p->node->out[0]].dtype)};
+    *s = (one_hot){fv_plan_buffer(p, p->node->in[0]),
+                   fv_plan_buffer(p, p->node->in[1]),
+                   fv_plan_buffer(p, p->node->out[0]),
+                   indices->dtype,
+                   1,
+                   (size_t)p->node->attr.nd.b[0],
+                   1,
+                   fv_dtype_bytes(p->values[p->node->out[0]].dtype)};
     for (int32_t i = 0; i < indices->shape.rank; i++) *(i < axis ? &s->outer : &s->inner) *= (size_t)indices->shape.dim[i];
     p->algorithm = "fill";
     return s->inner ? fv_plan_phase(p, false, run_one_hot, s, s->outer * s->depth) : FV_OK;

@@ -1,7 +1,7 @@
-/* gather: data, indices -> y, slices of data along axis a[0]. gather_elements: data, indices -> y of the indices' shape, an index an
- * element along axis a[0]. gather_nd: data, indices (..., k) -> y, an index tuple of k axes after a[0] batch axes. Indices are int32
- * or int64, negative ones count from the end; constant ones are checked, those of a run go to the nearest end when they lie outside.
- * gather_grad: dy, indices, data (shape only) -> ddata; the others' gradients are the scatters. */
+/* gather: data, indices -> y, slices of data along axis a[0]. gather_elements: data, indices -> y of the indices' shape, an index
+ * an element along axis a[0]. gather_nd: data, indices (..., k) -> y, an index tuple of k axes after a[0] batch axes. Indices are
+ * int32 or int64, negative ones count from the end; constant ones are checked, those of a run go to the nearest end when they lie
+ * outside. gather_grad: dy, indices, data (shape only) -> ddata; the others' gradients are the scatters. */
 #include "ops/nd_scatter.h"
 #include "ops/nd_type.h"
 
@@ -13,7 +13,8 @@ fv_status fv_nd_check_indices(const fv_node *n, const fv_value_info *indices, in
     FV_RETURN_IF(size == 0 && count, FV_ERR_SHAPE, "node \"%s\": %zu indices into an axis of size 0", n->name, count);
     for (size_t i = 0; data && i < count; i++) {
         const int64_t at = fv_nd_integer(indices->dtype, data, (ptrdiff_t)i);
-        FV_RETURN_IF(at < -size || at >= size, FV_ERR_SHAPE, "node \"%s\": index %lld into an axis of size %lld", n->name, (long long)at, (long long)size);
+        FV_RETURN_IF(at < -size || at >= size, FV_ERR_SHAPE, "node \"%s\": index %lld into an axis of size %lld", n->name,
+                     (long long)at, (long long)size);
     }
     return FV_OK;
 }
@@ -49,7 +50,8 @@ static void run_gather(void *arg, size_t piece, void *scratch) {
     const size_t end = fv_min_size((piece + 1) * s->rows_per_piece, s->outer * s->count);
     for (size_t row = piece * s->rows_per_piece; row < end; row++) {
         const size_t at = (size_t)fv_nd_index(s->index_type, s->indices->data, (ptrdiff_t)(row % s->count), s->size);
-        memcpy((char *)s->y->data + row * s->width, (const char *)s->data->data + (row / s->count * (size_t)s->size + at) * s->width, s->width);
+        memcpy((char *)s->y->data + row * s->width,
+               (const char *)s->data->data + (row / s->count * (size_t)s->size + at) * s->width, s->width);
     }
 }
 
@@ -57,8 +59,12 @@ static fv_status describe(const fv_plan_op *p, fv_value data, fv_value indices, 
     const fv_shape *shape = &p->values[data].shape;
     int32_t axis;
     FV_FORWARD(fv_nd_axis(p->node->name, p->node->attr.nd.a[0], shape->rank, false, &axis));
-    *s = (gather){.index_type = p->values[indices].dtype, .indices = fv_plan_buffer(p, indices), .size = shape->dim[axis], .outer = 1,
-                  .width = 1, .count = fv_shape_count(&p->values[indices].shape)};
+    *s = (gather){.index_type = p->values[indices].dtype,
+                  .indices = fv_plan_buffer(p, indices),
+                  .size = shape->dim[axis],
+                  .outer = 1,
+                  .width = 1,
+                  .count = fv_shape_count(&p->values[indices].shape)};
     for (int32_t i = 0; i < axis; i++) s->outer *= (size_t)shape->dim[i];
     for (int32_t i = axis + 1; i < shape->rank; i++) s->width *= (size_t)shape->dim[i];
     return FV_OK;
@@ -120,7 +126,8 @@ const fv_op fv_op_gather_grad = {"gather_grad", 3, 3, 1, FV_OP_PLAIN, gather_gra
 
 /* ---- elements ---- */
 
-fv_status fv_nd_lines_describe(const fv_node *n, const fv_value_info *data, const fv_value_info *indices, fv_nd_element_lines *l) {
+fv_status fv_nd_lines_describe(const fv_node *n, const fv_value_info *data, const fv_value_info *indices,
+                               fv_nd_element_lines *l) {
     const fv_shape *shape = &data->shape, *own = &indices->shape;
     ptrdiff_t data_stride[FV_MAX_RANK] = {0}, own_stride[FV_MAX_RANK] = {0};
     int32_t axis, at = 0;
@@ -129,12 +136,16 @@ fv_status fv_nd_lines_describe(const fv_node *n, const fv_value_info *data, cons
                  fv_shape_print(shape).text);
     fv_nd_strides(shape, FV_PLAIN, data_stride);
     fv_nd_strides(own, FV_PLAIN, own_stride);
-    *l = (fv_nd_element_lines){.size = shape->dim[axis], .count = (size_t)own->dim[axis], .lines = 1, .data_step = data_stride[axis],
-                               .step = own_stride[axis], .index_type = indices->dtype};
+    *l = (fv_nd_element_lines){.size = shape->dim[axis],
+                               .count = (size_t)own->dim[axis],
+                               .lines = 1,
+                               .data_step = data_stride[axis],
+                               .step = own_stride[axis],
+                               .index_type = indices->dtype};
     for (int32_t i = 0; i < shape->rank; i++) {
         if (i == axis) continue;
-        FV_RETURN_IF(own->dim[i] > shape->dim[i], FV_ERR_SHAPE, "node \"%s\": indices %s reach beyond data %s", n->name, fv_shape_print(own).text,
-                     fv_shape_print(shape).text);
+        FV_RETURN_IF(own->dim[i] > shape->dim[i], FV_ERR_SHAPE, "node \"%s\": indices %s reach beyond data %s", n->name,
+                     fv_shape_print(own).text, fv_shape_print(shape).text);
         l->dim[at] = (size_t)own->dim[i];
         l->lines *= l->dim[at];
         l->data_stride[at] = data_stride[i];
@@ -179,9 +190,10 @@ static void run_elements(void *arg, size_t piece, void *scratch) {
         ptrdiff_t data, own;
         fv_nd_line(&s->lines, line, &data, &own);
         for (size_t i = 0; i < s->lines.count; i++, own += s->lines.step) {
-            const ptrdiff_t at = data + fv_nd_index(s->lines.index_type, s->indices->data, own, s->lines.size) * s->lines.data_step;
-            fv_nd_copy_row((const char *)s->data->data + at * (ptrdiff_t)s->element, 1, (char *)s->y->data + own * (ptrdiff_t)s->element, 1, 1,
-                           s->element);
+            const ptrdiff_t at =
+                data + fv_nd_index(s->lines.index_type, s->indices->data, own, s->lines.size) * s->lines.data_step;
+            fv_nd_copy_row((const char *)s->data->data + at * (ptrdiff_t)s->element, 1,
+                           (char *)s->y->data + own * (ptrdiff_t)s->element, 1, 1, s->element);
         }
     }
 }
@@ -214,14 +226,15 @@ fv_status fv_nd_tuples_describe(const fv_node *n, const fv_value_info *data, con
     const fv_shape *shape = &data->shape, *own = &indices->shape;
     const int64_t batch = n->attr.nd.a[0];
     FV_RETURN_IF(own->rank < 1 || batch < 0 || batch >= own->rank || batch + own->dim[own->rank - 1] > shape->rank, FV_ERR_SHAPE,
-                 "node \"%s\": index tuples %s for data %s after %lld batch axes", n->name, fv_shape_print(own).text, fv_shape_print(shape).text,
-                 (long long)batch);
+                 "node \"%s\": index tuples %s for data %s after %lld batch axes", n->name, fv_shape_print(own).text,
+                 fv_shape_print(shape).text, (long long)batch);
     FV_RETURN_IF(!fv_nd_is_index(indices->dtype), FV_ERR_ARGUMENT, "node \"%s\": indices of %s; int32 and int64 are", n->name,
                  fv_dtype_name(indices->dtype));
-    *t = (fv_nd_tuples){.batches = 1, .count = 1, .width = 1, .axes = (int32_t)own->dim[own->rank - 1], .index_type = indices->dtype};
+    *t = (fv_nd_tuples){
+        .batches = 1, .count = 1, .width = 1, .axes = (int32_t)own->dim[own->rank - 1], .index_type = indices->dtype};
     for (int32_t i = 0; i < batch; i++) {
-        FV_RETURN_IF(own->dim[i] != shape->dim[i], FV_ERR_SHAPE, "node \"%s\": indices %s and data %s differ on batch axis %d", n->name,
-                     fv_shape_print(own).text, fv_shape_print(shape).text, i);
+        FV_RETURN_IF(own->dim[i] != shape->dim[i], FV_ERR_SHAPE, "node \"%s\": indices %s and data %s differ on batch axis %d",
+                     n->name, fv_shape_print(own).text, fv_shape_print(shape).text, i);
         t->batches *= (size_t)shape->dim[i];
     }
     for (int32_t i = (int32_t)batch; i < own->rank - 1; i++) t->count *= (size_t)own->dim[i];
@@ -235,8 +248,8 @@ fv_status fv_nd_tuples_describe(const fv_node *n, const fv_value_info *data, con
         FV_RETURN_IF(t->dim[k] == 0 && tuples, FV_ERR_SHAPE, "node \"%s\": indices into an axis of size 0", n->name);
         for (size_t i = 0; constant && i < tuples; i++) {
             const int64_t at = fv_nd_integer(indices->dtype, constant, (ptrdiff_t)(i * (size_t)t->axes) + k);
-            FV_RETURN_IF(at < -t->dim[k] || at >= t->dim[k], FV_ERR_SHAPE, "node \"%s\": index %lld into an axis of size %lld", n->name,
-                         (long long)at, (long long)t->dim[k]);
+            FV_RETURN_IF(at < -t->dim[k] || at >= t->dim[k], FV_ERR_SHAPE, "node \"%s\": index %lld into an axis of size %lld",
+                         n->name, (long long)at, (long long)t->dim[k]);
         }
     }
     return FV_OK;
@@ -245,7 +258,8 @@ fv_status fv_nd_tuples_describe(const fv_node *n, const fv_value_info *data, con
 size_t fv_nd_tuple(const fv_nd_tuples *t, const void *indices, size_t tuple) {
     size_t at = 0;
     for (int32_t k = 0; k < t->axes; k++)
-        at = at * (size_t)t->dim[k] + (size_t)fv_nd_index(t->index_type, indices, (ptrdiff_t)(tuple * (size_t)t->axes) + k, t->dim[k]);
+        at = at * (size_t)t->dim[k] +
+             (size_t)fv_nd_index(t->index_type, indices, (ptrdiff_t)(tuple * (size_t)t->axes) + k, t->dim[k]);
     return tuple / t->count * t->batch_size + at * t->width;
 }
 
@@ -279,9 +293,11 @@ static fv_status gather_nd_infer(fv_node *n, fv_value_info *values) {
 static void run_gather_nd(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const gather_nd *s = arg;
-    const size_t end = fv_min_size((piece + 1) * s->per_piece, s->tuples.batches * s->tuples.count), bytes = s->tuples.width * s->element;
+    const size_t end = fv_min_size((piece + 1) * s->per_piece, s->tuples.batches * s->tuples.count),
+                 bytes = s->tuples.width * s->element;
     for (size_t i = piece * s->per_piece; i < end; i++)
-        memcpy((char *)s->y->data + i * bytes, (const char *)s->data->data + fv_nd_tuple(&s->tuples, s->indices->data, i) * s->element, bytes);
+        memcpy((char *)s->y->data + i * bytes,
+               (const char *)s->data->data + fv_nd_tuple(&s->tuples, s->indices->data, i) * s->element, bytes);
 }
 
 static fv_status gather_nd_plan(fv_plan_op *p) {
@@ -295,7 +311,9 @@ static fv_status gather_nd_plan(fv_plan_op *p) {
     s->element = fv_dtype_bytes(p->values[in[0]].dtype);
     s->per_piece = fv_rows_per_piece(s->tuples.width);
     p->algorithm = "copy";
-    return s->tuples.width ? fv_plan_phase(p, false, run_gather_nd, s, fv_div_up(s->tuples.batches * s->tuples.count, s->per_piece)) : FV_OK;
+    return s->tuples.width
+               ? fv_plan_phase(p, false, run_gather_nd, s, fv_div_up(s->tuples.batches * s->tuples.count, s->per_piece))
+               : FV_OK;
 }
 
 static fv_status gather_nd_backward(fv_backward *b) {

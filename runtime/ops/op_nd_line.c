@@ -1,8 +1,8 @@
 /* What goes along the lines of one axis, a[0] of every attr.nd here; each line is one thread's.
- * arg: x -> index int64 of the largest (kind 0) or smallest (1), the first of equal ones or with flag the last; NaN counts as both; keep.
- * top_k: x -> the b[0] largest (kind 0) or smallest (1) in order, index int64; of equal ones the first.
- * cumsum: x -> sums of what comes before, this element with it, or with keep (exclusive) without; flag: from the end.
- * reverse_sequence: x, lengths -> the first lengths[b] of each line reversed; the batch is axis b[0]. */
+ * arg: x -> index int64 of the largest (kind 0) or smallest (1), the first of equal ones or with flag the last; NaN counts as
+ * both; keep. top_k: x -> the b[0] largest (kind 0) or smallest (1) in order, index int64; of equal ones the first. cumsum: x ->
+ * sums of what comes before, this element with it, or with keep (exclusive) without; flag: from the end. reverse_sequence: x,
+ * lengths -> the first lengths[b] of each line reversed; the batch is axis b[0]. */
 #include "ops/nd_copy.h"
 #include "ops/nd_heap.h"
 #include "ops/nd_reduce.h"
@@ -34,9 +34,15 @@ static void lay_lines(line *s, const fv_plan_op *p, int32_t axis, bool kept) {
         stride[0][i] = i == axis && !kept ? 0 : own[at];
         at += i != axis || kept;
     }
-    *s = (line){.x = fv_plan_buffer(p, p->node->in[0]), .y = fv_plan_buffer(p, p->node->out[0]), .count = (size_t)outer.dim[axis],
-                .x_step = stride[1][axis], .y_step = stride[0][axis], .type = x->dtype, .kind = p->node->attr.nd.kind,
-                .flag = p->node->attr.nd.flag, .keep = p->node->attr.nd.keep};
+    *s = (line){.x = fv_plan_buffer(p, p->node->in[0]),
+                .y = fv_plan_buffer(p, p->node->out[0]),
+                .count = (size_t)outer.dim[axis],
+                .x_step = stride[1][axis],
+                .y_step = stride[0][axis],
+                .type = x->dtype,
+                .kind = p->node->attr.nd.kind,
+                .flag = p->node->attr.nd.flag,
+                .keep = p->node->attr.nd.keep};
     outer.dim[axis] = 1;
     fv_nd_order(outer.rank, x->layout, order);
     fv_nd_loop_make(&s->outer, &outer, 2, stride, order);
@@ -55,7 +61,9 @@ static void over_lines(const line *s, size_t piece, void *scratch, line_fn each)
     }
 }
 
-static fv_status axis_of(const fv_node *n, const fv_shape *x, int32_t *axis) { return fv_nd_axis(n->name, n->attr.nd.a[0], x->rank, false, axis); }
+static fv_status axis_of(const fv_node *n, const fv_shape *x, int32_t *axis) {
+    return fv_nd_axis(n->name, n->attr.nd.a[0], x->rank, false, axis);
+}
 
 /* ---- arg ---- */
 
@@ -63,8 +71,10 @@ static fv_status arg_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     int32_t axis;
     FV_FORWARD(axis_of(n, &x.shape, &axis));
-    FV_RETURN_IF(!fv_nd_is_number(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": the largest of %s", n->name, fv_dtype_name(x.dtype));
-    FV_RETURN_IF(x.shape.dim[axis] == 0, FV_ERR_SHAPE, "node \"%s\": the largest of none: axis %d of %s", n->name, axis, fv_shape_print(&x.shape).text);
+    FV_RETURN_IF(!fv_nd_is_number(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": the largest of %s", n->name,
+                 fv_dtype_name(x.dtype));
+    FV_RETURN_IF(x.shape.dim[axis] == 0, FV_ERR_SHAPE, "node \"%s\": the largest of none: axis %d of %s", n->name, axis,
+                 fv_shape_print(&x.shape).text);
     const fv_shape y = fv_nd_reduced(&x.shape, 1u << axis, n->attr.nd.keep);
     fv_nd_infer(&values[n->out[0]], FV_I64, &y);
     return FV_OK;
@@ -117,9 +127,10 @@ static fv_status top_k_infer(fv_node *n, fv_value_info *values) {
     const int64_t k = n->attr.nd.b[0];
     int32_t axis;
     FV_FORWARD(axis_of(n, &x.shape, &axis));
-    FV_RETURN_IF(!fv_nd_is_number(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": the largest of %s", n->name, fv_dtype_name(x.dtype));
-    FV_RETURN_IF(k < 0 || k > x.shape.dim[axis], FV_ERR_SHAPE, "node \"%s\": the %lld largest on axis %d of %s", n->name, (long long)k, axis,
-                 fv_shape_print(&x.shape).text);
+    FV_RETURN_IF(!fv_nd_is_number(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": the largest of %s", n->name,
+                 fv_dtype_name(x.dtype));
+    FV_RETURN_IF(k < 0 || k > x.shape.dim[axis], FV_ERR_SHAPE, "node \"%s\": the %lld largest on axis %d of %s", n->name,
+                 (long long)k, axis, fv_shape_print(&x.shape).text);
     fv_shape y = x.shape;
     y.dim[axis] = k;
     fv_nd_infer(&values[n->out[0]], x.dtype, &y);
@@ -224,14 +235,16 @@ static fv_status reverse_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]], *lengths = &values[n->in[1]];
     const int64_t time = n->attr.nd.a[0], batch = n->attr.nd.b[0];
     FV_RETURN_IF(x.shape.rank < 2 || time < 0 || batch < 0 || time > 1 || batch > 1 || time == batch, FV_ERR_SHAPE,
-                 "node \"%s\": time on axis %lld and batch on axis %lld of %s", n->name, (long long)time, (long long)batch, fv_shape_print(&x.shape).text);
-    FV_RETURN_IF(!fv_nd_is_index(lengths->dtype) || lengths->shape.rank != 1 || lengths->shape.dim[0] != x.shape.dim[batch], FV_ERR_SHAPE,
-                 "node \"%s\": lengths %s for %s", n->name, fv_shape_print(&lengths->shape).text, fv_shape_print(&x.shape).text);
+                 "node \"%s\": time on axis %lld and batch on axis %lld of %s", n->name, (long long)time, (long long)batch,
+                 fv_shape_print(&x.shape).text);
+    FV_RETURN_IF(!fv_nd_is_index(lengths->dtype) || lengths->shape.rank != 1 || lengths->shape.dim[0] != x.shape.dim[batch],
+                 FV_ERR_SHAPE, "node \"%s\": lengths %s for %s", n->name, fv_shape_print(&lengths->shape).text,
+                 fv_shape_print(&x.shape).text);
     const void *constant = fv_nd_constant(lengths);
     for (int64_t i = 0; constant && i < lengths->shape.dim[0]; i++) {
         const int64_t length = fv_nd_integer(lengths->dtype, constant, (ptrdiff_t)i);
-        FV_RETURN_IF(length < 0 || length > x.shape.dim[time], FV_ERR_SHAPE, "node \"%s\": length %lld of %lld", n->name, (long long)length,
-                     (long long)x.shape.dim[time]);
+        FV_RETURN_IF(length < 0 || length > x.shape.dim[time], FV_ERR_SHAPE, "node \"%s\": length %lld of %lld", n->name,
+                     (long long)length, (long long)x.shape.dim[time]);
     }
     fv_nd_infer(&values[n->out[0]], x.dtype, &x.shape);
     return FV_OK;
@@ -247,7 +260,8 @@ typedef struct reverse {
 static void run_reverse(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const reverse *s = arg;
-    const size_t time = s->time_first ? piece / s->batches : piece % s->times, batch = s->time_first ? piece % s->batches : piece / s->times;
+    const size_t time = s->time_first ? piece / s->batches : piece % s->times,
+                 batch = s->time_first ? piece % s->batches : piece / s->times;
     const int64_t length = fv_nd_integer(s->length_type, s->lengths->data, (ptrdiff_t)batch);
     const size_t n = length < 0 ? 0 : fv_min_size((size_t)length, s->times); /* of a run: as much as there is */
     const size_t from = time < n ? n - 1 - time : time, at = s->time_first ? from * s->batches + batch : batch * s->times + from;
@@ -259,8 +273,13 @@ static fv_status reverse_plan(fv_plan_op *p) {
     const fv_shape *x = &p->values[in[0]].shape;
     reverse *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (reverse){fv_plan_buffer(p, in[0]), fv_plan_buffer(p, p->node->out[0]), fv_plan_buffer(p, in[1]), p->values[in[1]].dtype,
-                   (size_t)x->dim[p->node->attr.nd.a[0]], (size_t)x->dim[p->node->attr.nd.b[0]], fv_dtype_bytes(p->values[in[0]].dtype),
+    *s = (reverse){fv_plan_buffer(p, in[0]),
+                   fv_plan_buffer(p, p->node->out[0]),
+                   fv_plan_buffer(p, in[1]),
+                   p->values[in[1]].dtype,
+                   (size_t)x->dim[p->node->attr.nd.a[0]],
+                   (size_t)x->dim[p->node->attr.nd.b[0]],
+                   fv_dtype_bytes(p->values[in[0]].dtype),
                    p->node->attr.nd.a[0] == 0};
     for (int32_t i = 2; i < x->rank; i++) s->bytes *= (size_t)x->dim[i];
     p->algorithm = "copy";

@@ -1,5 +1,6 @@
 /* pad: x, [value: one element] -> y with a[k] elements before axis k and b[k] after (negative ones cut), kind: fv_nd_pad.
- * tile: x -> y, x a[k] times along axis k. map_grad: dy, x (shape only) -> dx of either: what flows to all the places a value went. */
+ * tile: x -> y, x a[k] times along axis k. map_grad: dy, x (shape only) -> dx of either: what flows to all the places a value
+ * went. */
 #include "ops/nd_taps.h"
 #include "ops/nd_type.h"
 
@@ -7,22 +8,23 @@ static fv_status pad_infer(fv_node *n, fv_value_info *values) {
     const fv_nd_attr *a = &n->attr.nd;
     const fv_value_info x = values[n->in[0]];
     fv_shape y = x.shape;
-    FV_RETURN_IF(a->count != y.rank, FV_ERR_SHAPE, "node \"%s\": pads of %d axes for %s", n->name, a->count, fv_shape_print(&y).text);
+    FV_RETURN_IF(a->count != y.rank, FV_ERR_SHAPE, "node \"%s\": pads of %d axes for %s", n->name, a->count,
+                 fv_shape_print(&y).text);
     for (int32_t k = 0; k < y.rank; k++) {
         const int64_t size = y.dim[k], before = a->a[k], after = a->b[k];
         FV_RETURN_IF(before < -INT32_MAX || before > INT32_MAX || after < -INT32_MAX || after > INT32_MAX, FV_ERR_LIMIT,
                      "node \"%s\": pads %lld and %lld on axis %d", n->name, (long long)before, (long long)after, k);
         y.dim[k] = size + before + after;
-        FV_RETURN_IF(y.dim[k] < 0, FV_ERR_SHAPE, "node \"%s\": pads %lld and %lld leave nothing of axis %d of %s", n->name, (long long)before,
-                     (long long)after, k, fv_shape_print(&x.shape).text);
+        FV_RETURN_IF(y.dim[k] < 0, FV_ERR_SHAPE, "node \"%s\": pads %lld and %lld leave nothing of axis %d of %s", n->name,
+                     (long long)before, (long long)after, k, fv_shape_print(&x.shape).text);
         const int64_t reach = a->kind == FV_ND_PAD_REFLECT ? size - 1 : INT64_MAX;
-        FV_RETURN_IF(a->kind != FV_ND_PAD_CONSTANT && (before > 0 || after > 0) && (size == 0 || before > reach || after > reach), FV_ERR_SHAPE,
-                     "node \"%s\": pads %lld and %lld reach beyond axis %d of %s", n->name, (long long)before, (long long)after, k,
-                     fv_shape_print(&x.shape).text);
+        FV_RETURN_IF(a->kind != FV_ND_PAD_CONSTANT && (before > 0 || after > 0) && (size == 0 || before > reach || after > reach),
+                     FV_ERR_SHAPE, "node \"%s\": pads %lld and %lld reach beyond axis %d of %s", n->name, (long long)before,
+                     (long long)after, k, fv_shape_print(&x.shape).text);
     }
     const fv_value_info *fill = n->in_count > 1 && n->in[1] != FV_NONE ? &values[n->in[1]] : NULL;
-    FV_RETURN_IF(fill && (fill->dtype != x.dtype || fv_shape_count(&fill->shape) != 1), FV_ERR_SHAPE, "node \"%s\": it pads with %s of %s", n->name,
-                 fv_shape_print(&fill->shape).text, fv_dtype_name(fill->dtype));
+    FV_RETURN_IF(fill && (fill->dtype != x.dtype || fv_shape_count(&fill->shape) != 1), FV_ERR_SHAPE,
+                 "node \"%s\": it pads with %s of %s", n->name, fv_shape_print(&fill->shape).text, fv_dtype_name(fill->dtype));
     fv_nd_infer_maps(&values[n->out[0]], x.dtype, &y, x.layout);
     return FV_OK;
 }
@@ -30,10 +32,14 @@ static fv_status pad_infer(fv_node *n, fv_value_info *values) {
 static int32_t padded_place(int32_t kind, int64_t i, int64_t size) {
     if (i >= 0 && i < size) return (int32_t)i;
     switch (kind) {
-    case FV_ND_PAD_REFLECT: return (int32_t)(i < 0 ? -i : 2 * (size - 1) - i);
-    case FV_ND_PAD_EDGE: return (int32_t)(i < 0 ? 0 : size - 1);
-    case FV_ND_PAD_WRAP: return (int32_t)((i % size + size) % size);
-    default: return -1;
+    case FV_ND_PAD_REFLECT:
+        return (int32_t)(i < 0 ? -i : 2 * (size - 1) - i);
+    case FV_ND_PAD_EDGE:
+        return (int32_t)(i < 0 ? 0 : size - 1);
+    case FV_ND_PAD_WRAP:
+        return (int32_t)((i % size + size) % size);
+    default:
+        return -1;
     }
 }
 
@@ -56,7 +62,8 @@ static fv_status map_plan(fv_plan_op *p) {
 
 static fv_status map_backward(fv_backward *b) {
     const fv_value in[2] = {b->dout[0], b->node->in[0]};
-    FV_RETURN_IF(b->node->in_count > 1 && b->wanted[1], FV_ERR_UNSUPPORTED, "node \"%s\": its padding value has no gradient", b->node->name);
+    FV_RETURN_IF(b->node->in_count > 1 && b->wanted[1], FV_ERR_UNSUPPORTED, "node \"%s\": its padding value has no gradient",
+                 b->node->name);
     b->din[0] = fv_emit_node(b->graph, &fv_op_map_grad, in, 2, 1, &b->node->attr);
     return FV_OK;
 }
@@ -67,9 +74,11 @@ static fv_status tile_infer(fv_node *n, fv_value_info *values) {
     const fv_nd_attr *a = &n->attr.nd;
     const fv_value_info x = values[n->in[0]];
     fv_shape y = x.shape;
-    FV_RETURN_IF(a->count != y.rank, FV_ERR_SHAPE, "node \"%s\": repeats of %d axes for %s", n->name, a->count, fv_shape_print(&y).text);
+    FV_RETURN_IF(a->count != y.rank, FV_ERR_SHAPE, "node \"%s\": repeats of %d axes for %s", n->name, a->count,
+                 fv_shape_print(&y).text);
     for (int32_t k = 0; k < y.rank; k++) {
-        FV_RETURN_IF(a->a[k] < 0 || a->a[k] > INT32_MAX, FV_ERR_SHAPE, "node \"%s\": axis %d %lld times", n->name, k, (long long)a->a[k]);
+        FV_RETURN_IF(a->a[k] < 0 || a->a[k] > INT32_MAX, FV_ERR_SHAPE, "node \"%s\": axis %d %lld times", n->name, k,
+                     (long long)a->a[k]);
         y.dim[k] *= a->a[k];
         FV_RETURN_IF(y.dim[k] > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": axis %d becomes %lld", n->name, k, (long long)y.dim[k]);
     }

@@ -212,7 +212,8 @@ const fv_op fv_op_nd_pool_grad = {"nd_pool_grad", 2, 2, 1, FV_OP_PLAIN, pool_gra
 
 typedef struct unpool {
     const fv_buffer *x, *index, *y;
-    size_t count, total, element;
+    size_t count, total, element, known; /* known: places that indices may name */
+    fv_shape from, to;
 } unpool;
 
 static fv_status unpool_infer(fv_node *n, fv_value_info *values) {
@@ -220,9 +221,26 @@ static fv_status unpool_infer(fv_node *n, fv_value_info *values) {
     FV_RETURN_IF(index->dtype != FV_I64 || !fv_shape_same(&x->shape, &index->shape), FV_ERR_SHAPE, "node \"%s\": indices %s of %s", n->name,
                  fv_shape_print(&index->shape).text, fv_shape_print(&x->shape).text);
     fv_shape y = {.rank = n->attr.nd.count};
-    for (int32_t i = 0; i < y.rank; i++) y.dim[i] = n->attr.nd.a[i];
+    for (int32_t i = 0; i < y.rank; i++) {
+        y.dim[i] = n->attr.nd.a[i];
+        FV_RETURN_IF(n->attr.nd.b[i] < 0, FV_ERR_SHAPE, "node \"%s\": a window that gives size %lld", n->name, (long long)n->attr.nd.b[i]);
+    }
     fv_nd_infer(&values[n->out[0]], x->dtype, &y);
     return FV_OK;
+}
+
+/* A place of the known shape in the output; false: the output does not have it. */
+static bool moved(const unpool *s, size_t index, size_t *at) {
+    size_t stride = 1;
+    *at = 0;
+    for (int32_t i = s->to.rank; i-- > 0;) {
+        const size_t k = index % (size_t)s->from.dim[i];
+        index /= (size_t)s->from.dim[i];
+        if (k >= (size_t)s->to.dim[i]) return false;
+        *at += k * stride;
+        stride *= (size_t)s->to.dim[i];
+    }
+    return true;
 }
 
 static void run_unpool(void *arg, size_t piece, void *scratch) {
@@ -230,9 +248,10 @@ static void run_unpool(void *arg, size_t piece, void *scratch) {
     const unpool *s = arg;
     memset(s->y->data, 0, s->total * s->element);
     for (size_t i = 0; i < s->count; i++) {
-        const int64_t at = ((const int64_t *)s->index->data)[i];
-        if (at < 0 || (uint64_t)at >= s->total) continue;
-        memcpy((char *)s->y->data + (size_t)at * s->element, (const char *)s->x->data + i * s->element, s->element);
+        const int64_t index = ((const int64_t *)s->index->data)[i];
+        size_t at;
+        if (index < 0 || (uint64_t)index >= s->known || !moved(s, (size_t)index, &at)) continue;
+        memcpy((char *)s->y->data + at * s->element, (const char *)s->x->data + i * s->element, s->element);
     }
 }
 
@@ -242,9 +261,12 @@ static fv_status unpool_plan(fv_plan_op *p) {
     unpool *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     *s = (unpool){fv_plan_buffer(p, n->in[0]), fv_plan_buffer(p, n->in[1]), fv_plan_buffer(p, n->out[0]), fv_shape_count(&x->shape),
-                  fv_shape_count(&y->shape), fv_dtype_bytes(x->dtype)};
+                  fv_shape_count(&y->shape), fv_dtype_bytes(x->dtype), 1, {0}, y->shape};
+    s->from = y->shape;
+    for (int32_t i = 0; i < y->shape.rank; i++) s->from.dim[i] = n->attr.nd.b[i];
+    s->known = fv_shape_count(&s->from);
     p->algorithm = "scatter";
     return fv_plan_phase(p, false, run_unpool, s, s->total > 0);
 }
 
-const fv_op fv_op_nd_unpool = {"nd_unpool", 2, 2, 1, FV_OP_PLAIN, unpool_infer, unpool_plan, NULL};
+const fv_op fv_op_nd_unpool = {"nd_unpool", 2, 2, 1, FV_OP_PLAIN | FV_OP_NO_GRADIENT, unpool_infer, unpool_plan, NULL};

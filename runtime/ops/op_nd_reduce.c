@@ -1,6 +1,6 @@
-/* reduce: x -> y over axes a (count; none: all, with flag none), kept as 1 with keep; kind: fv_nd_reduction. Float sums go through the
- * kernels where the axes are one run, else through double; integers wrap. An empty set gives the operation's neutral value.
- * reduce_grad: dy, x, y -> dx. Equal extremes share their gradient. */
+/* reduce: x -> y over axes a (count; none: all, with flag none), kept as 1 with keep; kind: fv_nd_reduction. Float sums go
+ * through the kernels where the axes are one run, else through double; integers wrap. An empty set gives the operation's neutral
+ * value. reduce_grad: dy, x, y -> dx. Equal extremes share their gradient. */
 #include "ops/nd_copy.h"
 #include "ops/nd_math.h"
 #include "ops/nd_reduce.h"
@@ -69,44 +69,44 @@ typedef struct reduce {
 } reduce;
 
 /* One operation on an accumulator of ACC, over n elements a step apart. Four chains; `shift` is subtracted before exp. */
-#define FV_FOLD(name, type, ACC, MAGNITUDE, LOWER, EXP)                                                                \
-    static ACC name(const type *x, ptrdiff_t step, size_t n, int32_t kind, ACC acc, ACC shift) {                       \
-        (void)shift;                                                                                                   \
-        switch (kind) {                                                                                                \
-        case FV_ND_MAX:                                                                                                \
-            for (size_t i = 0; i < n; i++) {                                                                           \
-                const ACC v = (ACC)x[(ptrdiff_t)i * step];                                                             \
-                if (LOWER(acc, v) || v != v) acc = v;                                                                  \
-            }                                                                                                          \
-            return acc;                                                                                                \
-        case FV_ND_MIN:                                                                                                \
-            for (size_t i = 0; i < n; i++) {                                                                           \
-                const ACC v = (ACC)x[(ptrdiff_t)i * step];                                                             \
-                if (LOWER(v, acc) || v != v) acc = v;                                                                  \
-            }                                                                                                          \
-            return acc;                                                                                                \
-        case FV_ND_PROD:                                                                                               \
-            for (size_t i = 0; i < n; i++) acc *= (ACC)x[(ptrdiff_t)i * step];                                         \
-            return acc;                                                                                                \
-        case FV_ND_L1:                                                                                                 \
-            for (size_t i = 0; i < n; i++) acc += MAGNITUDE((ACC)x[(ptrdiff_t)i * step]);                              \
-            return acc;                                                                                                \
-        case FV_ND_L2:                                                                                                 \
-        case FV_ND_SUM_SQUARE:                                                                                         \
-            for (size_t i = 0; i < n; i++) acc += (ACC)x[(ptrdiff_t)i * step] * (ACC)x[(ptrdiff_t)i * step];           \
-            return acc;                                                                                                \
-        case FV_ND_LOG_SUM_EXP:                                                                                        \
-            for (size_t i = 0; i < n; i++) acc += EXP((ACC)x[(ptrdiff_t)i * step] - shift);                            \
-            return acc;                                                                                                \
-        default: {                                                                                                     \
-            ACC part[4] = {0};                                                                                         \
-            size_t i = 0;                                                                                              \
-            for (; i + 4 <= n; i += 4)                                                                                 \
-                for (size_t l = 0; l < 4; l++) part[l] += (ACC)x[(ptrdiff_t)(i + l) * step];                           \
-            for (; i < n; i++) acc += (ACC)x[(ptrdiff_t)i * step];                                                     \
-            return acc + ((part[0] + part[1]) + (part[2] + part[3]));                                                  \
-        }                                                                                                              \
-        }                                                                                                              \
+#define FV_FOLD(name, type, ACC, MAGNITUDE, LOWER, EXP)                                                                          \
+    static ACC name(const type *x, ptrdiff_t step, size_t n, int32_t kind, ACC acc, ACC shift) {                                 \
+        (void)shift;                                                                                                             \
+        switch (kind) {                                                                                                          \
+        case FV_ND_MAX:                                                                                                          \
+            for (size_t i = 0; i < n; i++) {                                                                                     \
+                const ACC v = (ACC)x[(ptrdiff_t)i * step];                                                                       \
+                if (LOWER(acc, v) || v != v) acc = v;                                                                            \
+            }                                                                                                                    \
+            return acc;                                                                                                          \
+        case FV_ND_MIN:                                                                                                          \
+            for (size_t i = 0; i < n; i++) {                                                                                     \
+                const ACC v = (ACC)x[(ptrdiff_t)i * step];                                                                       \
+                if (LOWER(v, acc) || v != v) acc = v;                                                                            \
+            }                                                                                                                    \
+            return acc;                                                                                                          \
+        case FV_ND_PROD:                                                                                                         \
+            for (size_t i = 0; i < n; i++) acc *= (ACC)x[(ptrdiff_t)i * step];                                                   \
+            return acc;                                                                                                          \
+        case FV_ND_L1:                                                                                                           \
+            for (size_t i = 0; i < n; i++) acc += MAGNITUDE((ACC)x[(ptrdiff_t)i * step]);                                        \
+            return acc;                                                                                                          \
+        case FV_ND_L2:                                                                                                           \
+        case FV_ND_SUM_SQUARE:                                                                                                   \
+            for (size_t i = 0; i < n; i++) acc += (ACC)x[(ptrdiff_t)i * step] * (ACC)x[(ptrdiff_t)i * step];                     \
+            return acc;                                                                                                          \
+        case FV_ND_LOG_SUM_EXP:                                                                                                  \
+            for (size_t i = 0; i < n; i++) acc += EXP((ACC)x[(ptrdiff_t)i * step] - shift);                                      \
+            return acc;                                                                                                          \
+        default: {                                                                                                               \
+            ACC part[4] = {0};                                                                                                   \
+            size_t i = 0;                                                                                                        \
+            for (; i + 4 <= n; i += 4)                                                                                           \
+                for (size_t l = 0; l < 4; l++) part[l] += (ACC)x[(ptrdiff_t)(i + l) * step];                                     \
+            for (; i < n; i++) acc += (ACC)x[(ptrdiff_t)i * step];                                                               \
+            return acc + ((part[0] + part[1]) + (part[2] + part[3]));                                                            \
+        }                                                                                                                        \
+        }                                                                                                                        \
     }
 
 #define FV_FLOAT_MAGNITUDE(v) ((v) < 0 ? -(v) : (v))
@@ -128,26 +128,38 @@ FV_FOLD(fold_u32, uint32_t, uint64_t, FV_INT_MAGNITUDE, FV_INT_LOWER, FV_INT_EXP
 FV_FOLD(fold_i64, int64_t, uint64_t, FV_INT_MAGNITUDE, FV_INT_LOWER, FV_INT_EXP)
 FV_FOLD(fold_u64, uint64_t, uint64_t, FV_UNSIGNED_MAGNITUDE, FV_UNSIGNED_LOWER, FV_INT_EXP)
 
-static double fold_float(fv_dtype t, const void *x, ptrdiff_t at, ptrdiff_t step, size_t n, int32_t kind, double acc, double shift) {
+static double fold_float(fv_dtype t, const void *x, ptrdiff_t at, ptrdiff_t step, size_t n, int32_t kind, double acc,
+                         double shift) {
     return t == FV_F32 ? fold_f32((const float *)x + at, step, n, kind, acc, shift)
                        : fold_f64((const double *)x + at, step, n, kind, acc, shift);
 }
 
-static uint64_t fold_integer(fv_dtype t, const void *x, ptrdiff_t at, ptrdiff_t step, size_t n, int32_t kind, uint64_t acc, uint64_t shift) {
+static uint64_t fold_integer(fv_dtype t, const void *x, ptrdiff_t at, ptrdiff_t step, size_t n, int32_t kind, uint64_t acc,
+                             uint64_t shift) {
     switch (t) {
-    case FV_I8: return fold_i8((const int8_t *)x + at, step, n, kind, acc, shift);
+    case FV_I8:
+        return fold_i8((const int8_t *)x + at, step, n, kind, acc, shift);
     case FV_U8:
-    case FV_BOOL: return fold_u8((const uint8_t *)x + at, step, n, kind, acc, shift);
-    case FV_I16: return fold_i16((const int16_t *)x + at, step, n, kind, acc, shift);
-    case FV_U16: return fold_u16((const uint16_t *)x + at, step, n, kind, acc, shift);
-    case FV_I32: return fold_i32((const int32_t *)x + at, step, n, kind, acc, shift);
-    case FV_U32: return fold_u32((const uint32_t *)x + at, step, n, kind, acc, shift);
-    case FV_U64: return fold_u64((const uint64_t *)x + at, step, n, kind, acc, shift);
-    default: return fold_i64((const int64_t *)x + at, step, n, kind, acc, shift);
+    case FV_BOOL:
+        return fold_u8((const uint8_t *)x + at, step, n, kind, acc, shift);
+    case FV_I16:
+        return fold_i16((const int16_t *)x + at, step, n, kind, acc, shift);
+    case FV_U16:
+        return fold_u16((const uint16_t *)x + at, step, n, kind, acc, shift);
+    case FV_I32:
+        return fold_i32((const int32_t *)x + at, step, n, kind, acc, shift);
+    case FV_U32:
+        return fold_u32((const uint32_t *)x + at, step, n, kind, acc, shift);
+    case FV_U64:
+        return fold_u64((const uint64_t *)x + at, step, n, kind, acc, shift);
+    default:
+        return fold_i64((const int64_t *)x + at, step, n, kind, acc, shift);
     }
 }
 
-static double float_start(int32_t kind) { return kind == FV_ND_MAX ? -INFINITY : kind == FV_ND_MIN ? INFINITY : kind == FV_ND_PROD ? 1 : 0; }
+static double float_start(int32_t kind) {
+    return kind == FV_ND_MAX ? -INFINITY : kind == FV_ND_MIN ? INFINITY : kind == FV_ND_PROD ? 1 : 0;
+}
 
 static uint64_t integer_start(fv_dtype t, int32_t kind) {
     const bool is_unsigned = t == FV_U8 || t == FV_U16 || t == FV_U32 || t == FV_U64 || t == FV_BOOL;
@@ -160,11 +172,16 @@ static uint64_t integer_start(fv_dtype t, int32_t kind) {
 
 static double float_end(int32_t kind, double acc, double shift, size_t n) {
     switch (kind) {
-    case FV_ND_MEAN: return acc / (double)n;
-    case FV_ND_L2: return sqrt(acc);
-    case FV_ND_LOG_SUM: return (double)fv_nd_log((fv_real)acc);
-    case FV_ND_LOG_SUM_EXP: return shift == -INFINITY ? shift : (double)fv_nd_log((fv_real)acc) + shift;
-    default: return acc;
+    case FV_ND_MEAN:
+        return acc / (double)n;
+    case FV_ND_L2:
+        return sqrt(acc);
+    case FV_ND_LOG_SUM:
+        return (double)fv_nd_log((fv_real)acc);
+    case FV_ND_LOG_SUM_EXP:
+        return shift == -INFINITY ? shift : (double)fv_nd_log((fv_real)acc) + shift;
+    default:
+        return acc;
     }
 }
 
@@ -276,10 +293,11 @@ static fv_status reduce_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     unsigned axes;
     FV_FORWARD(fv_nd_axes(n, x.shape.rank, &axes));
-    FV_RETURN_IF(n->attr.nd.kind < 0 || n->attr.nd.kind >= FV_ND_REDUCTIONS, FV_ERR_ARGUMENT, "node \"%s\": unknown reduction", n->name);
+    FV_RETURN_IF(n->attr.nd.kind < 0 || n->attr.nd.kind >= FV_ND_REDUCTIONS, FV_ERR_ARGUMENT, "node \"%s\": unknown reduction",
+                 n->name);
     const bool extreme = n->attr.nd.kind == FV_ND_MAX || n->attr.nd.kind == FV_ND_MIN;
-    FV_RETURN_IF(!fv_nd_is_number(x.dtype) && !(extreme && x.dtype == FV_BOOL), FV_ERR_UNSUPPORTED, "node \"%s\": a reduction of %s", n->name,
-                 fv_dtype_name(x.dtype));
+    FV_RETURN_IF(!fv_nd_is_number(x.dtype) && !(extreme && x.dtype == FV_BOOL), FV_ERR_UNSUPPORTED,
+                 "node \"%s\": a reduction of %s", n->name, fv_dtype_name(x.dtype));
     const fv_shape y = fv_nd_reduced(&x.shape, axes, n->attr.nd.keep);
     fv_nd_infer_maps(&values[n->out[0]], x.dtype, &y, x.layout);
     return FV_OK;
@@ -291,15 +309,20 @@ static fv_status reduce_plan(fv_plan_op *p) {
     reduce *s;
     FV_FORWARD(fv_nd_axes(p->node, x->shape.rank, &axes));
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (reduce){.kernels = p->kernels, .x = fv_plan_buffer(p, p->node->in[0]), .y = fv_plan_buffer(p, p->node->out[0]),
-                  .type = x->dtype, .kind = p->node->attr.nd.kind, .columns = COLUMNS};
+    *s = (reduce){.kernels = p->kernels,
+                  .x = fv_plan_buffer(p, p->node->in[0]),
+                  .y = fv_plan_buffer(p, p->node->out[0]),
+                  .type = x->dtype,
+                  .kind = p->node->attr.nd.kind,
+                  .columns = COLUMNS};
     fv_nd_lines_make(&s->lines, x, y, axes, p->node->attr.nd.keep);
     s->number = s->lines.gone.rows * s->lines.gone.length;
     p->algorithm = "reduce";
     p->flops = (double)fv_shape_count(&x->shape);
     const fv_nd_loop *kept = &s->lines.kept;
     if (fv_shape_count(&y->shape) == 0) return FV_OK;
-    if (x->dtype == FV_REAL_DTYPE && kept->step[0] == 1 && kept->step[1] == 1 && kept->length > 1 && s->kind != FV_ND_LOG_SUM_EXP) {
+    if (x->dtype == FV_REAL_DTYPE && kept->step[0] == 1 && kept->step[1] == 1 && kept->length > 1 &&
+        s->kind != FV_ND_LOG_SUM_EXP) {
         p->algorithm = "reduce rows";
         return fv_plan_phase(p, false, run_columns, s, kept->rows * fv_div_up(kept->length, COLUMNS));
     }
@@ -365,13 +388,20 @@ static fv_real slope(const reduce *s, ptrdiff_t at, ptrdiff_t k, fv_real y, fv_r
     const fv_real v = ((const fv_real *)s->x->data)[at + k];
     switch (s->kind) {
     case FV_ND_MAX:
-    case FV_ND_MIN: return v == y ? 1 / ties : 0;
-    case FV_ND_L1: return (fv_real)((v > 0) - (v < 0));
-    case FV_ND_L2: return y > 0 ? v / y : 0;
-    case FV_ND_SUM_SQUARE: return 2 * v;
-    case FV_ND_LOG_SUM: return fv_nd_exp(-y);
-    case FV_ND_LOG_SUM_EXP: return fv_nd_exp(v - y);
-    default: return v != 0 ? y / v : (fv_real)over_set(s, at, 0, k, true);
+    case FV_ND_MIN:
+        return v == y ? 1 / ties : 0;
+    case FV_ND_L1:
+        return (fv_real)((v > 0) - (v < 0));
+    case FV_ND_L2:
+        return y > 0 ? v / y : 0;
+    case FV_ND_SUM_SQUARE:
+        return 2 * v;
+    case FV_ND_LOG_SUM:
+        return fv_nd_exp(-y);
+    case FV_ND_LOG_SUM_EXP:
+        return fv_nd_exp(v - y);
+    default:
+        return v != 0 ? y / v : (fv_real)over_set(s, at, 0, k, true);
     }
 }
 
@@ -409,8 +439,12 @@ static fv_status reduce_grad_plan(fv_plan_op *p) {
     reduce *s;
     FV_FORWARD(fv_nd_axes(p->node, x->shape.rank, &axes));
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (reduce){.dy = fv_plan_buffer(p, in[0]), .x = fv_plan_buffer(p, in[1]), .y = fv_plan_buffer(p, in[2]),
-                  .dx = fv_plan_buffer(p, p->node->out[0]), .type = x->dtype, .kind = p->node->attr.nd.kind};
+    *s = (reduce){.dy = fv_plan_buffer(p, in[0]),
+                  .x = fv_plan_buffer(p, in[1]),
+                  .y = fv_plan_buffer(p, in[2]),
+                  .dx = fv_plan_buffer(p, p->node->out[0]),
+                  .type = x->dtype,
+                  .kind = p->node->attr.nd.kind};
     fv_nd_lines_make(&s->lines, x, &p->values[in[2]], axes, p->node->attr.nd.keep);
     s->number = s->lines.gone.rows * s->lines.gone.length;
     if (fv_shape_count(&x->shape) == 0) return FV_OK;

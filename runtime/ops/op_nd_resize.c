@@ -13,12 +13,18 @@ static double place_of(const fv_nd_attr *a, int32_t axis, int64_t i, int64_t in,
     const double scale = fv_resize_scale(a, axis), width = scale * (double)in, x = (double)i;
     float region[2];
     switch (a->mode & 15) {
-    case FV_RESIZE_HALF_PIXEL: return (x + 0.5) / scale - 0.5;
-    case FV_RESIZE_HALF_PIXEL_SYMMETRIC: return (double)in / 2 * (1 - (double)out / width) + (x + 0.5) / scale - 0.5;
-    case FV_RESIZE_PYTORCH_HALF_PIXEL: return out > 1 ? (x + 0.5) / scale - 0.5 : 0;
-    case FV_RESIZE_ALIGN_CORNERS: return width == 1 || out == 1 ? 0 : x * (double)(in - 1) / (width - 1);
-    case FV_RESIZE_ASYMMETRIC: return x / scale;
-    case FV_RESIZE_TF_HALF_PIXEL_FOR_NN: return (x + 0.5) / scale;
+    case FV_RESIZE_HALF_PIXEL:
+        return (x + 0.5) / scale - 0.5;
+    case FV_RESIZE_HALF_PIXEL_SYMMETRIC:
+        return (double)in / 2 * (1 - (double)out / width) + (x + 0.5) / scale - 0.5;
+    case FV_RESIZE_PYTORCH_HALF_PIXEL:
+        return out > 1 ? (x + 0.5) / scale - 0.5 : 0;
+    case FV_RESIZE_ALIGN_CORNERS:
+        return width == 1 || out == 1 ? 0 : x * (double)(in - 1) / (width - 1);
+    case FV_RESIZE_ASYMMETRIC:
+        return x / scale;
+    case FV_RESIZE_TF_HALF_PIXEL_FOR_NN:
+        return (x + 0.5) / scale;
     default:
         fv_resize_region(a, axis, region);
         if (out == 1) return 0.5 * ((double)region[0] + (double)region[1]) * (double)(in - 1);
@@ -36,11 +42,21 @@ static int32_t nearest(const fv_nd_attr *a, int32_t axis, double x, int64_t in) 
     const double low = floor(x), high = ceil(x);
     double at;
     switch (a->mode >> 4) {
-    case FV_RESIZE_ROUND_PREFER_FLOOR: at = x - low > 0.5 ? high : low; break;
-    case FV_RESIZE_ROUND_PREFER_CEIL: at = x - low < 0.5 ? low : low + 1; break;
-    case FV_RESIZE_FLOOR: at = low; break;
-    case FV_RESIZE_CEIL: at = high; break;
-    default: at = fv_resize_scale(a, axis) < 1 ? high : low; break;
+    case FV_RESIZE_ROUND_PREFER_FLOOR:
+        at = x - low > 0.5 ? high : low;
+        break;
+    case FV_RESIZE_ROUND_PREFER_CEIL:
+        at = x - low < 0.5 ? low : low + 1;
+        break;
+    case FV_RESIZE_FLOOR:
+        at = low;
+        break;
+    case FV_RESIZE_CEIL:
+        at = high;
+        break;
+    default:
+        at = fv_resize_scale(a, axis) < 1 ? high : low;
+        break;
     }
     return (int32_t)clamp(at, in);
 }
@@ -55,8 +71,10 @@ static double weight(const fv_nd_attr *a, double distance) {
 }
 
 /* The taps of element i, at most `most`; returns how many. */
-static int32_t element_taps(const fv_nd_attr *a, int32_t axis, int64_t i, int64_t in, int64_t out, int32_t *index, fv_real *weights) {
-    const double x = place_of(a, axis, i, in, out), scale = a->flag && fv_resize_scale(a, axis) < 1 ? fv_resize_scale(a, axis) : 1;
+static int32_t element_taps(const fv_nd_attr *a, int32_t axis, int64_t i, int64_t in, int64_t out, int32_t *index,
+                            fv_real *weights) {
+    const double x = place_of(a, axis, i, in, out),
+                 scale = a->flag && fv_resize_scale(a, axis) < 1 ? fv_resize_scale(a, axis) : 1;
     const double reach = (a->kind == FV_RESIZE_LINEAR ? 1 : 2) / scale;
     double sum = 0;
     int32_t count = 0;
@@ -77,7 +95,8 @@ static fv_status make_taps(fv_plan_op *p, const fv_nd_attr *a, int32_t axis, int
     const double scale = a->flag && fv_resize_scale(a, axis) < 1 ? fv_resize_scale(a, axis) : 1;
     const size_t most = (size_t)(4 / scale) + 3;
     size_t room;
-    FV_RETURN_IF(!fv_mul_size(most, (size_t)out, &room) || room > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": axis %d shrinks too far", p->node->name, axis);
+    FV_RETURN_IF(!fv_mul_size(most, (size_t)out, &room) || room > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": axis %d shrinks too far",
+                 p->node->name, axis);
     FV_FORWARD(fv_nd_taps_make(p, out, room, t));
     for (int64_t i = 0; i < out; i++) {
         const int32_t at = t->first[i];
@@ -124,7 +143,8 @@ static void run_fringe(void *arg, size_t piece, void *scratch) {
             outside = outside || (s->outside[k] && s->outside[k][i]);
         }
         for (int64_t i = 0; i < s->shape.dim[last]; i++)
-            if (outside || (s->outside[last] && s->outside[last][i])) ((fv_real *)s->y->data)[at + i * s->stride[last]] = s->value;
+            if (outside || (s->outside[last] && s->outside[last][i]))
+                ((fv_real *)s->y->data)[at + i * s->stride[last]] = s->value;
     }
 }
 
@@ -140,7 +160,8 @@ static fv_status plan_fringe(fv_plan_op *p, const fv_shape *x) {
     for (int32_t k = 0; k < y->shape.rank; k++) {
         if (k + 1 < y->shape.rank) s->rows *= (size_t)y->shape.dim[k];
         FV_FORWARD(fv_plan_state(p, (size_t)y->shape.dim[k], (void **)&s->outside[k]));
-        for (int64_t i = 0; i < y->shape.dim[k]; i++) s->outside[k][i] = is_outside(a, place_of(a, k, i, x->dim[k], y->shape.dim[k]), x->dim[k]);
+        for (int64_t i = 0; i < y->shape.dim[k]; i++)
+            s->outside[k][i] = is_outside(a, place_of(a, k, i, x->dim[k], y->shape.dim[k]), x->dim[k]);
     }
     s->rows_per_piece = fv_rows_per_piece((size_t)y->shape.dim[y->shape.rank - 1]);
     return fv_plan_phase(p, false, run_fringe, s, fv_div_up(s->rows, s->rows_per_piece));
@@ -153,16 +174,18 @@ static fv_status resize_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     fv_shape y = x.shape;
     FV_RETURN_IF(a->count != y.rank, FV_ERR_SHAPE, "node \"%s\": %d sizes for %s", n->name, a->count, fv_shape_print(&y).text);
-    FV_RETURN_IF(a->kind != FV_RESIZE_NEAREST && x.dtype != FV_REAL_DTYPE, FV_ERR_UNSUPPORTED, "node \"%s\": %s is interpolated; only float32 is",
-                 n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(a->kind != FV_RESIZE_NEAREST && x.dtype != FV_REAL_DTYPE, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": %s is interpolated; only float32 is", n->name, fv_dtype_name(x.dtype));
     for (int32_t k = 0; k < y.rank; k++) {
         const double scale = fv_resize_scale(a, k);
         float region[2];
         fv_resize_region(a, k, region);
-        FV_RETURN_IF(!(scale > 1e-9 && scale < 1e9) || a->a[k] < 0 || a->a[k] > INT32_MAX || !isfinite(region[0]) || !isfinite(region[1]), FV_ERR_SHAPE,
-                     "node \"%s\": axis %d of %s scaled by %g to %lld", n->name, k, fv_shape_print(&x.shape).text, scale, (long long)a->a[k]);
-        FV_RETURN_IF(y.dim[k] == 0 && a->a[k] > 0 && k > 0, FV_ERR_SHAPE, "node \"%s\": axis %d of %s has nothing to enlarge", n->name, k,
-                     fv_shape_print(&x.shape).text);
+        FV_RETURN_IF(!(scale > 1e-9 && scale < 1e9) || a->a[k] < 0 || a->a[k] > INT32_MAX || !isfinite(region[0]) ||
+                         !isfinite(region[1]),
+                     FV_ERR_SHAPE, "node \"%s\": axis %d of %s scaled by %g to %lld", n->name, k, fv_shape_print(&x.shape).text,
+                     scale, (long long)a->a[k]);
+        FV_RETURN_IF(y.dim[k] == 0 && a->a[k] > 0 && k > 0, FV_ERR_SHAPE, "node \"%s\": axis %d of %s has nothing to enlarge",
+                     n->name, k, fv_shape_print(&x.shape).text);
         if (!(stays(a, k, 1, 1) && (a->a[k] == 0 || a->a[k] == y.dim[k]))) y.dim[k] = a->a[k];
     }
     fv_nd_infer_maps(&values[n->out[0]], x.dtype, &y, x.layout);

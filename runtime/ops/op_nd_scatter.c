@@ -1,15 +1,23 @@
 /* scatter_elements, scatter_nd: data, indices, updates -> y: data with the updates put where gather_elements and gather_nd would
- * take them from, in the order of the indices. kind: fv_scatter; with flag data is zero (its shape counts), with keep the updates are.
- * Of updates at one place that replace each other the last stays; the gradient of each is what flows to that place. */
+ * take them from, in the order of the indices. kind: fv_scatter; with flag data is zero (its shape counts), with keep the updates
+ * are. Of updates at one place that replace each other the last stays; the gradient of each is what flows to that place. */
 #include "ops/nd_scatter.h"
 #include "ops/nd_type.h"
 
 static void combine_real(int32_t kind, fv_real *to, fv_real u) {
     switch (kind) {
-    case FV_SCATTER_ADD: *to += u; break;
-    case FV_SCATTER_MUL: *to *= u; break;
-    case FV_SCATTER_MAX: *to = u > *to || u != u ? u : *to; break;
-    default: *to = u < *to || u != u ? u : *to; break;
+    case FV_SCATTER_ADD:
+        *to += u;
+        break;
+    case FV_SCATTER_MUL:
+        *to *= u;
+        break;
+    case FV_SCATTER_MAX:
+        *to = u > *to || u != u ? u : *to;
+        break;
+    default:
+        *to = u < *to || u != u ? u : *to;
+        break;
     }
 }
 
@@ -50,11 +58,12 @@ typedef struct scatter {
 
 static fv_status check_common(const fv_node *n, const fv_value_info *values) {
     const fv_value_info *data = &values[n->in[0]], *updates = &values[n->in[2]];
-    FV_RETURN_IF(n->attr.nd.kind < 0 || n->attr.nd.kind > FV_SCATTER_MIN, FV_ERR_ARGUMENT, "node \"%s\": unknown reduction", n->name);
-    FV_RETURN_IF(data->dtype != updates->dtype, FV_ERR_ARGUMENT, "node \"%s\": updates of %s for data of %s", n->name, fv_dtype_name(updates->dtype),
-                 fv_dtype_name(data->dtype));
-    FV_RETURN_IF(n->attr.nd.kind != FV_SCATTER_SET && !fv_nd_is_number(data->dtype), FV_ERR_UNSUPPORTED, "node \"%s\": a reduction of %s", n->name,
-                 fv_dtype_name(data->dtype));
+    FV_RETURN_IF(n->attr.nd.kind < 0 || n->attr.nd.kind > FV_SCATTER_MIN, FV_ERR_ARGUMENT, "node \"%s\": unknown reduction",
+                 n->name);
+    FV_RETURN_IF(data->dtype != updates->dtype, FV_ERR_ARGUMENT, "node \"%s\": updates of %s for data of %s", n->name,
+                 fv_dtype_name(updates->dtype), fv_dtype_name(data->dtype));
+    FV_RETURN_IF(n->attr.nd.kind != FV_SCATTER_SET && !fv_nd_is_number(data->dtype), FV_ERR_UNSUPPORTED,
+                 "node \"%s\": a reduction of %s", n->name, fv_dtype_name(data->dtype));
     return FV_OK;
 }
 
@@ -70,8 +79,11 @@ static fv_status start(fv_plan_op *p, scatter **out) {
     const fv_value_info *data = &p->values[in[0]];
     scatter *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (scatter){.indices = fv_plan_buffer(p, in[1]), .updates = p->node->attr.nd.keep ? NULL : fv_plan_buffer(p, in[2]),
-                   .y = fv_plan_buffer(p, p->node->out[0]), .type = data->dtype, .kind = p->node->attr.nd.kind};
+    *s = (scatter){.indices = fv_plan_buffer(p, in[1]),
+                   .updates = p->node->attr.nd.keep ? NULL : fv_plan_buffer(p, in[2]),
+                   .y = fv_plan_buffer(p, p->node->out[0]),
+                   .type = data->dtype,
+                   .kind = p->node->attr.nd.kind};
     *out = s;
     if (p->node->attr.nd.flag) return fv_nd_zero_plan(p, p->node->out[0]);
     fv_nd_copy c = {.in = fv_plan_buffer(p, in[0]), .out = s->y, .shape = data->shape, .element = fv_dtype_bytes(data->dtype)};
@@ -85,8 +97,8 @@ static fv_status scatter_backward(fv_backward *b) {
     const bool by_tuple = b->node->op == &fv_op_scatter_nd;
     const fv_value *in = b->node->in, dy = b->dout[0];
     fv_attributes attr = b->node->attr;
-    FV_RETURN_IF(attr.nd.kind > FV_SCATTER_ADD, FV_ERR_UNSUPPORTED, "node \"%s\": a scatter that multiplies or compares has no gradient",
-                 b->node->name);
+    FV_RETURN_IF(attr.nd.kind > FV_SCATTER_ADD, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": a scatter that multiplies or compares has no gradient", b->node->name);
     if (b->wanted[0]) {
         const fv_value masked[3] = {dy, in[1], in[2]};
         attr.nd.keep = true;
@@ -106,8 +118,9 @@ static fv_status elements_infer(fv_node *n, fv_value_info *values) {
     FV_FORWARD(check_common(n, values));
     FV_FORWARD(fv_nd_lines_describe(n, &values[n->in[0]], &values[n->in[1]], &l));
     FV_FORWARD(fv_nd_check_indices(n, &values[n->in[1]], l.size));
-    FV_RETURN_IF(!fv_shape_same(&values[n->in[1]].shape, &values[n->in[2]].shape), FV_ERR_SHAPE, "node \"%s\": indices %s for updates %s", n->name,
-                 fv_shape_print(&values[n->in[1]].shape).text, fv_shape_print(&values[n->in[2]].shape).text);
+    FV_RETURN_IF(!fv_shape_same(&values[n->in[1]].shape, &values[n->in[2]].shape), FV_ERR_SHAPE,
+                 "node \"%s\": indices %s for updates %s", n->name, fv_shape_print(&values[n->in[1]].shape).text,
+                 fv_shape_print(&values[n->in[2]].shape).text);
     return set_output(n, values);
 }
 
@@ -119,7 +132,8 @@ static void run_elements(void *arg, size_t piece, void *scratch) {
         ptrdiff_t data, own;
         fv_nd_line(&s->lines, line, &data, &own);
         for (size_t i = 0; i < s->lines.count; i++, own += s->lines.step) {
-            const ptrdiff_t at = data + fv_nd_index(s->lines.index_type, s->indices->data, own, s->lines.size) * s->lines.data_step;
+            const ptrdiff_t at =
+                data + fv_nd_index(s->lines.index_type, s->indices->data, own, s->lines.size) * s->lines.data_step;
             combine(s->type, s->kind, s->y->data, (size_t)at, s->updates ? s->updates->data : NULL, (size_t)own);
         }
     }
@@ -146,8 +160,9 @@ static fv_status tuples_infer(fv_node *n, fv_value_info *values) {
     FV_FORWARD(check_common(n, values));
     FV_FORWARD(fv_nd_tuples_describe(n, &values[n->in[0]], &values[n->in[1]], &t));
     FV_FORWARD(fv_nd_tuples_shape(n, &values[n->in[0]], &values[n->in[1]], &wanted));
-    FV_RETURN_IF(!fv_shape_same(&wanted, &values[n->in[2]].shape), FV_ERR_SHAPE, "node \"%s\": updates %s where the indices name %s", n->name,
-                 fv_shape_print(&values[n->in[2]].shape).text, fv_shape_print(&wanted).text);
+    FV_RETURN_IF(!fv_shape_same(&wanted, &values[n->in[2]].shape), FV_ERR_SHAPE,
+                 "node \"%s\": updates %s where the indices name %s", n->name, fv_shape_print(&values[n->in[2]].shape).text,
+                 fv_shape_print(&wanted).text);
     return set_output(n, values);
 }
 

@@ -1,6 +1,6 @@
-/* nd_slice: x -> y, y's element i of axis k is x's a[k] + i*b[k], c[k] of them (-1: the whole axis). nd_slice_grad: dy, x (shape only) -> dx, zero beside
- * the slice. nd_concat: parts of one type -> y along axis a[0]; empty parts are allowed. expand: x -> y of the shape that x's and a
- * (count) broadcast to. */
+/* nd_slice: x -> y, y's element i of axis k is x's a[k] + i*b[k], c[k] of them (-1: the whole axis). nd_slice_grad: dy, x (shape
+ * only) -> dx, zero beside the slice. nd_concat: parts of one type -> y along axis a[0]; empty parts are allowed. expand: x -> y
+ * of the shape that x's and a (count) broadcast to. */
 #include "ops/nd_copy.h"
 
 #include <string.h>
@@ -11,7 +11,8 @@ static fv_status slice_infer(fv_node *n, fv_value_info *values) {
     const fv_nd_attr *a = &n->attr.nd;
     const fv_value_info x = values[n->in[0]];
     fv_shape y = x.shape;
-    FV_RETURN_IF(a->count != x.shape.rank, FV_ERR_SHAPE, "node \"%s\": a slice of %d axes of %s", n->name, a->count, fv_shape_print(&x.shape).text);
+    FV_RETURN_IF(a->count != x.shape.rank, FV_ERR_SHAPE, "node \"%s\": a slice of %d axes of %s", n->name, a->count,
+                 fv_shape_print(&x.shape).text);
     for (int32_t k = 0; k < a->count; k++) {
         if (a->c[k] == -1) continue;
         y.dim[k] = a->c[k];
@@ -36,8 +37,13 @@ static fv_status plan_cut(fv_plan_op *p, fv_value whole, fv_value part, bool bac
         at += a->c[k] < 0 ? 0 : (ptrdiff_t)a->a[k] * own[k];
         cut[k] = a->c[k] < 0 ? own[k] : (ptrdiff_t)a->b[k] * own[k];
     }
-    fv_nd_copy c = {.in = fv_plan_buffer(p, back ? part : whole), .out = fv_plan_buffer(p, back ? whole : part), .in_at = back ? 0 : at,
-                    .out_at = back ? at : 0, .shape = y->shape, .layout = back ? w->layout : y->layout, .element = fv_dtype_bytes(y->dtype)};
+    fv_nd_copy c = {.in = fv_plan_buffer(p, back ? part : whole),
+                    .out = fv_plan_buffer(p, back ? whole : part),
+                    .in_at = back ? 0 : at,
+                    .out_at = back ? at : 0,
+                    .shape = y->shape,
+                    .layout = back ? w->layout : y->layout,
+                    .element = fv_dtype_bytes(y->dtype)};
     memcpy(c.in_stride, back ? dense : cut, sizeof dense);
     memcpy(c.out_stride, back ? cut : dense, sizeof dense);
     return fv_nd_copy_plan(p, &c);
@@ -72,15 +78,17 @@ static fv_status concat_infer(fv_node *n, fv_value_info *values) {
     fv_layout layout = FV_PLAIN;
     fv_shape y = first.shape;
     const int64_t axis = n->attr.nd.a[0];
-    FV_RETURN_IF(axis < 0 || axis >= y.rank, FV_ERR_SHAPE, "node \"%s\": axis %lld of %s", n->name, (long long)axis, fv_shape_print(&y).text);
+    FV_RETURN_IF(axis < 0 || axis >= y.rank, FV_ERR_SHAPE, "node \"%s\": axis %lld of %s", n->name, (long long)axis,
+                 fv_shape_print(&y).text);
     y.dim[axis] = 0;
     for (int32_t k = 0; k < n->in_count; k++) {
         const fv_value_info *v = &values[n->in[k]];
         fv_shape like = v->shape;
         if (like.rank == y.rank) like.dim[axis] = first.shape.dim[axis];
         FV_RETURN_IF(v->dtype != first.dtype || !fv_shape_same(&like, &first.shape), FV_ERR_SHAPE,
-                     "node \"%s\": inputs %s of %s and %s of %s do not join along axis %lld", n->name, fv_shape_print(&first.shape).text,
-                     fv_dtype_name(first.dtype), fv_shape_print(&v->shape).text, fv_dtype_name(v->dtype), (long long)axis);
+                     "node \"%s\": inputs %s of %s and %s of %s do not join along axis %lld", n->name,
+                     fv_shape_print(&first.shape).text, fv_dtype_name(first.dtype), fv_shape_print(&v->shape).text,
+                     fv_dtype_name(v->dtype), (long long)axis);
         y.dim[axis] += v->shape.dim[axis];
         if (v->layout == FV_NHWC) layout = FV_NHWC;
     }
@@ -94,8 +102,11 @@ static fv_status concat_plan(fv_plan_op *p) {
     ptrdiff_t at = 0;
     for (int32_t k = 0; k < p->node->in_count; k++) {
         const fv_value_info *x = &p->values[p->node->in[k]];
-        fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[k]), .out = fv_plan_buffer(p, p->node->out[0]), .shape = x->shape,
-                        .layout = y->layout, .element = fv_dtype_bytes(y->dtype)};
+        fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[k]),
+                        .out = fv_plan_buffer(p, p->node->out[0]),
+                        .shape = x->shape,
+                        .layout = y->layout,
+                        .element = fv_dtype_bytes(y->dtype)};
         fv_nd_strides(&x->shape, x->layout, c.in_stride);
         fv_nd_strides(&y->shape, y->layout, c.out_stride);
         c.out_at = at;
@@ -132,7 +143,8 @@ static fv_status expand_infer(fv_node *n, fv_value_info *values) {
     fv_shape wanted = {.rank = a->count}, y;
     for (int32_t i = 0; i < a->count; i++) {
         wanted.dim[i] = a->a[i];
-        FV_RETURN_IF(a->a[i] < 0 || a->a[i] > INT32_MAX, FV_ERR_SHAPE, "node \"%s\": expand to size %lld", n->name, (long long)a->a[i]);
+        FV_RETURN_IF(a->a[i] < 0 || a->a[i] > INT32_MAX, FV_ERR_SHAPE, "node \"%s\": expand to size %lld", n->name,
+                     (long long)a->a[i]);
     }
     FV_FORWARD(fv_nd_broadcast(n->name, &x.shape, &wanted, &y));
     fv_nd_infer_maps(&values[n->out[0]], x.dtype, &y, x.layout);
@@ -141,8 +153,11 @@ static fv_status expand_infer(fv_node *n, fv_value_info *values) {
 
 static fv_status expand_plan(fv_plan_op *p) {
     const fv_value_info *x = &p->values[p->node->in[0]], *y = &p->values[p->node->out[0]];
-    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]), .shape = y->shape,
-                    .layout = y->layout, .element = fv_dtype_bytes(y->dtype)};
+    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]),
+                    .out = fv_plan_buffer(p, p->node->out[0]),
+                    .shape = y->shape,
+                    .layout = y->layout,
+                    .element = fv_dtype_bytes(y->dtype)};
     fv_nd_operand(&y->shape, x, c.in_stride);
     fv_nd_strides(&y->shape, y->layout, c.out_stride);
     return fv_nd_copy_plan(p, &c);

@@ -24,8 +24,8 @@ static void turned(const fv_value_info *x, const fv_nd_attr *a, ptrdiff_t stride
 static fv_status transpose_infer(fv_node *n, fv_value_info *values) {
     const fv_nd_attr *a = &n->attr.nd;
     const fv_value_info *x = &values[n->in[0]];
-    FV_RETURN_IF(a->count != x->shape.rank || !is_permutation(a), FV_ERR_SHAPE, "node \"%s\": its axes are no permutation of those of %s",
-                 n->name, fv_shape_print(&x->shape).text);
+    FV_RETURN_IF(a->count != x->shape.rank || !is_permutation(a), FV_ERR_SHAPE,
+                 "node \"%s\": its axes are no permutation of those of %s", n->name, fv_shape_print(&x->shape).text);
     fv_shape y = {.rank = a->count};
     for (int32_t i = 0; i < a->count; i++) y.dim[i] = x->shape.dim[a->a[i]];
     const bool last = a->count == 4 && x->layout == FV_PLAIN && a->a[0] == 0 && a->a[1] == 3 && a->a[2] == 1;
@@ -35,8 +35,11 @@ static fv_status transpose_infer(fv_node *n, fv_value_info *values) {
 
 static fv_status transpose_plan(fv_plan_op *p) {
     const fv_value_info *x = &p->values[p->node->in[0]], *y = &p->values[p->node->out[0]];
-    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]), .shape = y->shape,
-                    .layout = y->layout, .element = fv_dtype_bytes(y->dtype)};
+    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]),
+                    .out = fv_plan_buffer(p, p->node->out[0]),
+                    .shape = y->shape,
+                    .layout = y->layout,
+                    .element = fv_dtype_bytes(y->dtype)};
     turned(x, &p->node->attr.nd, c.in_stride);
     fv_nd_strides(&y->shape, y->layout, c.out_stride);
     return fv_nd_copy_plan(p, &c);
@@ -59,8 +62,8 @@ static fv_status block_infer(fv_node *n, fv_value_info *values) {
     const int64_t b = n->attr.nd.a[0];
     const bool deep = n->op == &fv_op_depth_to_space;
     fv_shape y = x.shape;
-    FV_RETURN_IF(x.shape.rank != 4 || b < 1 || b > 32767, FV_ERR_SHAPE, "node \"%s\": blocks of %lld of %s", n->name, (long long)b,
-                 fv_shape_print(&x.shape).text);
+    FV_RETURN_IF(x.shape.rank != 4 || b < 1 || b > 32767, FV_ERR_SHAPE, "node \"%s\": blocks of %lld of %s", n->name,
+                 (long long)b, fv_shape_print(&x.shape).text);
     FV_RETURN_IF(deep ? x.shape.dim[1] % (b * b) : x.shape.dim[2] % b || x.shape.dim[3] % b, FV_ERR_SHAPE,
                  "node \"%s\": %s does not divide into blocks of %lld", n->name, fv_shape_print(&x.shape).text, (long long)b);
     y.dim[1] = deep ? y.dim[1] / (b * b) : y.dim[1] * b * b;
@@ -78,10 +81,12 @@ static fv_status block_plan(fv_plan_op *p) {
     ptrdiff_t d[FV_MAX_RANK], w[FV_MAX_RANK];
     fv_nd_strides(&deep->shape, deep->layout, d);
     fv_nd_strides(&wide->shape, wide->layout, w);
-    const ptrdiff_t deep_stride[6] = {d[0], by_map ? d[1] * b * b : d[1], d[2], by_map ? d[1] * b : d[1] * maps * b, d[3],
-                                      by_map ? d[1] : d[1] * maps};
+    const ptrdiff_t deep_stride[6] = {d[0], by_map ? d[1] * b * b : d[1], d[2], by_map ? d[1] * b : d[1] * maps * b,
+                                      d[3], by_map ? d[1] : d[1] * maps};
     const ptrdiff_t wide_stride[6] = {w[0], w[1], w[2] * b, w[2], w[3] * b, w[3]};
-    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]), .layout = y->layout,
+    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]),
+                    .out = fv_plan_buffer(p, p->node->out[0]),
+                    .layout = y->layout,
                     .shape = {6, {wide->shape.dim[0], maps, deep->shape.dim[2], b, deep->shape.dim[3], b}},
                     .element = fv_dtype_bytes(y->dtype)};
     memcpy(c.in_stride, to_space ? deep_stride : wide_stride, sizeof deep_stride);

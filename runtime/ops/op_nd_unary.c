@@ -282,7 +282,7 @@ static fv_status unary_backward(fv_backward *b) {
 
 const fv_op fv_op_nd_unary = {"nd_unary", 1, 1, 1, FV_OP_ANY_LAYOUT, unary_infer, unary_plan, unary_backward};
 
-const fv_op fv_op_nd_test = {"nd_test", 1, 1, 1, FV_OP_PLAIN, test_infer, unary_plan, NULL};
+const fv_op fv_op_nd_test = {"nd_test", 1, 1, 1, FV_OP_PLAIN | FV_OP_NO_GRADIENT, test_infer, unary_plan, NULL};
 
 static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
     FV_RETURN_IF(values[n->in[0]].layout != values[n->in[1]].layout && values[n->in[0]].kind == FV_VALUE_ACTIVATION, FV_ERR_SHAPE,

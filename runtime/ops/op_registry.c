@@ -1,5 +1,7 @@
+#include "ops/nd_loss.h"
 #include "ops/nd_matrix.h"
 #include "ops/nd_pointwise.h"
+#include "ops/nd_recurrent.h"
 #include "ops/nd_window.h"
 
 #include <string.h>
@@ -79,6 +81,9 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_nd_pool,
     &fv_op_nd_pool_grad,
     &fv_op_nd_unpool,
+    &fv_op_nd_nll,
+    &fv_op_nd_nll_grad,
+    &fv_op_nd_recurrent,
     &fv_op_nd_softmax,
     &fv_op_nd_softmax_grad,
     &fv_op_nd_matmul,
@@ -110,6 +115,10 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_trilu,
     &fv_op_one_hot,
     &fv_op_nms,
+    &fv_op_einsum,
+    &fv_op_grid_sample,
+    &fv_op_roi_align,
+    &fv_op_det,
     NULL,
 };
 
