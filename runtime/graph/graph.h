@@ -131,6 +131,8 @@ struct fv_model {
 fv_model *fv_model_retain(const fv_model *m);
 /* Takes the graph over (freed on failure too) and fills parameters without data from seed. */
 fv_status fv_model_adopt(fv_graph *g, uint64_t seed, fv_model **out);
+/* The graph serves every batch; else FV_ERR_UNSUPPORTED: it is read anew for each session's shapes. */
+fv_status fv_model_check_open(const fv_model *m, const char *what);
 /* The same with a source, freed on failure too. */
 fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_model **out);
 

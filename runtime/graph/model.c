@@ -98,6 +98,12 @@ fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_m
     return FV_OK;
 }
 
+fv_status fv_model_check_open(const fv_model *m, const char *what) {
+    FV_RETURN_IF(m->source.lower, FV_ERR_UNSUPPORTED,
+                 "%s takes models whose batch alone is open; this one is planned anew for the shapes of each session", what);
+    return FV_OK;
+}
+
 fv_status fv_model_create(const fv_graph *g, uint64_t seed, fv_model **out) {
     FV_RETURN_IF(!g || !out, FV_ERR_ARGUMENT, "fv_model_create needs a graph and a place for the model");
     FV_FORWARD(check_graph(g));

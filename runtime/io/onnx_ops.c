@@ -285,10 +285,11 @@ static const fv_onnx_read_row *const narrow_families[] = {
 
 /* Operators on tensors of any type and rank: asked next. Constants are values to them as well. */
 static const fv_onnx_read_row *const general_families[] = {
-    fv_onnx_read_shape, fv_onnx_read_nd_pointwise, fv_onnx_read_nd_matrix, fv_onnx_read_nd_norm, fv_onnx_read_nd_window,
+    fv_onnx_read_shape,
+    fv_onnx_read_nd_pointwise, fv_onnx_read_nd_matrix, fv_onnx_read_nd_norm, fv_onnx_read_nd_window,
+    fv_onnx_read_nd_quantize, fv_onnx_read_nd_optimizer, fv_onnx_read_nd_loss, fv_onnx_read_nd_recurrent,
     fv_onnx_read_nd_shape, fv_onnx_read_nd_gather, fv_onnx_read_nd_reduce, fv_onnx_read_nd_resize, fv_onnx_read_nd_select,
-    fv_onnx_read_nd_quantize, fv_onnx_read_nd_optimizer, fv_onnx_read_nd_loss, fv_onnx_read_nd_rest, fv_onnx_read_nd_recurrent,
-    fv_onnx_read_parts, fv_onnx_read_rest, /* what they do not read as layers they read as tensors */
+    fv_onnx_read_nd_rest,
     NULL,
 };
 

@@ -4,6 +4,15 @@
 
 #include <string.h>
 
+/* An attribute of exactly `wanted` integers; left out, *out stays. */
+static fv_status exact_list(const FvOnnx__Node *n, const char *name, size_t wanted, int64_t *out) {
+    size_t count;
+    FV_FORWARD(fv_onnx_list(n, name, wanted, &count, out));
+    FV_RETURN_IF(fv_onnx_attribute(n, name) && count != wanted, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): %s has %zu values, not %zu",
+                 n->name ? n->name : "", n->op_type, name, count, wanted);
+    return FV_OK;
+}
+
 static bool is_same(const FvOnnx__Node *n) {
     return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
 }
@@ -12,15 +21,14 @@ static bool is_same(const FvOnnx__Node *n) {
 static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_nd_window *w) {
     const fv_shape shape = fv_onnx_shape_of(r, x);
     int64_t pads[2 * FV_ND_SPATIAL] = {0};
-    size_t count;
     const bool known = is_same(n) || fv_onnx_attribute_is(n, "auto_pad", "VALID", false) || fv_onnx_attribute_is(n, "auto_pad", "NOTSET", true);
     FV_RETURN_IF(!known, FV_ERR_FORMAT, "node \"%.100s\" (%.60s): unknown auto_pad", n->name ? n->name : "", n->op_type);
     w->axes = shape.rank - 2;
     if (w->axes < 1 || w->axes > FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
     for (int32_t i = 0; i < w->axes; i++) w->stride[i] = w->dilation[i] = 1;
-    FV_FORWARD(fv_onnx_list(n, "strides", (size_t)w->axes, &count, w->stride));
-    FV_FORWARD(fv_onnx_list(n, "dilations", (size_t)w->axes, &count, w->dilation));
-    FV_FORWARD(fv_onnx_list(n, "pads", 2 * (size_t)w->axes, &count, pads));
+    FV_FORWARD(exact_list(n, "strides", (size_t)w->axes, w->stride));
+    FV_FORWARD(exact_list(n, "dilations", (size_t)w->axes, w->dilation));
+    FV_FORWARD(exact_list(n, "pads", 2 * (size_t)w->axes, pads));
     for (int32_t i = 0; i < w->axes; i++) {
         w->before[i] = pads[i];
         w->after[i] = pads[w->axes + i];

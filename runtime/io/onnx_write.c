@@ -171,6 +171,7 @@ static fv_status write_graph(fv_onnx_writer *w, const char *path) {
 
 fv_status fv_model_save(const fv_model *m, const char *path) {
     FV_RETURN_IF(!m || !path, FV_ERR_ARGUMENT, "fv_model_save needs a model and a path");
+    FV_FORWARD(fv_model_check_open(m, "fv_model_save"));
     fv_onnx_writer w = {.context = m->graph->context, .graph = m->graph};
     const fv_status status = write_graph(&w, path);
     fv_onnx_release(&w);

@@ -107,7 +107,7 @@ START_TEST(refusals_name_the_reason) {
     enter();
     refused("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8, FV_ERR_UNSUPPORTED, "big-endian");
     refused("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 8, FV_ERR_UNSUPPORTED, "objects");
-    refused("{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }", 4, FV_ERR_UNSUPPORTED, "<f2");
+    refused("{'descr': '<f3', 'fortran_order': False, 'shape': (2,), }", 4, FV_ERR_UNSUPPORTED, "<f3");
     refused("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", 8, FV_ERR_UNSUPPORTED, "type");
     refused("{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2), }", 8, FV_ERR_UNSUPPORTED, "Fortran");
     refused("{'descr': '<f4', 'fortran_order': 0, 'shape': (1, 2), }", 8, FV_ERR_FORMAT, "fortran_order");

@@ -27,8 +27,8 @@ START_TEST(broken_tensors) {
     refused(with_weight(weight_raw(1, 0, DIMS(half, half))), FV_ERR_LIMIT, "too many elements");
     refused(with_weight(weight_raw(1, 288, DIMS(INT64_MAX, 2, 3, 3))), FV_ERR_LIMIT, "too many elements");
     refused(with_weight(weight_raw(1, 288, DIMS(4, -2, 3, 3))), FV_ERR_SHAPE, "negative size -2");
-    refused(with_weight(weight_raw(1, 0, DIMS(4, 0, 3, 3))), FV_ERR_SHAPE, "\"w\"");
-    refused(with_weight(weight_raw(1, 4, 0, NULL)), FV_ERR_UNSUPPORTED, "rank 4"); /* a scalar */
+    refused(with_weight(weight_raw(1, 0, DIMS(4, 0, 3, 3))), FV_ERR_SHAPE, "do not fit");
+    refused(with_weight(weight_raw(1, 4, 0, NULL)), FV_ERR_SHAPE, "rank"); /* a scalar */
     static int64_t ones[1000];
     for (int i = 0; i < 1000; i++) ones[i] = 1;
     refused(with_weight(weight_raw(1, 4, 1000, ones)), FV_ERR_LIMIT, "rank 1000");
@@ -126,13 +126,13 @@ START_TEST(broken_windows) {
     refused_somehow(conv_with(attr_ints("pads", DIMS(1, 1, 1, 1, 1))), "node \"c\"");
     refused_somehow(conv_with(attr_ints("strides", DIMS(1))), "node \"c\"");
     refused_somehow(conv_with(attr_ints("strides", DIMS(1, 1, 1))), "node \"c\"");
-    refused(conv_with(attr_int("strides", 2)), FV_ERR_UNSUPPORTED, "2-D"); /* a number where a list belongs */
+    refused(conv_with(attr_int("strides", 2)), FV_ERR_SHAPE, "strides has 0 values, not 2"); /* a number where a list belongs */
     refused(conv_with(attr_ints("kernel_shape", DIMS(3, 2))), FV_ERR_SHAPE, "kernel_shape disagrees");
     refused(conv_with(attr_ints("kernel_shape", DIMS(0, 0))), FV_ERR_SHAPE, "kernel_shape disagrees");
     refused_somehow(pool_with("MaxPool", DIMS(2, 2), attr_ints("pads", DIMS(2, 0, 0, 0))),
                     "node \"p\""); /* padding >= window */
     wire bare = node_of("MaxPool", "p", "x", "c.y");
-    refused(with_node(bare), FV_ERR_UNSUPPORTED, "kernel_shape is missing");
+    refused(with_node(bare), FV_ERR_SHAPE, "a kernel of 0 axes");
     leave();
 }
 END_TEST
@@ -158,10 +158,10 @@ START_TEST(broken_convolutions) {
         size_t rank;
         int64_t dims[5];
         const char *part;
-    } weights[] = {{3, {4, 2, 9}, "rank 4"},
-                   {5, {4, 2, 3, 3, 1}, "rank 4"},
-                   {4, {4, 3, 3, 3}, "channels"},
-                   {4, {4, 1, 3, 3}, "channels"},
+    } weights[] = {{3, {4, 2, 9}, "rank"},
+                   {5, {4, 2, 3, 3, 1}, "rank"},
+                   {4, {4, 3, 3, 3}, "do not fit"},
+                   {4, {4, 1, 3, 3}, "do not fit"},
                    {4, {4, 2, 7, 3}, "does not fit"}};
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
         fv_model *m;
@@ -200,12 +200,12 @@ END_TEST
 START_TEST(other_broken_operators) {
     enter();
     wire n = node_of("Softmax", "s", "x", "c.y");
-    refused(with_node(n), FV_ERR_UNSUPPORTED, "axis 1 of (N,F)");
-    refused_somehow(with_node(node_of("Gemm", "g", "x w", "c.y")), "node \"g\"");
-    refused_somehow(with_node(node_of("MatMul", "g", "x w", "c.y")), "node \"g\"");
-    refused_somehow(with_node(node_of("Reshape", "g", "x w", "c.y")), "node \"g\"");
-    refused_somehow(with_node(node_of("Mul", "g", "x w", "c.y")), "node \"g\"");
-    refused_somehow(with_node(node_of("Add", "g", "x b", "c.y")), "node \"g\"");
+    refused_somehow(with_node(n), "node \"fc\""); /* any tensor has a softmax; the rest of the model is for other sizes */
+    refused_somehow(with_node(node_of("Gemm", "g", "x w", "c.y")), "node ");
+    refused_somehow(with_node(node_of("MatMul", "g", "x w", "c.y")), "node ");
+    refused_somehow(with_node(node_of("Reshape", "g", "x w", "c.y")), "node ");
+    refused_somehow(with_node(node_of("Mul", "g", "x w", "c.y")), "node ");
+    refused_somehow(with_node(node_of("Add", "g", "x b", "c.y")), "node ");
     static const float ratios[] = {1, 2, -1};
     for (int i = 0; i < 3; i++) {
         n = node_of("Dropout", "d", "x", "c.y");
@@ -228,7 +228,8 @@ START_TEST(other_broken_operators) {
         w_message(&g, G_INITIALIZER, tensor_of("w", DIMS(3, 3)));
         w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 3)));
         w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 3)));
-        refused(model_of(g), FV_ERR_UNSUPPORTED, "way");
+        float y[3];
+        accepted(model_of(g), y, 3); /* the second is a product of tensors */
     }
     leave();
 }

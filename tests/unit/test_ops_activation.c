@@ -502,7 +502,9 @@ START_TEST(softsign_in_three_nodes) {
         w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 6)));
         w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 6)));
         if (!good) {
-            fails(load_wire(context, model_of(g), &m), FV_ERR_UNSUPPORTED, "only a division by one number is read");
+            ok(load_wire(context, model_of(g), &m)); /* a division like any other */
+            ck_assert_uint_gt(m->graph->node_count, 1);
+            fv_model_free(m);
             continue;
         }
         ok(load_wire(context, model_of(g), &m));
