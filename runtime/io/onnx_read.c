@@ -309,11 +309,13 @@ static fv_status fill_interface(const FvOnnx__Graph *from, fv_graph *g) {
     fv_dtype dtype;
     fv_shape shape;
     for (size_t i = 0; i < from->n_input; i++) {
+        FV_RETURN_IF(!from->input[i]->name || !*from->input[i]->name, FV_ERR_FORMAT, "an input of the graph has no name");
         if (is_initializer(from, from->input[i]->name)) continue;
         FV_FORWARD(declared(from->input[i], &dtype, &shape));
         fv_graph_any_input(g, from->input[i]->name, dtype, &shape);
     }
     for (size_t i = 0; i < from->n_output; i++) {
+        FV_RETURN_IF(!from->output[i]->name || !*from->output[i]->name, FV_ERR_FORMAT, "an output of the graph has no name");
         FV_FORWARD(declared(from->output[i], &dtype, &shape));
         const fv_value v = fv_graph_new_value(g, FV_VALUE_ACTIVATION, from->output[i]->name, dtype, &shape);
         FV_FORWARD(fv_graph_output(g, v, NULL));
