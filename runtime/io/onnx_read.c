@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { most_nodes = 1000 * 1000 }; /* once functions and branches are opened */
-
 /* ---- attributes ---- */
 
 const FvOnnx__Attribute *fv_onnx_attribute(const FvOnnx__Node *n, const char *name) {
@@ -269,7 +267,7 @@ static fv_status read_graph(fv_onnx_reader *r) {
 
 fv_status fv_onnx_read_model(fv_onnx_source *s, const fv_lowering *wanted, bool share, bool *pinned, fv_graph **out, bool *again, bool *missing) {
     fv_onnx_memory memory = {.context = s->context};
-    size_t budget = most_nodes;
+    size_t budget = (size_t)s->context->settings.model_nodes; /* once functions and branches are opened */
     fv_onnx_reader r = {.context = s->context, .file = s->file.data, .file_bytes = s->file.bytes, .files = s->files, .model = s->model,
                         .memory = &memory, .wanted = wanted, .source = share ? s : NULL, .pinned = pinned, .budget = &budget};
     *again = *missing = false;
