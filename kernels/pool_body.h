@@ -73,7 +73,7 @@ FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const
         for (int32_t v = 0; v < height; v++) {
             const float *row = x + z * r->step[0] + v * r->step[1];
             const int32_t name = first_name + z * r->name_step[0] + v * r->name_step[1];
-            const float *weight = r->weight + z * r->weight_step[0] + v * r->weight_step[1];
+            const float *weight = step == WEIGHTED ? r->weight + z * r->weight_step[0] + v * r->weight_step[1] : NULL;
             for (int32_t u = step <= MAX_PLACED && z + v == 0; u < width; u++)
                 for (size_t k = 0; k < vectors; k++) {
                     const vf value = load_channels(row + u * r->step[2] + (ptrdiff_t)(k * VW), n);

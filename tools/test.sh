@@ -33,6 +33,10 @@ build asan
 ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 run asan -L quick -E 'malloc|test_grad|^spec$'
 build tsan
 FOVEA_BACKEND=pthreads run tsan -L quick -R '^(test_(core|graph|parallel|session|service|batcher|trainer|checkpoint|onnx|loader)|core_train)$'
+if [ "$mode" = --full ]; then
+    build fuzz
+    run fuzz -L full -R '^fuzz_'
+fi
 build aarch64
 run aarch64 -L "$label"
 echo "All tests passed."

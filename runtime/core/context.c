@@ -39,7 +39,12 @@ static fv_status resolve(fv_context *c) {
     FV_FORWARD(check_backend(c->settings.backend));
     FV_RETURN_IF(c->settings.threads < 0 || c->settings.threads > 1024, FV_ERR_ARGUMENT,
                  "the thread count is %d; allowed are 0 (as many as fit) to 1024", c->settings.threads);
+    FV_RETURN_IF(c->settings.model_nodes < 0 || c->settings.model_depth < 0 || c->settings.model_depth > 256, FV_ERR_ARGUMENT,
+                 "models of %d nodes, %d deep; allowed are 0 (the default) and more, and a depth of at most 256", c->settings.model_nodes,
+                 c->settings.model_depth);
     FV_RETURN_IF(!c->settings.alloc != !c->settings.free, FV_ERR_ARGUMENT, "alloc and free hooks come together");
+    if (!c->settings.model_nodes) c->settings.model_nodes = 1000 * 1000;
+    if (!c->settings.model_depth) c->settings.model_depth = 32;
     FV_FORWARD(choose_isa(c));
     c->cpus = fv_cpu_count(&c->quota);
     if (c->settings.backend == FV_BACKEND_SERIAL) c->settings.threads = 1;

@@ -79,7 +79,9 @@ typedef struct fv_context_settings {
     /** Sessions run one image at a time: an image's bits do not depend on the batch it travels in, nor on its place there. A session of more
      *  than one image of a network whose layers mix images is refused (FV_ERR_UNSUPPORTED). Training is not affected. */
     bool batch_invariant;
-    unsigned char reserved[62];
+    int32_t model_nodes; /**< nodes a model file may hold, those of functions and branches counted wherever they are used; 0: 1,000,000 */
+    int32_t model_depth; /**< how deep its messages, functions and branches may lie in each other, at most 256; 0: 32 */
+    unsigned char reserved[52];
 } fv_context_settings;
 
 FV_API void fv_context_settings_default(fv_context_settings *s);

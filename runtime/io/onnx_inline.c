@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-enum { most_depth = 32 };
-
 /* The function calls that a node is inside of, and what their attributes are. */
 typedef struct fv_onnx_frame {
     const struct fv_onnx_frame *outer;
@@ -13,8 +11,8 @@ typedef struct fv_onnx_frame {
 } fv_onnx_frame;
 
 static fv_status deeper(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    FV_RETURN_IF(r->depth >= most_depth, FV_ERR_LIMIT, "node \"%.100s\" (%.60s): functions and branches lie more than %d deep",
-                 n->name ? n->name : "", n->op_type, most_depth);
+    FV_RETURN_IF(r->depth >= r->context->settings.model_depth, FV_ERR_LIMIT, "node \"%.100s\" (%.60s): functions and branches lie more than %d deep",
+                 n->name ? n->name : "", n->op_type, r->context->settings.model_depth);
     r->depth++;
     return FV_OK;
 }

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { most_nodes = 1000 * 1000 }; /* once functions and branches are opened */
-
 /* ---- attributes ---- */
 
 const FvOnnx__Attribute *fv_onnx_attribute(const FvOnnx__Node *n, const char *name) {
@@ -271,7 +269,7 @@ static fv_status read_graph(fv_onnx_reader *r) {
 
 fv_status fv_onnx_read_model(fv_onnx_source *s, const fv_lowering *wanted, bool share, bool *pinned, fv_graph **out, bool *again, bool *missing) {
     fv_onnx_memory memory = {.context = s->context};
-    size_t budget = most_nodes;
+    size_t budget = (size_t)s->context->settings.model_nodes; /* once functions and branches are opened */
     fv_onnx_reader r = {.context = s->context, .file = s->file.data, .file_bytes = s->file.bytes, .files = s->files, .model = s->model,
                         .memory = &memory, .wanted = wanted, .source = share ? s : NULL, .pinned = pinned, .budget = &budget};
     *again = *missing = false;
@@ -311,11 +309,13 @@ static fv_status fill_interface(const FvOnnx__Graph *from, fv_graph *g) {
     fv_dtype dtype;
     fv_shape shape;
     for (size_t i = 0; i < from->n_input; i++) {
+        FV_RETURN_IF(!from->input[i]->name || !*from->input[i]->name, FV_ERR_FORMAT, "an input of the graph has no name");
         if (is_initializer(from, from->input[i]->name)) continue;
         FV_FORWARD(declared(from->input[i], &dtype, &shape));
         fv_graph_any_input(g, from->input[i]->name, dtype, &shape);
     }
     for (size_t i = 0; i < from->n_output; i++) {
+        FV_RETURN_IF(!from->output[i]->name || !*from->output[i]->name, FV_ERR_FORMAT, "an output of the graph has no name");
         FV_FORWARD(declared(from->output[i], &dtype, &shape));
         const fv_value v = fv_graph_new_value(g, FV_VALUE_ACTIVATION, from->output[i]->name, dtype, &shape);
         FV_FORWARD(fv_graph_output(g, v, NULL));

@@ -17,6 +17,8 @@ static bool is_same(const FvOnnx__Node *n) {
     return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
 }
 
+static bool fits(int64_t size) { return size >= -INT32_MAX && size <= INT32_MAX; }
+
 /* strides, dilations, pads of a window over x's spatial axes. The kernel is there already. */
 static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_nd_window *w) {
     const fv_shape shape = fv_onnx_shape_of(r, x);
@@ -32,9 +34,12 @@ static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_va
     for (int32_t i = 0; i < w->axes; i++) {
         w->before[i] = pads[i];
         w->after[i] = pads[w->axes + i];
-        FV_RETURN_IF(w->stride[i] < 1 || w->dilation[i] < 1 || w->kernel[i] < 1 || w->kernel[i] > INT32_MAX || w->dilation[i] > INT32_MAX, FV_ERR_SHAPE,
+        FV_RETURN_IF(w->stride[i] < 1 || w->dilation[i] < 1 || w->kernel[i] < 1 || w->kernel[i] > INT32_MAX || w->dilation[i] > INT32_MAX ||
+                         w->stride[i] > INT32_MAX || w->dilation[i] * (w->kernel[i] - 1) > INT32_MAX, FV_ERR_SHAPE,
                      "node \"%.100s\" (%.60s): a window of %lld, stride %lld, dilation %lld", n->name ? n->name : "", n->op_type,
                      (long long)w->kernel[i], (long long)w->stride[i], (long long)w->dilation[i]);
+        FV_RETURN_IF(!fits(w->before[i]) || !fits(w->after[i]), FV_ERR_SHAPE, "node \"%.100s\" (%.60s): pads of %lld and %lld", n->name ? n->name : "",
+                     n->op_type, (long long)w->before[i], (long long)w->after[i]);
     }
     return FV_OK;
 }
@@ -100,10 +105,12 @@ static fv_status transposed_sizes(const fv_onnx_reader *r, const FvOnnx__Node *n
     FV_FORWARD(fv_onnx_list(n, "output_padding", (size_t)w->axes, &count, more));
     FV_FORWARD(fv_onnx_list(n, "output_shape", (size_t)w->axes + 2, &sizes, given));
     for (int32_t i = 0; i < w->axes; i++) {
-        const int64_t in = fv_onnx_shape_of(r, x).dim[2 + i];
+        const int64_t in = fv_onnx_shape_of(r, x).dim[2 + i], asked = sizes ? given[sizes - (size_t)w->axes + (size_t)i] : 0;
+        FV_RETURN_IF(!fits(in) || !fits(more[i]) || !fits(asked), FV_ERR_SHAPE, "node \"%.100s\" (ConvTranspose): a size is out of range",
+                     n->name ? n->name : "");
         const int64_t reach = (in - 1) * w->stride[i] + more[i] + w->dilation[i] * (w->kernel[i] - 1) + 1;
         if (fv_onnx_attribute_is(n, "auto_pad", "VALID", false)) w->before[i] = w->after[i] = 0;
-        out[i] = sizes ? given[sizes - (size_t)w->axes + (size_t)i] : is_same(n) ? in * w->stride[i] : reach - w->before[i] - w->after[i];
+        out[i] = sizes ? asked : is_same(n) ? in * w->stride[i] : reach - w->before[i] - w->after[i];
         if (sizes || is_same(n)) share_out(n, reach - out[i], &w->before[i], &w->after[i]);
         FV_RETURN_IF(out[i] < 0 || out[i] > INT32_MAX, FV_ERR_SHAPE, "node \"%.100s\" (ConvTranspose): an output of size %lld", n->name ? n->name : "",
                      (long long)out[i]);

@@ -3,7 +3,6 @@
 #include <string.h>
 
 enum {
-    max_depth = 32,
     max_fields = 20 * 1000 * 1000,
     max_string = 1 << 20, /* names and string attributes */
     length_bytes = 5,     /* a nested message's length, written as a padded varint once it is known */
@@ -172,8 +171,8 @@ static fv_status walk_message(walk *w, message_kind kind, size_t end, int depth)
 
 static fv_status walk_nested(walk *w, message_kind kind, size_t begin, uint64_t tag, int depth) {
     const size_t end = w->at;
-    FV_RETURN_IF(depth >= max_depth, FV_ERR_LIMIT, "the model nests messages deeper than %d at byte %zu", max_depth,
-                 begin);
+    FV_RETURN_IF(depth >= w->context->settings.model_depth, FV_ERR_LIMIT, "the model nests messages deeper than %d at byte %zu",
+                 w->context->settings.model_depth, begin);
     FV_FORWARD(emit_varint(w, tag, 1));
     const size_t length_at = w->used;
     FV_FORWARD(emit_varint(w, 0, length_bytes));

@@ -70,7 +70,7 @@ static size_t proto_change(uint8_t *data, size_t size, size_t most, int depth);
 static size_t proto_splice(uint8_t *data, size_t size, size_t most, size_t from, size_t to, const uint8_t *bytes, size_t n) {
     if (size - (to - from) + n > most) return size;
     memmove(data + from + n, data + to, size - to);
-    memcpy(data + from, bytes, n);
+    if (n) memcpy(data + from, bytes, n);
     return size - (to - from) + n;
 }
 

@@ -4,6 +4,8 @@
 
 #include "unit.h"
 
+#include <unistd.h>
+
 typedef struct wire {
     uint8_t *data;
     size_t n, capacity;
@@ -190,9 +192,22 @@ static inline wire wire_get(const char *path) {
     fclose(f);
     return w;
 }
+/* A copy in $FOVEA_KEEP, where that is set: seeds for tests/fuzz. */
+static inline void wire_keep(wire w) {
+    static int number;
+    char path[256];
+    if (!getenv("FOVEA_KEEP")) return;
+    snprintf(path, sizeof path, "%.200s/%d-%d.onnx", getenv("FOVEA_KEEP"), (int)getpid(), number++);
+    FILE *f = fopen(path, "wb");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fwrite(w.n ? w.data : (const uint8_t *)"", 1, w.n, f), w.n);
+    fclose(f);
+}
+
 /* Ends w; loads it as a file. */
 static inline fv_status load_wire(fv_context *c, wire w, fv_model **out) {
     *out = NULL;
+    wire_keep(w);
     wire_put(w.data ? w.data : (const uint8_t *)"", w.n);
     w_free(&w);
     return fv_model_load(c, wire_path, out);
