@@ -23,6 +23,8 @@
 /* Bounds on a block: its input stays in L2 beside the panel; a gradient block's dy panel (64 bytes a pixel) and the
  * lines of one row tile stay in L1. They set speed alone: no bit depends on them. */
 enum { FV_CONV_BOX_ELEMENTS = 48 << 10, FV_CONV_FORWARD_PIXELS = 1024, FV_CONV_GRAD_ELEMENTS = 7 << 10 };
+/* Most elements of a panel brought in during one tile. */
+enum { FV_CONV_AHEAD_ELEMENTS = 1024 };
 /* Fewest images of a block that goes by position (a tile has so many pixels), and largest image, in elements. */
 enum { FV_CONV_POSITION_IMAGES = 6, FV_CONV_POSITION_ELEMENTS = 32 << 10 };
 /* A pixel pitch that is a multiple of this many elements maps the pixels of a gradient tile to few sets of L1. */
@@ -484,11 +486,17 @@ static inline size_t fv_conv_tile_rows(size_t left, size_t most) {
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
-/* What the next block reads, brought into L2 a little with every tile. */
+/* What will be read soon, brought into L2 a little with every tile. */
 typedef struct fv_conv_ahead {
     const char *at, *end;
     size_t per_tile;
 } fv_conv_ahead;
+
+static inline fv_conv_ahead fv_conv_ahead_of(const fv_real *from, size_t elements, size_t tiles) {
+    const char *at = (const char *)from;
+    const size_t bytes = elements * sizeof(*from);
+    return (fv_conv_ahead){at, at + bytes, fv_round_up(bytes / fv_max_size(tiles, 1) + 1, 64)};
+}
 
 static inline void fv_conv_prefetch(fv_conv_ahead *ahead) {
     const char *stop = (size_t)(ahead->end - ahead->at) > ahead->per_tile ? ahead->at + ahead->per_tile : ahead->end;
@@ -498,13 +506,14 @@ static inline void fv_conv_prefetch(fv_conv_ahead *ahead) {
 
 /* All tiles of a block and a panel. */
 static inline void fv_conv_forward_block(const fv_conv_shape *shape, const fv_conv_scratch *s, size_t pixels,
-                                         fv_conv_ahead *ahead, fv_conv_forward_args *a) {
+                                         fv_conv_ahead ahead[2], fv_conv_forward_args *a) {
     for (size_t i = 0; i < pixels;) {
         const size_t rows = fv_conv_tile_rows(pixels - i, shape->rows);
         a->pixel = s->pixel + i;
         a->y_pixel = s->y_pixel + i;
         a->residual_pixel = s->residual_pixel + i;
-        fv_conv_prefetch(ahead);
+        fv_conv_prefetch(&ahead[0]);
+        fv_conv_prefetch(&ahead[1]);
         shape->forward[rows - 1](a);
         i += rows;
     }
@@ -530,7 +539,7 @@ static inline void fv_conv_forward_positions(const fv_conv_plan *p, const fv_con
                 a->x = base.x + in;
                 a->y = base.y + out;
                 if (a->residual) a->residual = base.residual + residual;
-                fv_conv_forward_block(shape, s, images, &(fv_conv_ahead){0}, a);
+                fv_conv_forward_block(shape, s, images, (fv_conv_ahead[2]){{0}}, a);
             }
     *a = base;
 }
@@ -574,6 +583,22 @@ static inline size_t fv_conv_whole_images(const fv_conv_plan *p, size_t begin, s
     return fv_div_up(left, fv_div_up(left, p->images));
 }
 
+/* The pixels behind a block, as many as it has: the next block's, of this range or of the one after it. */
+static inline fv_conv_ahead fv_conv_next_pixels(const fv_conv_plan *p, const fv_conv_block *b, const fv_real *last, size_t tiles) {
+    const size_t left = p->size[0] * p->size[1] * p->size[2] * p->size[3] - b->begin - b->count;
+    if (p->boxed || p->step[3] != 1 || left == 0) return (fv_conv_ahead){0};
+    return fv_conv_ahead_of(last, fv_min_size(left, b->count) * (size_t)p->x_pitch[3], tiles);
+}
+
+/* Panels of many lines a tile are left to the processor's own prefetching: so many requests at once would hold up the tile. */
+static inline fv_conv_ahead fv_conv_next_panel(const fv_conv_isa *isa, const fv_conv_desc *d, size_t i, const fv_real *packed,
+                                               size_t tiles) {
+    const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
+    const size_t elements = p.shape->columns * (size_t)d->taps * (size_t)d->in_channels;
+    if (elements > tiles * FV_CONV_AHEAD_ELEMENTS) return (fv_conv_ahead){0};
+    return fv_conv_ahead_of(packed + p.offset, elements, tiles);
+}
+
 static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_real *x,
                                          const fv_real *packed, const fv_real *bias, const fv_real *residual,
                                          fv_real *y, fv_range pixels, fv_range panels, void *scratch) {
@@ -585,6 +610,7 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
     const fv_conv_scratch s = fv_conv_lay_out(&plan, 0, scratch);
     fv_conv_forward_args a = {.pixel = s.pixel, .run = s.run, .low = d->act_low, .high = d->act_high};
     const size_t image_pixels = plan.size[1] * plan.size[2] * plan.size[3];
+    const size_t all_panels = (size_t)d->groups * fv_conv_group_panels(isa, d);
     for (size_t begin = pixels.begin; begin < pixels.end;) {
         fv_conv_block b = fv_conv_block_at(&plan, begin, pixels.end);
         const size_t images = fv_conv_whole_images(&plan, begin, pixels.end);
@@ -599,13 +625,10 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
             fv_conv_fill_y_table(&plan, &b, d->out_pitch, s.y_pixel);
             if (residual) fv_conv_fill_y_table(&plan, &b, d->residual_pitch, s.residual_pixel);
         }
-        fv_conv_ahead ahead = {0};
-        if (images == 0 && !plan.boxed && begin + b.count < pixels.end && plan.step[3] == 1) {
-            const size_t bytes = b.count * (size_t)plan.x_pitch[3] * sizeof(fv_real);
-            ahead.at = (const char *)(x + s.pixel[b.count - 1]);
-            ahead.end = ahead.at + bytes;
-            ahead.per_tile = fv_round_up(bytes / (fv_div_up(b.count, isa->wide.rows) * (panels.end - panels.begin)) + 1, 64);
-        }
+        fv_conv_ahead ahead[2] = {{0}};
+        const size_t tiles = fv_div_up(b.count, isa->wide.rows);
+        if (images == 0 && panels.end == all_panels)
+            ahead[0] = fv_conv_next_pixels(&plan, &b, x + s.pixel[b.count - 1], tiles * (panels.end - panels.begin));
         size_t boxed_group = SIZE_MAX;
         for (size_t i = panels.begin; i < panels.end; i++) {
             const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
@@ -626,7 +649,8 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
                 i += row - 1;
                 continue;
             }
-            fv_conv_forward_block(p.shape, &s, b.count, &ahead, &a);
+            if (i + 1 < all_panels) ahead[1] = fv_conv_next_panel(isa, d, i + 1, packed, tiles);
+            fv_conv_forward_block(p.shape, &s, b.count, ahead, &a);
         }
         begin += b.count;
     }
