@@ -1,6 +1,7 @@
 /* General tensors: element-wise operators with broadcasting, softmax, products, moments, windows of any rank. */
 #include "check/grad_draw.h"
 #include "graph/graph.h"
+#include "ops/nd_loss.h"
 #include "ops/nd_matrix.h"
 #include "ops/nd_pointwise.h"
 #include "ops/nd_window.h"
@@ -84,7 +85,71 @@ ROW(pool) {
     fv_grad_output(d, node(d, &fv_op_nd_pool, input(d, FV_GRAD_SPACED, 3, between(d, 1, 4), between(d, 5, 9), 0), FV_NONE, &attr));
 }
 
+/* Layers over 1 to 3 axes, grouped or not, with weights and a bias of their own: out (C) and, of the transposed one, its sizes. */
+static void build_layer(fv_grad_draw *d, const fv_op *op) {
+    const bool up = op == &fv_op_nd_conv_transpose;
+    const int32_t axes = between(d, 1, 3), groups = between(d, 1, 2), in = groups * between(d, 1, 3), out = groups * between(d, 1, 3);
+    fv_nd_window w = {.axes = axes};
+    fv_attributes attr = {.nd = {.kind = groups}};
+    int64_t shape[5] = {0, in}, weights[5] = {up ? in : out, (up ? out : in) / groups}, bias[1] = {out};
+    for (int32_t i = 0; i < axes; i++) {
+        const int32_t kernel = between(d, 1, 3), dilation = between(d, 1, 2), reach = dilation * (kernel - 1) + 1;
+        w.kernel[i] = weights[2 + i] = kernel;
+        w.dilation[i] = dilation;
+        w.stride[i] = between(d, 1, 2);
+        w.before[i] = between(d, 0, reach / 2);
+        w.after[i] = between(d, 0, reach / 2);
+        shape[2 + i] = between(d, 1, 4) + (up ? 1 : reach - 1);
+        attr.nd.c[4 + i] = up ? (shape[2 + i] - 1) * w.stride[i] + reach - w.before[i] - w.after[i] + between(d, 0, (int32_t)w.stride[i] - 1) : 0;
+    }
+    fv_nd_window_put(&w, &attr.nd);
+    fv_graph *g = fv_grad_graph(d);
+    const int32_t inputs = between(d, 2, 3);
+    const fv_value x[3] = {fv_grad_input(d, FV_GRAD_UNIFORM, 2, axes + 2, shape),
+                           fv_graph_parameter(g, "layer.weight", axes + 2, weights, NULL, FV_INIT_HE, true),
+                           inputs == 3 ? fv_graph_parameter(g, "layer.bias", 1, bias, NULL, FV_INIT_ZEROS, true) : FV_NONE};
+    fv_grad_output(d, fv_graph_node(g, op, NULL, x, inputs, 1, &attr));
+}
+ROW(conv) { build_layer(d, &fv_op_nd_conv); }
+ROW(conv_transpose) { build_layer(d, &fv_op_nd_conv_transpose); }
+
+/* Chosen by constants, rows or single elements; either choice is stretched on its axes or not. */
+ROW(where) {
+    const int64_t a = between(d, 2, 5), b = between(d, 2, 5);
+    const fv_shape rows = {3, {1, a, chance(d, 0.5) ? b : 1}};
+    uint8_t chosen[25];
+    for (int i = 0; i < 25; i++) chosen[i] = i < 2 ? (uint8_t)i : chance(d, 0.5);
+    const fv_value in[3] = {fv_graph_constant(fv_grad_graph(d), NULL, FV_BOOL, &rows, chosen), input(d, FV_GRAD_UNIFORM, 3, a, b, 0),
+                            input(d, FV_GRAD_UNIFORM, 3, chance(d, 0.5) ? a : 1, b, 0)};
+    const fv_attributes attr = {.nd = {0}};
+    fv_grad_output(d, fv_graph_node(fv_grad_graph(d), &fv_op_nd_where, NULL, in, 3, 1, &attr));
+}
+
+/* To the type that it has. */
+ROW(cast) {
+    const fv_nd_attr attr = {.dtype = FV_REAL_DTYPE};
+    fv_grad_output(d, node(d, &fv_op_nd_cast, maps_or_vector(d, FV_GRAD_UNIFORM), FV_NONE, &attr));
+}
+
+/* Targets are constant, the batch is not: the batch is summed up first. One of the classes may be ignored, all may have weights. */
+ROW(nll) {
+    const int64_t classes = between(d, 2, 5), size = between(d, 2, 6);
+    const fv_shape places = {2, {1, size}}, each = {1, {classes}};
+    const fv_attributes sum = {.nd = {.kind = FV_ND_SUM, .keep = true, .count = 1, .a = {0}}};
+    const fv_attributes attr = {.nd = {.mode = between(d, 0, 2), .flag = chance(d, 0.5), .a = {classes - 1}}};
+    int32_t target[6];
+    fv_real weight[5];
+    fv_graph *g = fv_grad_graph(d);
+    for (int i = 0; i < 6; i++) target[i] = i == 0 ? 0 : between(d, 0, (int32_t)classes - 1);
+    for (int i = 0; i < 5; i++) weight[i] = check_uniform(fv_grad_random(d), 0.5f, 2);
+    const fv_value x = input(d, FV_GRAD_UNIFORM, 3, classes, size, 0);
+    const fv_value in[3] = {fv_graph_node(g, &fv_op_reduce, NULL, &x, 1, 1, &sum), fv_graph_constant(g, NULL, FV_I32, &places, target),
+                            fv_graph_constant(g, NULL, FV_REAL_DTYPE, &each, weight)};
+    fv_grad_output(d, fv_graph_node(g, &fv_op_nd_nll, NULL, in, between(d, 2, 3), 1, &attr));
+}
+
 const fv_grad_row fv_grad_rows_nd_math[] = {
     {"nd.binary", build_binary},   {"nd.quotient", build_quotient}, {"nd.unary", build_unary}, {"nd.softmax", build_softmax},
-    {"nd.matmul", build_matmul},   {"nd.normal", build_normal},     {"nd.pool", build_pool},   {NULL, NULL},
+    {"nd.matmul", build_matmul},   {"nd.normal", build_normal},     {"nd.pool", build_pool},   {"nd.conv", build_conv},
+    {"nd.conv_transpose", build_conv_transpose}, {"nd.where", build_where}, {"nd.cast", build_cast}, {"nd.nll", build_nll}, {NULL, NULL},
 };

@@ -44,6 +44,14 @@ fv_status fv_onnx_type_named(const FvOnnx__Node *n, int64_t type, fv_dtype *out)
                    (long long)type);
 }
 
+fv_status fv_onnx_whole_list(const FvOnnx__Node *n, const char *name, size_t count, int64_t *out) {
+    const FvOnnx__Attribute *a = fv_onnx_attribute(n, name);
+    FV_RETURN_IF(a && a->n_ints != count, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): %s has %zu values, not %zu", n->name ? n->name : "", n->op_type,
+                 name, a->n_ints, count);
+    if (a) memcpy(out, a->ints, count * sizeof *out);
+    return FV_OK;
+}
+
 fv_status fv_onnx_list(const FvOnnx__Node *n, const char *name, size_t most, size_t *count, int64_t *out) {
     const FvOnnx__Attribute *a = fv_onnx_attribute(n, name);
     *count = a ? a->n_ints : 0;

@@ -18,6 +18,8 @@ bool fv_onnx_attribute_is(const FvOnnx__Node *n, const char *name, const char *t
 fv_status fv_onnx_type_named(const FvOnnx__Node *n, int64_t type, fv_dtype *out);
 /* A list of at most `most` integers; *count 0 and out untouched without it. FV_ERR_SHAPE names the node. */
 fv_status fv_onnx_list(const FvOnnx__Node *n, const char *name, size_t most, size_t *count, int64_t *out);
+/* A list of just `count` integers; out untouched without it. FV_ERR_SHAPE names the node. */
+fv_status fv_onnx_whole_list(const FvOnnx__Node *n, const char *name, size_t count, int64_t *out);
 /* The window and groups of a convolution of x with weights (onnx_read_nd_window.c). */
 fv_status fv_onnx_conv_window(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value weights, fv_attributes *attr);
 

@@ -144,6 +144,8 @@ fv_value fv_onnx_made_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, co
 bool fv_onnx_is_per_map(const fv_onnx_tensor *t, const fv_shape *x);
 /* v is what the node gives. */
 fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v);
+/* FV_ERR_FORMAT names the node and the first channel whose variance, with epsilon, has no root. */
+fv_status fv_onnx_check_variance(const FvOnnx__Node *n, const fv_onnx_tensor *t, float epsilon);
 /* ... of several outputs: those with a name. */
 fv_status fv_onnx_done_all(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_value *v, size_t count);
 /* Somebody reads the value of this name; an output that nobody reads need not be made. */

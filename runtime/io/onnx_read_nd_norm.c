@@ -1,6 +1,7 @@
 /* Normalization over any axes and ranks, of moments and element-wise operators. What the layers of fovea.h do, they do first
  * (onnx_read_norm.c). */
 #include "io/onnx_emit.h"
+#include "ops/window.h"
 
 #include <string.h>
 
@@ -31,6 +32,26 @@ static fv_value affine(fv_onnx_reader *r, fv_value x, fv_value mean, fv_value fa
     return y;
 }
 
+/* Values one a channel: a tensor of rank 1. */
+static fv_status check_channels(const fv_onnx_reader *r, const FvOnnx__Node *n, const char *what, fv_value v, fv_value x) {
+    const fv_shape *shape = &fv_emit_info(r->graph, v)->shape;
+    const int64_t channels = fv_emit_info(r->graph, x)->shape.dim[1];
+    FV_RETURN_IF(shape->rank != 1 || shape->dim[0] != channels, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): the %s is %s, not one value for each of %lld channels",
+                 n->name ? n->name : "", n->op_type, what, fv_shape_print(shape).text, (long long)channels);
+    return FV_OK;
+}
+
+static fv_status check_stretched(const fv_onnx_reader *r, const FvOnnx__Node *n, const char *what, fv_value v, fv_value x) {
+    if (v == FV_NONE) return FV_OK;
+    const fv_shape *shape = &fv_emit_info(r->graph, v)->shape, *over = &fv_emit_info(r->graph, x)->shape;
+    bool fits = shape->rank <= over->rank;
+    for (int32_t i = 1; fits && i <= shape->rank; i++)
+        fits = shape->dim[shape->rank - i] == 1 || shape->dim[shape->rank - i] == over->dim[over->rank - i];
+    FV_RETURN_IF(!fits, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): the %s %s does not stretch over %s", n->name ? n->name : "", n->op_type, what,
+                 fv_shape_print(shape).text, fv_shape_print(over).text);
+    return FV_OK;
+}
+
 static fv_status read_layer(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const float epsilon = fv_onnx_attribute_float(n, "epsilon", 1e-5f);
     fv_value x, scale, bias;
@@ -38,6 +59,8 @@ static fv_status read_layer(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_value(r, n, 1, &scale));
     FV_FORWARD(fv_onnx_optional(r, n, 2, &bias));
+    FV_FORWARD(check_stretched(r, n, "scale", scale, x));
+    FV_FORWARD(check_stretched(r, n, "bias", bias, x));
     const int32_t rank = fv_onnx_shape_of(r, x).rank;
     const fv_dtype type = fv_onnx_dtype_of(r, x);
     FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", -1), rank, false, &axis));
@@ -63,6 +86,8 @@ static fv_status read_instance(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 2, &bias));
     const int32_t rank = fv_onnx_shape_of(r, x).rank;
     FV_RETURN_IF(rank < 3, FV_ERR_SHAPE, "node \"%.100s\" (InstanceNormalization): a tensor of rank %d has no maps", n->name ? n->name : "", rank);
+    FV_FORWARD(check_channels(r, n, "scale", scale, x));
+    FV_FORWARD(check_channels(r, n, "bias", bias, x));
     const moments m = moments_over(r, x, axes_from(2, rank), true);
     const fv_value inverse = fv_onnx_unary(r, FV_ND_RSQRT, m.variance, epsilon, 0, NULL);
     return fv_onnx_done(r, n, affine(r, x, m.mean, inverse, 0, scale, bias, rank - 2, fv_onnx_node_name(n)));
@@ -75,6 +100,8 @@ static fv_value running(fv_onnx_reader *r, fv_value old, fv_value fresh, float m
 }
 
 static fv_status read_batch(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    static const char *const names[4] = {"scale", "bias", "mean", "variance"};
+    const fv_onnx_name *given;
     const float epsilon = fv_onnx_attribute_float(n, "epsilon", 1e-5f), momentum = fv_onnx_attribute_float(n, "momentum", 0.9f);
     const bool training = r->opset >= 14 ? fv_onnx_attribute_int(n, "training_mode", 0) != 0 : r->opset < 7 && !fv_onnx_attribute_int(n, "is_test", 0);
     fv_value in[5];
@@ -83,6 +110,9 @@ static fv_status read_batch(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_RETURN_IF(rank < 2, FV_ERR_SHAPE, "node \"%.100s\" (BatchNormalization): a tensor of rank %d has no channels", n->name ? n->name : "", rank);
     if (!fv_onnx_attribute_int(n, "spatial", 1)) return fv_onnx_refuse(n, "statistics of every value (spatial 0) are not read");
     if (training && r->opset < 14) return fv_onnx_refuse(n, "training is read from operator set 14 on");
+    for (size_t i = 1; i < 5; i++) FV_FORWARD(check_channels(r, n, names[i - 1], in[i], in[0]));
+    FV_FORWARD(fv_onnx_input(r, n, 4, &given));
+    if (given->constant && !training) FV_FORWARD(fv_onnx_check_variance(n, &given->tensor, epsilon));
     fv_value mean = in[3], variance = in[4];
     if (training) {
         const moments m = moments_over(r, in[0], axes_from(2, rank) | 1, false);

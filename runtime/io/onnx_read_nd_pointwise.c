@@ -1,6 +1,7 @@
 /* Element-wise operators on general tensors: every type, full broadcasting. Layers of fovea.h read the same operators first where they
  * are faster or have a gradient of their own (onnx_read_pointwise.c, onnx_read_activation.c). */
 #include "io/onnx_emit.h"
+#include "ops/window.h"
 
 #include <string.h>
 
@@ -167,6 +168,8 @@ static fv_status read_gelu(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     const bool by_tanh = fv_onnx_attribute_is(n, "approximate", "tanh", false);
+    FV_RETURN_IF(!by_tanh && !fv_onnx_attribute_is(n, "approximate", "none", true), FV_ERR_FORMAT, "node \"%.100s\" (Gelu): unknown approximation",
+                 n->name ? n->name : "");
     return fv_onnx_done(r, n, fv_onnx_unary(r, by_tanh ? FV_ND_GELU_TANH : FV_ND_GELU, x, 0, 0, fv_onnx_node_name(n)));
 }
 
@@ -197,6 +200,9 @@ static fv_status read_clip(fv_onnx_reader *r, const FvOnnx__Node *n) {
     y = x;
     for (size_t i = 0; i < 2; i++) {
         FV_FORWARD(fv_onnx_optional(r, n, 1 + i, &bound));
+        FV_RETURN_IF(bound != FV_NONE && fv_shape_count(&fv_emit_info(r->graph, bound)->shape) != 1, FV_ERR_SHAPE,
+                     "node \"%.100s\" (Clip): its %s is %s, not one number", n->name ? n->name : "", names[i],
+                     fv_shape_print(&fv_emit_info(r->graph, bound)->shape).text);
         if (bound == FV_NONE && fv_onnx_attribute(n, names[i])) bound = scalar_of(r, n, names[i]);
         FV_FORWARD(fv_graph_status(r->graph));
         if (bound != FV_NONE) y = fv_onnx_binary(r, i ? FV_ND_LEAST : FV_ND_LARGEST, y, bound, 0, NULL);

@@ -5,14 +5,6 @@
 #include <string.h>
 
 /* An attribute of exactly `wanted` integers; left out, *out stays. */
-static fv_status exact_list(const FvOnnx__Node *n, const char *name, size_t wanted, int64_t *out) {
-    size_t count;
-    FV_FORWARD(fv_onnx_list(n, name, wanted, &count, out));
-    FV_RETURN_IF(fv_onnx_attribute(n, name) && count != wanted, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): %s has %zu values, not %zu",
-                 n->name ? n->name : "", n->op_type, name, count, wanted);
-    return FV_OK;
-}
-
 static bool is_same(const FvOnnx__Node *n) {
     return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
 }
@@ -28,9 +20,9 @@ static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_va
     w->axes = shape.rank - 2;
     if (w->axes < 1 || w->axes > FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
     for (int32_t i = 0; i < w->axes; i++) w->stride[i] = w->dilation[i] = 1;
-    FV_FORWARD(exact_list(n, "strides", (size_t)w->axes, w->stride));
-    FV_FORWARD(exact_list(n, "dilations", (size_t)w->axes, w->dilation));
-    FV_FORWARD(exact_list(n, "pads", 2 * (size_t)w->axes, pads));
+    FV_FORWARD(fv_onnx_whole_list(n, "strides", (size_t)w->axes, w->stride));
+    FV_FORWARD(fv_onnx_whole_list(n, "dilations", (size_t)w->axes, w->dilation));
+    FV_FORWARD(fv_onnx_whole_list(n, "pads", 2 * (size_t)w->axes, pads));
     for (int32_t i = 0; i < w->axes; i++) {
         w->before[i] = pads[i];
         w->after[i] = pads[w->axes + i];
@@ -64,12 +56,11 @@ static fv_status kernel_of_weights(const fv_onnx_reader *r, const FvOnnx__Node *
     FV_RETURN_IF(shape.rank != fv_onnx_shape_of(r, x).rank || shape.rank < 3, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): weights of rank %d for a tensor of rank %d",
                  n->name ? n->name : "", n->op_type, shape.rank, fv_onnx_shape_of(r, x).rank);
     if (shape.rank > 2 + FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
-    size_t count;
     int64_t given[FV_ND_SPATIAL] = {0};
-    FV_FORWARD(fv_onnx_list(n, "kernel_shape", FV_ND_SPATIAL, &count, given));
+    FV_FORWARD(fv_onnx_whole_list(n, "kernel_shape", (size_t)shape.rank - 2, given));
     for (int32_t i = 0; i < shape.rank - 2; i++) {
         w->kernel[i] = shape.dim[2 + i];
-        FV_RETURN_IF(count && given[i] != w->kernel[i], FV_ERR_SHAPE, "node \"%.100s\" (%.60s): kernel_shape disagrees with its weight",
+        FV_RETURN_IF(fv_onnx_attribute(n, "kernel_shape") && given[i] != w->kernel[i], FV_ERR_SHAPE, "node \"%.100s\" (%.60s): kernel_shape disagrees with its weight",
                      n->name ? n->name : "", n->op_type);
     }
     return FV_OK;
@@ -100,19 +91,22 @@ static fv_status read_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* Sizes of a transposed convolution: given, or what its input reaches; pads follow from sizes and auto_pad. */
 static fv_status transposed_sizes(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_nd_window *w, int64_t *out) {
-    int64_t more[FV_ND_SPATIAL] = {0}, given[FV_ND_SPATIAL + 2];
-    size_t count, sizes;
-    FV_FORWARD(fv_onnx_list(n, "output_padding", (size_t)w->axes, &count, more));
-    FV_FORWARD(fv_onnx_list(n, "output_shape", (size_t)w->axes + 2, &sizes, given));
+    int64_t more[FV_ND_SPATIAL] = {0}, given[FV_ND_SPATIAL] = {0};
+    const bool sizes = fv_onnx_attribute(n, "output_shape") != NULL;
+    FV_FORWARD(fv_onnx_whole_list(n, "output_padding", (size_t)w->axes, more));
+    FV_FORWARD(fv_onnx_whole_list(n, "output_shape", (size_t)w->axes, given));
     for (int32_t i = 0; i < w->axes; i++) {
-        const int64_t in = fv_onnx_shape_of(r, x).dim[2 + i], asked = sizes ? given[sizes - (size_t)w->axes + (size_t)i] : 0;
+        const int64_t in = fv_onnx_shape_of(r, x).dim[2 + i], asked = sizes ? given[i] : 0;
         FV_RETURN_IF(!fits(in) || !fits(more[i]) || !fits(asked), FV_ERR_SHAPE, "node \"%.100s\" (ConvTranspose): a size is out of range",
                      n->name ? n->name : "");
         const int64_t reach = (in - 1) * w->stride[i] + more[i] + w->dilation[i] * (w->kernel[i] - 1) + 1;
         if (fv_onnx_attribute_is(n, "auto_pad", "VALID", false)) w->before[i] = w->after[i] = 0;
         out[i] = sizes ? asked : is_same(n) ? in * w->stride[i] : reach - w->before[i] - w->after[i];
         if (sizes || is_same(n)) share_out(n, reach - out[i], &w->before[i], &w->after[i]);
-        FV_RETURN_IF(out[i] < 0 || out[i] > INT32_MAX, FV_ERR_SHAPE, "node \"%.100s\" (ConvTranspose): an output of size %lld", n->name ? n->name : "",
+        FV_RETURN_IF(more[i] < 0 || (more[i] > 0 && more[i] >= w->stride[i] && more[i] >= w->dilation[i]), FV_ERR_SHAPE,
+                     "node \"%.100s\" (ConvTranspose): output padding %lld; it must be below its stride %lld or its dilation %lld", n->name ? n->name : "",
+                     (long long)more[i], (long long)w->stride[i], (long long)w->dilation[i]);
+        FV_RETURN_IF(out[i] < 0 || (sizes && out[i] < 1) || out[i] > INT32_MAX, FV_ERR_SHAPE, "node \"%.100s\" (ConvTranspose): an output of size %lld", n->name ? n->name : "",
                      (long long)out[i]);
     }
     return FV_OK;
@@ -143,14 +137,13 @@ static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool largest = name[0] == 'M';
     fv_nd_window w = {0};
     fv_value x, y[2] = {FV_NONE, FV_NONE};
-    size_t count = 0;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     const fv_shape shape = fv_onnx_shape_of(r, x);
     if (shape.rank < 3 || shape.rank > 2 + FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
     for (int32_t i = 0; i < shape.rank - 2; i++) w.kernel[i] = shape.dim[2 + i];
-    if (!global) FV_FORWARD(fv_onnx_list(n, "kernel_shape", FV_ND_SPATIAL, &count, w.kernel));
-    FV_RETURN_IF(!global && (int32_t)count != shape.rank - 2, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): a kernel of %zu axes", n->name ? n->name : "",
-                 n->op_type, count);
+    if (!global) FV_FORWARD(fv_onnx_whole_list(n, "kernel_shape", (size_t)shape.rank - 2, w.kernel));
+    FV_RETURN_IF(!global && !fv_onnx_attribute(n, "kernel_shape"), FV_ERR_FORMAT, "node \"%.100s\" (%.60s): kernel_shape is missing",
+                 n->name ? n->name : "", n->op_type);
     FV_FORWARD(window_of(r, n, x, &w));
     pad_alone(r, n, x, &w);
     fv_attributes attr = {.nd = {.kind = largest ? FV_ND_POOL_MAX : name[0] == 'A' ? FV_ND_POOL_AVERAGE : FV_ND_POOL_LP,

@@ -77,7 +77,7 @@ static fv_status moments_unread(const fv_onnx_reader *r, const FvOnnx__Node *n) 
     return FV_OK;
 }
 
-static fv_status check_variance(const FvOnnx__Node *n, const fv_onnx_tensor *t, float epsilon) {
+fv_status fv_onnx_check_variance(const FvOnnx__Node *n, const fv_onnx_tensor *t, float epsilon) {
     FV_RETURN_IF(!(epsilon >= 0) || isinf(epsilon), FV_ERR_ARGUMENT, "node \"%.100s\" (%.60s): epsilon is %g",
                  n->name ? n->name : "", n->op_type, (double)epsilon);
     for (size_t i = 0; i < t->count; i++)
@@ -101,7 +101,7 @@ static fv_status batch_norm(fv_onnx_reader *r, const FvOnnx__Node *n, bool unbia
     FV_FORWARD(affine(r, n, channels, given));
     FV_FORWARD(channel_values(r, n, 3, "mean", channels, &mean));
     FV_FORWARD(channel_values(r, n, 4, "variance", channels, &variance));
-    FV_FORWARD(check_variance(n, &variance->tensor, s.epsilon));
+    FV_FORWARD(fv_onnx_check_variance(n, &variance->tensor, s.epsilon));
     FV_FORWARD(running(r, n, mean, "running_mean", channels, &moments[0]));
     FV_FORWARD(running(r, n, variance, "running_variance", channels, &moments[1]));
     FvOnnx__Node first = *n;

@@ -22,12 +22,13 @@ static void refused(const char *dictionary, size_t elements, fv_status status, c
 }
 
 START_TEST(every_type_and_rank_comes_back) {
-    static const fv_dtype types[] = {FV_F32, FV_F64, FV_I32, FV_I64, FV_U8};
+    static const fv_dtype types[] = {FV_F32, FV_F64, FV_F16, FV_BOOL, FV_I8, FV_U8, FV_I16, FV_U16, FV_I32, FV_U32, FV_I64, FV_U64};
+    const size_t type_count = sizeof types / sizeof *types;
     uint8_t data[8 * 24];
     for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(i * 37);
     enter();
     for (int32_t rank = 0; rank <= FV_MAX_RANK; rank++)
-        for (size_t k = 0; k < 5; k++) {
+        for (size_t k = 0; k < type_count; k++) {
             fv_tensor t = {.dtype = types[k], .rank = rank, .data = data}, back;
             for (int32_t i = 0; i < rank; i++) t.shape[i] = i == 0 ? 4 : i == 1 ? 3 : i == 2 ? 2 : 1;
             size_t count, bytes;
@@ -107,7 +108,7 @@ START_TEST(refusals_name_the_reason) {
     enter();
     refused("{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }", 8, FV_ERR_UNSUPPORTED, "big-endian");
     refused("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", 8, FV_ERR_UNSUPPORTED, "objects");
-    refused("{'descr': '<f3', 'fortran_order': False, 'shape': (2,), }", 4, FV_ERR_UNSUPPORTED, "<f3");
+    refused("{'descr': '<c8', 'fortran_order': False, 'shape': (2,), }", 16, FV_ERR_UNSUPPORTED, "<c8");
     refused("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", 8, FV_ERR_UNSUPPORTED, "type");
     refused("{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2), }", 8, FV_ERR_UNSUPPORTED, "Fortran");
     refused("{'descr': '<f4', 'fortran_order': 0, 'shape': (1, 2), }", 8, FV_ERR_FORMAT, "fortran_order");

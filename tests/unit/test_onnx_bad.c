@@ -173,7 +173,7 @@ START_TEST(broken_models) {
     w_int(&m, 1, 8);
     w_message(&m, 7, good_graph());
     refused(m, FV_ERR_FORMAT, "no operator set");
-    static const int64_t versions[] = {0, 2, 14, -1, INT64_MAX}, opsets[] = {24, 23, -1, INT64_MAX, INT64_MIN};
+    static const int64_t versions[] = {0, 2, 14, -1, INT64_MAX}, opsets[] = {-2, 23, -1, INT64_MAX, INT64_MIN};
     for (int i = 0; i < 5; i++) {
         m = (wire){0};
         w_message(&m, 7, good_graph());
@@ -229,11 +229,13 @@ START_TEST(broken_wiring) {
     same_answer(with_node(node_of("Conv", "c", "x w b", "c.y c.z"))); /* nobody reads it */
     refused(with_node(node_of("Conv", "c", "- w b", "c.y")), FV_ERR_FORMAT, "lacks input 0");
     refused(with_node(node_of("Conv", "c", "", "c.y")), FV_ERR_FORMAT, "lacks input 0");
-    refused(with_node(node_of("Conv", "c", "x", "c.y")), FV_ERR_FORMAT, "lacks input 1");
-    refused(with_node(node_of("Conv", "c", "x -", "c.y")), FV_ERR_FORMAT, "lacks input 1");
-    refused(with_node(node_of("Conv", "c", "x x b", "c.y")), FV_ERR_SHAPE, "node \"c\"");
+    refused(with_node(node_of("Conv", "c", "x", "c.y")), FV_ERR_FORMAT, "node \"c\" (Conv) lacks input 1");
+    refused(with_node(node_of("Conv", "c", "x -", "c.y")), FV_ERR_FORMAT, "node \"c\" (Conv) lacks input 1");
+    refused(with_node(node_of("Conv", "c", "x x b", "c.y")), FV_ERR_SHAPE, "node \"c\": a bias (4) for 1 channels");
+    refused(with_node(node_of("Conv", "c", "w w b", "c.y")), FV_ERR_SHAPE, "\"fc\": the product of (4,4) and (3,64)");
     refused(with_node(node_of("Relu", "c", "", "c.y")), FV_ERR_FORMAT, "lacks input 0");
     refused(with_node(node_of("Add", "c", "x", "c.y")), FV_ERR_FORMAT, "two inputs");
+    refused(with_node(node_of("Clip", "c", "x x", "c.y")), FV_ERR_SHAPE, "its min is (1,2,6,6), not one number");
     refused(with_node(node_of("Constant", "c", "", "c.y")), FV_ERR_UNSUPPORTED, "\"value\"");
     wire nameless = {0};
     w_text(&nameless, 1, "x");
@@ -289,11 +291,7 @@ START_TEST(inputs_without_a_shape) {
         good_rest(&g);
         w_message(&g, G_INPUT, value_info_of("x", rank, many));
         w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 3)));
-        {
-            fv_model *m;
-            ck_assert_int_ne(load_wire(context, model_of(g), &m), FV_OK);
-            ck_assert_msg(strstr(fv_last_error(), "rank") != NULL, "%s", fv_last_error());
-        }
+        refused(model_of(g), rank ? FV_ERR_UNSUPPORTED : FV_ERR_SHAPE, rank ? "rank 9" : "a tensor of rank 0");
     }
     leave();
 }
@@ -303,7 +301,7 @@ START_TEST(unsupported_nodes_are_named_all_at_once) {
     enter();
     wire g = {0};
     good_conv(&g);
-    w_message(&g, G_NODE, node_of("Loop", "memory", "x", "a"));
+    w_message(&g, G_NODE, node_of("StringNormalizer", "memory", "x", "a"));
     w_message(&g, G_NODE, node_of("Relu", "fine", "x", "bb"));
     w_message(&g, G_NODE, node_of("Scan", "sum", "bb", "d"));
     wire foreign = node_of("Relu", "theirs", "x", "e");
@@ -313,7 +311,7 @@ START_TEST(unsupported_nodes_are_named_all_at_once) {
     borders(&g);
     fv_model *m;
     fails(load_wire(context, model_of(g), &m), FV_ERR_UNSUPPORTED, "3 nodes cannot run");
-    ck_assert_ptr_nonnull(strstr(fv_last_error(), "Loop \"memory\""));
+    ck_assert_ptr_nonnull(strstr(fv_last_error(), "StringNormalizer \"memory\""));
     ck_assert_ptr_nonnull(strstr(fv_last_error(), "Scan \"sum\""));
     ck_assert_ptr_nonnull(strstr(fv_last_error(), "Relu \"theirs\""));
     ck_assert_ptr_null(strstr(fv_last_error(), "fine"));

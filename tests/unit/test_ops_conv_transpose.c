@@ -494,6 +494,7 @@ START_TEST(onnx_attributes) {
     refused_file(ATTRIBUTES(PAIR("output_shape", 6, 5)), FV_ERR_SHAPE, "output_shape holds 6, possible are 1 to 5");
     refused_file(ATTRIBUTES(PAIR("output_shape", 0, 5)), FV_ERR_SHAPE, "output_shape holds 0");
     refused_file(ATTRIBUTES(PAIR("output_shape", -7, 5)), FV_ERR_SHAPE, "output_shape holds -7");
+    refused_file(ATTRIBUTES(attr_ints("output_shape", 4, four)), FV_ERR_SHAPE, "output_shape has 4 values, not 2");
     refused_file(ATTRIBUTES(PAIR("strides", 0, 1)), FV_ERR_ARGUMENT, "stride 0");
     refused_file(ATTRIBUTES(PAIR("kernel_shape", 2, 3)), FV_ERR_SHAPE, "kernel_shape disagrees");
     refused_file(ATTRIBUTES(attr_int("group", 2)), FV_ERR_SHAPE, "2 groups");
