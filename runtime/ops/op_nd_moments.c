@@ -131,7 +131,8 @@ static fv_status moments_backward(fv_backward *b) {
     FV_RETURN_IF(!n->attr.nd.keep, FV_ERR_UNSUPPORTED, "node \"%s\": moments without their axes have no gradient", n->name);
     for (int32_t i = 0; i < x->rank; i++)
         if (n->attr.nd.mode >> i & 1) count *= (double)x->dim[i];
-    FV_RETURN_IF(count == 0, FV_ERR_UNSUPPORTED, "node \"%s\": moments over the open batch have no gradient; export it with a fixed batch",
+    FV_RETURN_IF(count == 0, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": moments over the open batch have no gradient; export it with a fixed batch",
                  n->name);
     fv_value sum;
     if (b->dout[1] != FV_NONE) {

@@ -352,7 +352,8 @@ static fv_status reduce_backward(fv_backward *b) {
         expand.nd.a[i] = axes >> i & 1 ? shape.dim[i] : 1;
         if (axes >> i & 1) number *= (size_t)shape.dim[i];
     }
-    FV_RETURN_IF(number == 0, FV_ERR_UNSUPPORTED, "node \"%s\": a sum or mean over the open batch has no gradient; export it with a fixed batch",
+    FV_RETURN_IF(number == 0, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": a sum or mean over the open batch has no gradient; export it with a fixed batch",
                  b->node->name);
     fv_value dx = fv_emit_reshape(b->graph, b->dout[0], &kept);
     const fv_attributes scale = {.pointwise = {FV_UNARY_LINEAR, (fv_real)1 / (fv_real)fv_max_size(number, 1), 0}};

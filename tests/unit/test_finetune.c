@@ -134,6 +134,7 @@ START_TEST(models_made_for_a_batch_are_trained_at_it) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {plain_network_follows_pytorch, general_operators_follow_pytorch, models_made_for_a_batch_are_trained_at_it, NULL};
+    const TTest *const tests[] = {plain_network_follows_pytorch, general_operators_follow_pytorch,
+                                  models_made_for_a_batch_are_trained_at_it, NULL};
     return run_tests("finetune", tests, 60);
 }
