@@ -186,7 +186,7 @@ fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t 
 }
 
 static void *part_of(const fv_planned *p, fv_value v, const fv_tensor *t, size_t part) {
-    return (char *)t->data + part * (bytes_of(&p->graph->values[v]) / (size_t)p->parts);
+    return !t->data ? NULL : (char *)t->data + part * (bytes_of(&p->graph->values[v]) / (size_t)p->parts);
 }
 
 static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {

@@ -388,6 +388,7 @@ fv_status fv_onnx_ask_readers(fv_onnx_reader *r, const FvOnnx__Node *n) {
 fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n) {
     bool done;
     FV_RETURN_IF(!n->op_type, FV_ERR_FORMAT, "a node has no operator");
+    FV_RETURN_IF(!n->n_output, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has no output", n->name ? n->name : "", n->op_type);
     FV_RETURN_IF(*r->budget == 0, FV_ERR_LIMIT, "the model has too many nodes once functions and branches are opened");
     --*r->budget;
     FV_FORWARD(fv_onnx_resolve(r, &n));

@@ -1,5 +1,5 @@
 /* What fuzzing found in the reader of general tensors, limits that a caller sets, and the n-th allocation refused while an open model is
- * loaded, lowered, run and lowered again. The table of all bad inputs and their tests is tests/README.md. */
+ * loaded, lowered, run and lowered again. */
 #include "onnx_files.h"
 
 /* x (any sizes) -> Shape -> Reshape back -> Softmax -> y */
@@ -28,6 +28,14 @@ START_TEST(open_borders_have_names) {
     w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 0)));
     w_message(&g, G_OUTPUT, (wire){0});
     refused(model_of(g), FV_ERR_FORMAT, "no name");
+    leave();
+}
+END_TEST
+
+START_TEST(nodes_without_outputs) {
+    enter();
+    static const char *const ops[] = {"Shape", "Size", "Identity", "Constant", "Split", "If", "MaxPool", "Abs"};
+    for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) refused(with_node(node_of(ops[i], "none", "x", "")), FV_ERR_FORMAT, "has no output");
     leave();
 }
 END_TEST
@@ -141,7 +149,7 @@ START_TEST(any_allocation_of_a_lowering_may_fail) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {open_borders_have_names, general_windows_of_any_number, callers_set_limits, any_allocation_of_a_lowering_may_fail,
-                                  NULL};
+    const TTest *const tests[] = {open_borders_have_names, nodes_without_outputs, general_windows_of_any_number, callers_set_limits,
+                                  any_allocation_of_a_lowering_may_fail, NULL};
     return run_tests("hardening", tests, 120);
 }
