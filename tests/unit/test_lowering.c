@@ -149,6 +149,8 @@ START_TEST(values_of_inputs_are_pinned) {
     fv_tensor in[2] = {floats(x, 2, (int64_t[]){4, 3}), longs(shape, 2)}, out;
     ok(load_wire(context, reshaping(), &m));
     ck_assert_uint_eq(fv_model_input_count(m), 2);
+    fails(fv_model_save(m, "unwritten.onnx"), FV_ERR_UNSUPPORTED, "follow from the sizes or values of its inputs");
+    ck_assert_int_ne(access("unwritten.onnx", F_OK), 0);
     fails(fv_session_create(m, NULL, &s), FV_ERR_UNSUPPORTED, "needs the values of input \"shape\"");
     fv_session_settings settings = with_inputs(in, 2);
     ok(fv_session_create(m, &settings, &s));

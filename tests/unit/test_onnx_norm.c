@@ -161,6 +161,13 @@ START_TEST(broken_batch_normalization) {
     enter();
     refused(around(batch_node("x scale bias mean bad", "y"), 15, true), FV_ERR_FORMAT,
             "\"bn\" (BatchNormalization): the variance of channel 1 is -1");
+    wire g = {0}; /* of a rank that no layer has */
+    w_message(&g, G_INITIALIZER, values("scale", 2, two));
+    w_message(&g, G_INITIALIZER, values("bad", 2, bad));
+    w_message(&g, G_NODE, batch_node("x scale scale scale bad", "y"));
+    w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 2, 5)));
+    w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 2, 5)));
+    refused(model_of(g), FV_ERR_FORMAT, "\"bn\" (BatchNormalization): the variance of channel 1 is -1");
     refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", -1)), 15, true), FV_ERR_ARGUMENT,
             "epsilon is -1");
     refused(around(with_attribute(batch_node(all_inputs, "y"), attr_float("epsilon", NAN)), 15, true), FV_ERR_ARGUMENT,
