@@ -584,7 +584,8 @@ static inline size_t fv_conv_whole_images(const fv_conv_plan *p, size_t begin, s
 }
 
 /* The pixels behind a block, as many as it has: the next block's, of this range or of the one after it. */
-static inline fv_conv_ahead fv_conv_next_pixels(const fv_conv_plan *p, const fv_conv_block *b, const fv_real *last, size_t tiles) {
+static inline fv_conv_ahead fv_conv_next_pixels(const fv_conv_plan *p, const fv_conv_block *b, const fv_real *last,
+                                                size_t tiles) {
     const size_t left = p->size[0] * p->size[1] * p->size[2] * p->size[3] - b->begin - b->count;
     if (p->boxed || p->step[3] != 1 || left == 0) return (fv_conv_ahead){0};
     return fv_conv_ahead_of(last, fv_min_size(left, b->count) * (size_t)p->x_pitch[3], tiles);

@@ -23,6 +23,8 @@ fv_context *fv_context_retain(const fv_context *c); /* released by fv_context_fr
 /* Memory through the context's hooks, 64-byte aligned. NULL data is never returned for FV_OK; bytes 0 gives a unique pointer.
  * `what` names the thing in the sentence of FV_ERR_MEMORY / FV_ERR_LIMIT. */
 fv_status fv_alloc(const fv_context *c, size_t bytes, const char *what, void **out);
+/* The same for what every run walks through in long strides: on large pages where it is large and the system has them. */
+fv_status fv_alloc_large(const fv_context *c, size_t bytes, const char *what, void **out);
 fv_status fv_alloc_zero(const fv_context *c, size_t bytes, const char *what, void **out);
 fv_status fv_alloc_array(const fv_context *c, size_t count, size_t element, const char *what, void **out); /* zeroed */
 fv_status fv_strdup(const fv_context *c, const char *text, char **out);

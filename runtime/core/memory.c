@@ -4,8 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-fv_status fv_alloc(const fv_context *c, size_t bytes, const char *what, void **out) {
+enum { LARGE_PAGE = 2 << 20 };
+
+static fv_status allocate(const fv_context *c, size_t bytes, size_t alignment, const char *what, void **out) {
     const fv_context_settings *s = &c->settings;
     FV_RETURN_IF(s->memory_limit && bytes > s->memory_limit, FV_ERR_LIMIT, "%s needs %zu bytes, the memory limit is %zu", what,
                  bytes, s->memory_limit);
@@ -14,7 +17,7 @@ fv_status fv_alloc(const fv_context *c, size_t bytes, const char *what, void **o
     const size_t size = bytes ? bytes : 1;
     if (s->alloc)
         memory = s->alloc(s->alloc_user, size, FV_ALIGNMENT);
-    else if (posix_memalign(&memory, FV_ALIGNMENT, size) != 0)
+    else if (posix_memalign(&memory, alignment, size) != 0)
         memory = NULL;
     FV_RETURN_IF(!memory, FV_ERR_MEMORY, "out of memory: %s needs %zu bytes", what, bytes);
     if ((uintptr_t)memory % FV_ALIGNMENT != 0) {
@@ -22,6 +25,19 @@ fv_status fv_alloc(const fv_context *c, size_t bytes, const char *what, void **o
         return fv_fail(FV_ERR_MEMORY, "the allocator gave memory that is not %d-byte aligned for %s", FV_ALIGNMENT, what);
     }
     *out = memory;
+    return FV_OK;
+}
+
+fv_status fv_alloc(const fv_context *c, size_t bytes, const char *what, void **out) {
+    return allocate(c, bytes, FV_ALIGNMENT, what, out);
+}
+
+fv_status fv_alloc_large(const fv_context *c, size_t bytes, const char *what, void **out) {
+    if (bytes < LARGE_PAGE || c->settings.alloc) return fv_alloc(c, bytes, what, out);
+    FV_FORWARD(allocate(c, bytes, LARGE_PAGE, what, out));
+#ifdef MADV_HUGEPAGE
+    (void)madvise(*out, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+#endif
     return FV_OK;
 }
 

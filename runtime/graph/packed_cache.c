@@ -54,7 +54,7 @@ fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key,
         }
     fv_packed_entry *e = NULL;
     void *data = NULL;
-    FV_FORWARD(fv_alloc(p->context, bytes, "packed weights", &data));
+    FV_FORWARD(fv_alloc_large(p->context, bytes, "packed weights", &data));
     const fv_status status = fv_alloc_zero(p->context, sizeof *e + key_bytes, "packed weights", (void **)&e);
     if (status != FV_OK) {
         fv_release(p->context, data);
