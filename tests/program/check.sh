@@ -21,7 +21,7 @@ says "model's shapes: .* all agree" $fovea check --model m.onnx --cases 1 --quie
 # The table of operators and options: every cell that can be filled here is, and mistakes in the file are found.
 says " 0 failed" $fovea check --spec "$source_dir/tests/spec.csv" --cases 4 --json t.json
 grep -q '"failed": 0' t.json || fail "JSON of the table"
-says "^| 8 | squared error | sum | ok, 4 |.*| ok, 2 | ok, 2 | n/a |" $fovea check --spec "$source_dir/tests/spec.csv" --cases 4
+grep -q "^| 8 | squared error | sum | ok, 4 |.*| ok, 2 | ok, 2 | n/a |" out.txt || fail "a row of the table: $(cat out.txt)"
 head='section,operator,option,slots,grad,onnx'
 spec() { printf '%s\n%s\n' "$head" "$1" >s.csv; }
 spec '3,ReLU,,pointwise.relu,unary.relu,function'
