@@ -6,6 +6,10 @@ sample=idx:$source_dir/data/fashion-mnist-sample
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
+# Under the leak checker: what fontconfig keeps is not ours.
+echo leak:libfontconfig >lsan.txt
+LSAN_OPTIONS=suppressions=$work/lsan.txt:print_suppressions=0
+export LSAN_OPTIONS
 fail() {
     echo "FAILED: $*"
     exit 1

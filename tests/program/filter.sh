@@ -105,10 +105,6 @@ echo junk >junk.png
 expect 1 "junk.png" $fovea filter junk.png out.png --kernel box3
 expect 1 "smaller than the kernel" $fovea filter one.png out.png --kernel box3
 expect 1 "/nosuch/out.png" $fovea filter box.png /nosuch/out.png --kernel box3
-# Under the leak checker: what fontconfig keeps is not ours.
-echo leak:libfontconfig >lsan.txt
-LSAN_OPTIONS=suppressions=$work/lsan.txt:print_suppressions=0
-export LSAN_OPTIONS
 # show: filters alone, of a file, of a data set.
 $fovea new lenet5 --out m.onnx
 "$pixels" write shoe.png 3 20 24 10 200 90 30 20 10 250
