@@ -130,28 +130,70 @@ void fv_writer_abandon(fv_writer *w) {
     fv_release(w->context, w);
 }
 
-fv_status fv_map_file(const char *path, fv_mapping *out) {
+/* ---- reading ---- */
+
+static const size_t most_copied = (size_t)1 << 20;
+
+static fv_status cannot_read(const char *name, int error) { return fv_fail(FV_ERR_IO, "cannot read %s: %s", name, strerror(error)); }
+
+static fv_status changed(const char *name, size_t bytes) {
+    return fv_fail(FV_ERR_IO, "cannot read %s: it had %zu bytes and was changed while it was read", name, bytes);
+}
+
+static fv_status copy_file(int file, const char *name, uint8_t *to, size_t bytes) {
+    for (size_t at = 0; at < bytes;) {
+        const ssize_t got = pread(file, to + at, bytes - at, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return cannot_read(name, errno);
+        if (got == 0) return changed(name, bytes);
+        at += (size_t)got;
+    }
+    return FV_OK;
+}
+
+fv_status fv_map_open(int file, const char *name, fv_mapping *out) {
     struct stat info;
+    *out = (fv_mapping){NULL, 0, -1};
+    if (fstat(file, &info) != 0) return cannot_read(name, errno);
+    FV_RETURN_IF(!S_ISREG(info.st_mode), FV_ERR_IO, "cannot read %s: it is not a regular file", name);
+    const size_t bytes = (size_t)info.st_size;
+    const bool copied = bytes <= most_copied;
+    if (bytes == 0) return FV_OK;
+    void *data = mmap(NULL, bytes, copied ? PROT_READ | PROT_WRITE : PROT_READ, copied ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE,
+                      copied ? -1 : file, 0);
+    if (data == MAP_FAILED) return cannot_read(name, errno);
+    fv_mapping m = {data, bytes, -1};
+    fv_status status = FV_OK;
+    if (copied)
+        status = copy_file(file, name, data, bytes);
+    else if ((m.file = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0)
+        status = cannot_read(name, errno);
+    if (status == FV_OK)
+        *out = m;
+    else
+        fv_unmap_file(&m);
+    return status;
+}
+
+fv_status fv_map_file(const char *path, fv_mapping *out) {
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang */
     FV_RETURN_IF(file < 0, errno == ENOENT ? FV_ERR_NOT_FOUND : FV_ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    *out = (fv_mapping){NULL, 0};
-    fv_status status = FV_OK;
-    if (fstat(file, &info) != 0)
-        status = fv_fail(FV_ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    else if (!S_ISREG(info.st_mode))
-        status = fv_fail(FV_ERR_IO, "cannot read %s: it is not a regular file", path);
-    else if (info.st_size > 0) {
-        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-        if (data == MAP_FAILED)
-            status = fv_fail(FV_ERR_IO, "cannot read %s: %s", path, strerror(errno));
-        else
-            *out = (fv_mapping){data, (size_t)info.st_size};
-    }
+    const fv_status status = fv_map_open(file, path, out);
     close(file);
     return status;
 }
 
+fv_status fv_check_mapping(const fv_mapping *m, const char *name) {
+    struct stat info;
+    if (!m->data || m->file < 0) return FV_OK;
+    if (fstat(m->file, &info) != 0) return cannot_read(name, errno);
+    return (size_t)info.st_size == m->bytes ? FV_OK : changed(name, m->bytes);
+}
+
 void fv_unmap_file(fv_mapping *m) {
-    if (m->data) munmap((void *)(uintptr_t)m->data, m->bytes);
-    *m = (fv_mapping){NULL, 0};
+    if (m->data) {
+        munmap((void *)(uintptr_t)m->data, m->bytes);
+        if (m->file >= 0) close(m->file);
+    }
+    *m = (fv_mapping){NULL, 0, -1};
 }

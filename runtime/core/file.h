@@ -14,12 +14,20 @@ fv_status fv_writer_write(fv_writer *w, const void *data, size_t bytes);
 fv_status fv_writer_commit(fv_writer *w);
 void fv_writer_abandon(fv_writer *w); /* removes the temporary file; NULL allowed */
 
-/* A regular file mapped read-only (empty files: data NULL, bytes 0). Refuses directories, FIFOs and devices. */
+/* A regular file to be read (empty files: data NULL, bytes 0). Refuses directories, FIFOs and devices.
+ * A process that touches a page which its file no longer has dies of SIGBUS. Therefore a file of up to 1 MiB is copied; a larger one is
+ * mapped, for as long as a load lasts and no longer, and whoever writes it meanwhile has to replace it (rename), not cut it. What was
+ * read of it counts only if fv_check_mapping still finds it whole: a cut within the last page reads as zeros. */
 typedef struct fv_mapping {
     const uint8_t *data;
     size_t bytes;
+    int file; /* of a mapping; -1 of a copy */
 } fv_mapping;
 fv_status fv_map_file(const char *path, fv_mapping *out);
+/* The same of an open file, which stays the caller's; `name` is in the sentences. */
+fv_status fv_map_open(int file, const char *name, fv_mapping *out);
+/* FV_ERR_IO: the file has another size than when it was mapped. */
+fv_status fv_check_mapping(const fv_mapping *m, const char *name);
 void fv_unmap_file(fv_mapping *m);
 
 #endif

@@ -7,7 +7,6 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,6 +25,7 @@ struct fv_onnx_files {
     pthread_mutex_t lock; /* sessions read at the same time */
     size_t count;
     external *first;
+    bool ended; /* no mapping outlives the load */
 };
 
 fv_status fv_onnx_files_open(const fv_context *c, const char *model_path, fv_onnx_files **out) {
@@ -44,13 +44,25 @@ fv_status fv_onnx_files_open(const fv_context *c, const char *model_path, fv_onn
     return FV_OK;
 }
 
-void fv_onnx_files_free(fv_onnx_files *f) {
-    if (!f) return;
+fv_status fv_onnx_files_check(const fv_onnx_files *f) {
+    for (const external *e = f->first; e; e = e->next) FV_FORWARD(fv_check_mapping(&e->map, e->name));
+    return FV_OK;
+}
+
+void fv_onnx_files_end(fv_onnx_files *f) {
     for (external *e = f->first, *next; e; e = next) {
         next = e->next;
         fv_unmap_file(&e->map);
         fv_release(f->context, e);
     }
+    f->first = NULL;
+    f->count = 0;
+    f->ended = true;
+}
+
+void fv_onnx_files_free(fv_onnx_files *f) {
+    if (!f) return;
+    fv_onnx_files_end(f);
     if (f->folder >= 0) close(f->folder);
     pthread_mutex_destroy(&f->lock);
     fv_release(f->context, f);
@@ -105,12 +117,7 @@ static fv_status map_open(int file, const char *name, fv_mapping *out) {
     FV_RETURN_IF(!S_ISREG(info.st_mode), FV_ERR_IO, "external data \"%.200s\" is not a regular file", name);
     FV_RETURN_IF(info.st_nlink > 1, FV_ERR_IO, "external data \"%.200s\" has several names (a hard link), which may reach outside the model's folder",
                  name);
-    *out = (fv_mapping){NULL, 0};
-    if (info.st_size == 0) return FV_OK;
-    void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    FV_RETURN_IF(data == MAP_FAILED, FV_ERR_IO, "cannot read %.200s: %s", name, strerror(errno));
-    *out = (fv_mapping){data, (size_t)info.st_size};
-    return FV_OK;
+    return fv_map_open(file, name, out);
 }
 
 static fv_status find(fv_onnx_files *f, const char *name, const fv_mapping **out) {
@@ -178,6 +185,7 @@ fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t 
     FV_FORWARD(status);
     FV_RETURN_IF(offset > map->bytes || length > map->bytes - offset, FV_ERR_FORMAT,
                  "tensor \"%.200s\" lies outside \"%.200s\", which has %zu bytes", tensor, location, map->bytes);
+    FV_RETURN_IF(f->ended, FV_ERR_IO, "tensor \"%.200s\": \"%.200s\" could not be read when the model was loaded", tensor, location);
     *out = map->data ? map->data + offset : (const uint8_t *)"";
     return FV_OK;
 }

@@ -20,9 +20,24 @@ fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i
 
 /* ---- constants as parameters ---- */
 
+static void make_plain(const fv_onnx_tensor *t, const void *arg, fv_real *out) {
+    (void)arg;
+    for (size_t i = 0; i < t->count; i++) out[i] = fv_onnx_tensor_float(t, i);
+}
+
+/* Values of the source that are the parameter as they lie; nothing writes to what plans share. */
+static bool lies_ready(const fv_onnx_tensor *t, size_t count, fv_dtype dtype, fv_onnx_make_fn make) {
+    return (!make || make == make_plain) && !t->wide && t->count == count && count > 0 && t->type == fv_onnx_type_of(dtype) &&
+           (uintptr_t)t->data % FV_ALIGNMENT == 0;
+}
+
 static fv_status fill_shared(fv_onnx_reader *r, const fv_onnx_name *entry, const char *kind, size_t count, fv_dtype dtype,
                              fv_onnx_make_fn make, const void *arg, void **out) {
     bool fresh;
+    if (lies_ready(&entry->tensor, count, dtype, make)) {
+        *out = (void *)(uintptr_t)entry->tensor.data;
+        return FV_OK;
+    }
     FV_FORWARD(fv_onnx_share(r->source, entry->tensor.data, kind, count, dtype, out, &fresh));
     if (fresh && make) make(&entry->tensor, arg, *out);
     if (fresh && !make) fv_onnx_tensor_copy(&entry->tensor, *out);
@@ -56,11 +71,6 @@ fv_value fv_onnx_made_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, co
     r->graph->values[v].data = data;
     r->graph->values[v].shared = shared;
     return v;
-}
-
-static void make_plain(const fv_onnx_tensor *t, const void *arg, fv_real *out) {
-    (void)arg;
-    for (size_t i = 0; i < t->count; i++) out[i] = fv_onnx_tensor_float(t, i);
 }
 
 /* A constant as a parameter of the graph, made at its first use with the given shape. */

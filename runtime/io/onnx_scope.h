@@ -29,7 +29,7 @@ fv_onnx_name *fv_onnx_find_in(const fv_onnx_names *names, const char *name);
 /* The scope forgets what was defined after it had `count` names. */
 void fv_onnx_forget(fv_onnx_names *names, size_t count);
 
-/* ---- the file, kept as long as its model ---- */
+/* ---- what the file says, kept as long as its model ---- */
 
 /* A parameter made of a constant of the file, shared by every graph that is lowered from it. */
 typedef struct fv_onnx_shared {
@@ -45,7 +45,7 @@ enum { FV_ONNX_SHARED = 1024 };
 
 typedef struct fv_onnx_source {
     fv_context *context;
-    fv_mapping file;
+    fv_mapping file; /* while loading; then every tensor's raw_data is its values, no longer their place */
     fv_onnx_files *files;
     FvOnnx__Model *model;
     pthread_mutex_t lock; /* of `shared` and `files` */
@@ -67,6 +67,9 @@ fv_status fv_onnx_check_operators(const FvOnnx__Model *model);
 /* External data: files beside the model, opened without following links or leaving its folder. */
 fv_status fv_onnx_files_open(const fv_context *c, const char *model_path, fv_onnx_files **out);
 void fv_onnx_files_free(fv_onnx_files *f);
+fv_status fv_onnx_files_check(const fv_onnx_files *f); /* each is whole, see fv_check_mapping */
+/* Mappings go; what fv_onnx_files_place would map from here on it refuses. */
+void fv_onnx_files_end(fv_onnx_files *f);
 fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t bytes, const void **out);
 
 #endif

@@ -1,4 +1,4 @@
-/* A model's file, kept for as long as the model: parameters made of it once, and graphs lowered from it. */
+/* What a model's file says, kept for as long as the model: parameters made of it once, and graphs lowered from it. */
 #include "io/onnx_scope.h"
 #include "io/onnx_walk.h"
 #include "ops/window.h"
@@ -66,6 +66,80 @@ void fv_onnx_source_free(void *source) {
     fv_context_free(c);
 }
 
+/* ---- values kept ---- */
+
+/* What was read so far stood in the files. */
+static fv_status check_files(const fv_onnx_source *s) {
+    FV_FORWARD(fv_check_mapping(&s->file, "the model"));
+    return fv_onnx_files_check(s->files);
+}
+
+/* A deferred model must not hold mappings, which its file may be cut under: its tensors get memory of their own, freed with the message. */
+static fv_status keep_tensor(fv_onnx_source *s, FvOnnx__Tensor *t) {
+    ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, s->context};
+    fv_onnx_tensor view = {.data = NULL};
+    fv_onnx_place place;
+    fv_dtype dtype;
+    void *own;
+    if (t->has_raw_data) {
+        FV_RETURN_IF(t->raw_data.len != sizeof place, FV_ERR_FORMAT, "tensor \"%.200s\" is not a whole message", t->name ? t->name : "");
+        memcpy(&place, t->raw_data.data, sizeof place);
+        view.data = s->file.data + place.offset; /* within the file, as the walk found it */
+    } else {
+        if (!t->n_external_data) return FV_OK;
+        if (fv_onnx_tensor_view(t, s->file.data, s->file.bytes, s->files, &view) != FV_OK) return FV_OK; /* said by who needs it */
+        FV_FORWARD(fv_onnx_dtype(view.type, "a tensor", &dtype));
+        place.bytes = view.count * fv_dtype_bytes(dtype);
+    }
+    FV_FORWARD(fv_alloc(s->context, (size_t)place.bytes, "a model's values", &own));
+    if (place.bytes) memcpy(own, view.data, (size_t)place.bytes);
+    if (t->has_raw_data) {
+        fv_release(s->context, t->raw_data.data);
+    } else {
+        for (size_t i = 0; i < t->n_external_data; i++) fv_onnx__string_entry__free_unpacked(t->external_data[i], &allocator);
+        fv_release(s->context, t->external_data);
+        t->external_data = NULL;
+        t->n_external_data = 0;
+        t->data_location = 0;
+    }
+    t->has_raw_data = true;
+    t->raw_data = (ProtobufCBinaryData){(size_t)place.bytes, own};
+    return FV_OK;
+}
+
+static fv_status keep_graph(fv_onnx_source *s, const FvOnnx__Graph *g);
+
+static fv_status keep_attributes(fv_onnx_source *s, FvOnnx__Attribute *const *attributes, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (attributes[i]->t) FV_FORWARD(keep_tensor(s, attributes[i]->t));
+        if (attributes[i]->g) FV_FORWARD(keep_graph(s, attributes[i]->g));
+    }
+    return FV_OK;
+}
+
+static fv_status keep_nodes(fv_onnx_source *s, FvOnnx__Node *const *nodes, size_t count) {
+    for (size_t i = 0; i < count; i++) FV_FORWARD(keep_attributes(s, nodes[i]->attribute, nodes[i]->n_attribute));
+    return FV_OK;
+}
+
+static fv_status keep_graph(fv_onnx_source *s, const FvOnnx__Graph *g) { /* as deep as the walk allows */
+    for (size_t i = 0; i < g->n_initializer; i++) FV_FORWARD(keep_tensor(s, g->initializer[i]));
+    return keep_nodes(s, g->node, g->n_node);
+}
+
+static fv_status keep(fv_onnx_source *s) {
+    FV_FORWARD(keep_graph(s, s->model->graph));
+    for (size_t i = 0; i < s->model->n_functions; i++) {
+        const FvOnnx__Function *f = s->model->functions[i];
+        FV_FORWARD(keep_nodes(s, f->node, f->n_node));
+        FV_FORWARD(keep_attributes(s, f->attribute_proto, f->n_attribute_proto));
+    }
+    FV_FORWARD(check_files(s));
+    fv_unmap_file(&s->file);
+    fv_onnx_files_end(s->files);
+    return FV_OK;
+}
+
 /* ---- lowering ---- */
 
 /* Inputs become constants one after the other, as readers ask for what follows from them. */
@@ -125,11 +199,17 @@ static fv_status load(fv_onnx_source *s, fv_model **out) {
         fv_graph_free(g);
         g = NULL;
     }
+    const fv_status whole = check_files(s);
+    if (whole != FV_OK) {
+        if (g) fv_graph_free(g);
+        fv_onnx_source_free(s);
+        return whole;
+    }
     if (status == FV_OK) {
         fv_onnx_source_free(s);
         return fv_model_adopt(g, 0, out); /* owns the graph from here, also on failure */
     }
-    if (status != FV_ERR_MEMORY) status = look(s, &g);
+    if (status != FV_ERR_MEMORY && (status = keep(s)) == FV_OK) status = look(s, &g);
     if (status != FV_OK) {
         fv_onnx_source_free(s);
         return status;

@@ -54,15 +54,15 @@ static fv_status read_shape(const FvOnnx__Tensor *t, const char *name, fv_onnx_t
 
 static fv_status read_raw(const FvOnnx__Tensor *t, const char *name, const uint8_t *file, size_t bytes,
                           fv_onnx_tensor *out) {
-    fv_onnx_place place;
-    FV_RETURN_IF(t->raw_data.len != sizeof place, FV_ERR_FORMAT, "tensor \"%.200s\" is not a whole message", name);
-    memcpy(&place, t->raw_data.data, sizeof place);
+    fv_onnx_place place = {0, t->raw_data.len};
     const size_t want = out->count * type_bytes(out->type);
-    FV_RETURN_IF(place.offset > bytes || place.bytes > bytes - place.offset, FV_ERR_FORMAT,
+    FV_RETURN_IF(file && t->raw_data.len != sizeof place, FV_ERR_FORMAT, "tensor \"%.200s\" is not a whole message", name);
+    if (file) memcpy(&place, t->raw_data.data, sizeof place);
+    FV_RETURN_IF(file && (place.offset > bytes || place.bytes > bytes - place.offset), FV_ERR_FORMAT,
                  "tensor \"%.200s\" lies outside the file", name);
     FV_RETURN_IF(place.bytes != want, FV_ERR_FORMAT, "tensor \"%.200s\" needs %zu bytes for its shape, but has %llu",
                  name, want, (unsigned long long)place.bytes);
-    out->data = file + place.offset;
+    out->data = file ? file + place.offset : t->raw_data.data;
     return FV_OK;
 }
 

@@ -220,10 +220,35 @@ START_TEST(only_regular_files_are_mapped) {
 }
 END_TEST
 
+/* A copy does not see what becomes of its file; a mapping is told from its file once that was cut or grew. */
+START_TEST(files_cut_while_they_are_read) {
+    static const size_t sizes[2] = {100, (1 << 20) + 100};
+    fv_mapping m;
+    enter();
+    for (int i = 0; i < 2; i++) {
+        put(target, "text");
+        ck_assert_int_eq(truncate(target, (off_t)sizes[i]), 0);
+        ok(fv_map_file(target, &m));
+        ck_assert_uint_eq(m.bytes, sizes[i]);
+        ok(fv_check_mapping(&m, target));
+        ck_assert_int_eq(truncate(target, i == 0 ? 0 : (off_t)sizes[i] - 1), 0);
+        if (i == 0)
+            ok(fv_check_mapping(&m, target));
+        else
+            fails(fv_check_mapping(&m, target), FV_ERR_IO, "changed while it was read");
+        ck_assert_int_eq(memcmp(m.data, "text", 4), 0);
+        ck_assert_int_eq(m.data[sizes[i] - 1], 0);
+        fv_unmap_file(&m);
+        ok(fv_check_mapping(&m, target));
+    }
+    leave();
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {a_target_is_replaced_whole,        abandoned_files_leave_nothing,
                                   fresh_files_obey_the_umask,        links_are_followed,
                                   a_failed_write_keeps_the_old_file, places_that_cannot_be_written,
-                                  pipes_and_devices_are_written_not_replaced, only_regular_files_are_mapped, NULL};
+                                  pipes_and_devices_are_written_not_replaced, only_regular_files_are_mapped, files_cut_while_they_are_read, NULL};
     return run_tests("file", tests, 60);
 }

@@ -460,6 +460,72 @@ START_TEST(external_values) {
 }
 END_TEST
 
+/* ---- files cut under a model ---- */
+
+enum { wide_maps = 192 }; /* its weight fills more than a file that is copied whole: 3 MiB */
+
+static wire wide_weight(const char *location) {
+    wire t = tensor_head("w", 1, DIMS(wide_maps, wide_maps, 5, 5));
+    w_int(&t, 14, 1);
+    entry(&t, "location", location);
+    return t;
+}
+
+/* x (1,maps,open,open) -> Conv w -> Add (a constant of a node) -> y, with w in the file or beside it. */
+static wire wide_model(bool beside) {
+    wire g = {0}, constant = node_of("Constant", "k", "", "bias"), value = {0};
+    w_message(&g, G_INITIALIZER, beside ? wide_weight("wide.bin") : tensor_of("w", DIMS(wide_maps, wide_maps, 5, 5)));
+    w_text(&value, 1, "value");
+    w_message(&value, 5, tensor_of("bias", DIMS(1, wide_maps, 1, 1)));
+    w_int(&value, 20, 4);
+    node_attr(&constant, value);
+    w_message(&g, G_NODE, constant);
+    w_message(&g, G_NODE, node_of("Conv", "c", "x w", "h"));
+    w_message(&g, G_NODE, node_of("Add", "a", "h bias", "y"));
+    w_message(&g, G_INPUT, typed_info("x", 1, DIMS(-1, wide_maps, -1, -1)));
+    w_message(&g, G_OUTPUT, typed_info("y", 1, DIMS(-1, wide_maps, -1, -1)));
+    return model_of(g);
+}
+
+static void run_wide(const fv_model *m, float *y) {
+    static float x[wide_maps * 25];
+    fv_session *s;
+    draw_all(x, sizeof x / sizeof *x, 5);
+    fv_tensor in = floats(x, 4, (int64_t[]){1, wide_maps, 5, 5}), out = floats(y, 4, (int64_t[]){1, wide_maps, 1, 1});
+    const fv_session_settings settings = with_inputs(&in, 1);
+    ok(fv_session_create(m, &settings, &s));
+    ok(fv_session_run(s, &in, 1, &out, 1));
+    fv_session_free(s);
+}
+
+START_TEST(files_may_be_cut_once_a_model_is_loaded) {
+    enter();
+    char beside[160];
+    float want[wide_maps], y[wide_maps];
+    const size_t bytes = (size_t)wide_maps * wide_maps * 25 * sizeof(float);
+    float *values = malloc(bytes);
+    ck_assert_ptr_nonnull(values);
+    draw_all(values, bytes / sizeof *values, 7);
+    snprintf(beside, sizeof beside, "%s/wide.bin", wire_folder);
+    for (int i = 0; i < 2; i++) {
+        fv_model *m;
+        FILE *f = fopen(beside, "wb");
+        ck_assert_ptr_nonnull(f);
+        ck_assert_uint_eq(fwrite(values, 1, bytes, f), bytes);
+        fclose(f);
+        ok(load_wire(context, wide_model(i == 1), &m));
+        if (i == 0) run_wide(m, want);
+        ck_assert_int_eq(truncate(wire_path, 0), 0);
+        ck_assert_int_eq(truncate(beside, 0), 0);
+        run_wide(m, y);
+        ck_assert_int_eq(memcmp(y, want, sizeof y), 0);
+        fv_model_free(m);
+    }
+    free(values);
+    leave();
+}
+END_TEST
+
 /* ---- tensors in files ---- */
 
 START_TEST(tensors_of_every_type) {
@@ -489,6 +555,6 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {shape_arithmetic_disappears, sizes_of_zero, values_of_inputs_are_pinned, plans_come_back_and_are_bounded,
                                   weights_are_shared_by_plans, functions_are_opened, branches_are_chosen, external_values,
-                                  tensors_of_every_type, NULL};
+                                  files_may_be_cut_once_a_model_is_loaded, tensors_of_every_type, NULL};
     return run_tests("lowering", tests, 120);
 }
