@@ -134,7 +134,9 @@ void fv_writer_abandon(fv_writer *w) {
 
 static const size_t most_copied = (size_t)1 << 20;
 
-static fv_status cannot_read(const char *name, int error) { return fv_fail(FV_ERR_IO, "cannot read %s: %s", name, strerror(error)); }
+static fv_status cannot_read(const char *name, int error) {
+    return fv_fail(FV_ERR_IO, "cannot read %s: %s", name, strerror(error));
+}
 
 static fv_status changed(const char *name, size_t bytes) {
     return fv_fail(FV_ERR_IO, "cannot read %s: it had %zu bytes and was changed while it was read", name, bytes);
@@ -159,8 +161,8 @@ fv_status fv_map_open(int file, const char *name, fv_mapping *out) {
     const size_t bytes = (size_t)info.st_size;
     const bool copied = bytes <= most_copied;
     if (bytes == 0) return FV_OK;
-    void *data = mmap(NULL, bytes, copied ? PROT_READ | PROT_WRITE : PROT_READ, copied ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE,
-                      copied ? -1 : file, 0);
+    void *data = copied ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                        : mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, file, 0);
     if (data == MAP_FAILED) return cannot_read(name, errno);
     fv_mapping m = {data, bytes, -1};
     fv_status status = FV_OK;

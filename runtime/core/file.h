@@ -15,9 +15,9 @@ fv_status fv_writer_commit(fv_writer *w);
 void fv_writer_abandon(fv_writer *w); /* removes the temporary file; NULL allowed */
 
 /* A regular file to be read (empty files: data NULL, bytes 0). Refuses directories, FIFOs and devices.
- * A process that touches a page which its file no longer has dies of SIGBUS. Therefore a file of up to 1 MiB is copied; a larger one is
- * mapped, for as long as a load lasts and no longer, and whoever writes it meanwhile has to replace it (rename), not cut it. What was
- * read of it counts only if fv_check_mapping still finds it whole: a cut within the last page reads as zeros. */
+ * A process that touches a page which its file no longer has dies of SIGBUS. Therefore a file of up to 1 MiB is copied; a larger
+ * one is mapped, for as long as a load lasts and no longer, and whoever writes it meanwhile has to replace it (rename), not cut
+ * it. What was read of it counts only if fv_check_mapping still finds it whole: a cut within the last page reads as zeros. */
 typedef struct fv_mapping {
     const uint8_t *data;
     size_t bytes;

@@ -63,6 +63,7 @@ fv_status fv_dataset_read_cifar10(fv_dataset *d, const char *folder, const fv_da
     if (status == FV_OK) status = fv_dataset_allocate(d, images, side, side, channels);
     int64_t first = 0;
     for (int i = 0; i < count && status == FV_OK; i++) status = read_records(d, paths[i], &files[i], &first);
+    for (int i = 0; i < count && status == FV_OK; i++) status = fv_check_mapping(&files[i], paths[i]);
     for (int i = 0; i < count; i++) fv_unmap_file(&files[i]);
     return status;
 }

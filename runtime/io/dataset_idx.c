@@ -189,9 +189,11 @@ fv_status fv_dataset_read_idx(fv_dataset *d, const char *folder, const fv_datase
     if (!d->names && access(names, F_OK) == 0) FV_FORWARD(fv_dataset_read_names(d, names));
     FV_FORWARD(source_open(&images, d->context));
     fv_status status = read_images(d, &images, s, &count);
+    if (status == FV_OK) status = fv_check_mapping(&images.file, images.path);
     source_close(&images);
     if (status == FV_OK && (status = source_open(&labels, d->context)) == FV_OK) {
         status = read_labels(d, &labels, count);
+        if (status == FV_OK) status = fv_check_mapping(&labels.file, labels.path);
         source_close(&labels);
     }
     return status;

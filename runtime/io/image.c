@@ -48,6 +48,7 @@ static fv_status decode(const fv_context *c, const char *path, bool only_header,
     for (size_t i = 0; i < FV_ARRAY_SIZE(formats); i++)
         if (file.bytes >= formats[i].bytes && memcmp(file.data, formats[i].first, formats[i].bytes) == 0)
             status = formats[i].decode(c, file.data, file.bytes, only_header, out);
+    if (status == FV_OK && (status = fv_check_mapping(&file, "the file")) != FV_OK && !only_header) fv_image_free(out);
     fv_unmap_file(&file);
     return status == FV_OK ? FV_OK : fv_fail_within(status, "%s", path);
 }

@@ -151,7 +151,10 @@ fv_status fv_npy_read(fv_context *c, const char *path, fv_tensor *t) {
     FV_RETURN_IF(!c || !path || !t, FV_ERR_ARGUMENT, "fv_npy_read needs a context, a path and a place for the tensor");
     fv_mapping file;
     FV_FORWARD(fv_map_file(path, &file));
-    const fv_status status = read_mapped(c, &file, t);
+    fv_tensor read;
+    fv_status status = read_mapped(c, &file, &read);
+    if (status == FV_OK && (status = fv_check_mapping(&file, "the file")) != FV_OK) fv_npy_free(c, &read);
+    if (status == FV_OK) *t = read;
     fv_unmap_file(&file);
     return status == FV_OK ? FV_OK : fv_fail_within(status, "%s", path);
 }

@@ -185,7 +185,8 @@ fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t 
     FV_FORWARD(status);
     FV_RETURN_IF(offset > map->bytes || length > map->bytes - offset, FV_ERR_FORMAT,
                  "tensor \"%.200s\" lies outside \"%.200s\", which has %zu bytes", tensor, location, map->bytes);
-    FV_RETURN_IF(f->ended, FV_ERR_IO, "tensor \"%.200s\": \"%.200s\" could not be read when the model was loaded", tensor, location);
+    FV_RETURN_IF(f->ended, FV_ERR_IO,
+                 "tensor \"%.200s\": \"%.200s\" could not be read when the model was loaded", tensor, location);
     *out = map->data ? map->data + offset : (const uint8_t *)"";
     return FV_OK;
 }

@@ -47,7 +47,9 @@ typedef struct fv_onnx_files fv_onnx_files;
 /* The element type, and back; FV_ERR_UNSUPPORTED for strings, complex and other types that are not read (`what` is in the sentence). */
 fv_status fv_onnx_dtype(int32_t type, const char *what, fv_dtype *out);
 int32_t fv_onnx_type_of(fv_dtype t);
-/* Errors name the tensor. @param file that the places in raw_data mean; NULL: raw_data are the values themselves @param external where its values are found when they lie in another file; NULL: such tensors are refused */
+/* Errors name the tensor.
+ * @param file that the places in raw_data mean; NULL: raw_data are the values themselves
+ * @param external where its values are found when they lie in another file; NULL: such tensors are refused */
 fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_files *external, fv_onnx_tensor *out);
 /* Value i as a float or an integer (truncated). */
 float fv_onnx_tensor_float(const fv_onnx_tensor *t, size_t i);

@@ -74,7 +74,7 @@ static fv_status check_files(const fv_onnx_source *s) {
     return fv_onnx_files_check(s->files);
 }
 
-/* A deferred model must not hold mappings, which its file may be cut under: its tensors get memory of their own, freed with the message. */
+/* A deferred model holds no mapping, which its file could be cut under: its tensors get memory of their own. */
 static fv_status keep_tensor(fv_onnx_source *s, FvOnnx__Tensor *t) {
     ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, s->context};
     fv_onnx_tensor view = {.data = NULL};
@@ -82,12 +82,13 @@ static fv_status keep_tensor(fv_onnx_source *s, FvOnnx__Tensor *t) {
     fv_dtype dtype;
     void *own;
     if (t->has_raw_data) {
-        FV_RETURN_IF(t->raw_data.len != sizeof place, FV_ERR_FORMAT, "tensor \"%.200s\" is not a whole message", t->name ? t->name : "");
+        FV_RETURN_IF(t->raw_data.len != sizeof place, FV_ERR_FORMAT, "tensor \"%.200s\" is not a whole message",
+                     t->name ? t->name : "");
         memcpy(&place, t->raw_data.data, sizeof place);
         view.data = s->file.data + place.offset; /* within the file, as the walk found it */
     } else {
         if (!t->n_external_data) return FV_OK;
-        if (fv_onnx_tensor_view(t, s->file.data, s->file.bytes, s->files, &view) != FV_OK) return FV_OK; /* said by who needs it */
+        if (fv_onnx_tensor_view(t, s->file.data, s->file.bytes, s->files, &view) != FV_OK) return FV_OK; /* its reader says so */
         FV_FORWARD(fv_onnx_dtype(view.type, "a tensor", &dtype));
         place.bytes = view.count * fv_dtype_bytes(dtype);
     }

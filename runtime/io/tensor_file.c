@@ -53,18 +53,21 @@ static fv_status read_proto(fv_context *c, const fv_mapping *file, fv_tensor *ou
     return status;
 }
 
+void fv_tensor_free(fv_context *c, fv_tensor *t) { fv_npy_free(c, t); }
+
 fv_status fv_tensor_load(fv_context *c, const char *path, fv_tensor *t) {
     FV_RETURN_IF(!c || !path || !t, FV_ERR_ARGUMENT, "fv_tensor_load needs a context, a path and a place for the tensor");
     if (ends_in(path, ".npy")) return fv_npy_read(c, path, t);
     FV_RETURN_IF(!ends_in(path, ".pb"), FV_ERR_UNSUPPORTED, "%s: a tensor's file ends in .npy or .pb", path);
     fv_mapping file;
     FV_FORWARD(fv_map_file(path, &file));
-    const fv_status status = read_proto(c, &file, t);
+    fv_tensor read;
+    fv_status status = read_proto(c, &file, &read);
+    if (status == FV_OK && (status = fv_check_mapping(&file, "the file")) != FV_OK) fv_tensor_free(c, &read);
+    if (status == FV_OK) *t = read;
     fv_unmap_file(&file);
     return status == FV_OK ? FV_OK : fv_fail_within(status, "%s", path);
 }
-
-void fv_tensor_free(fv_context *c, fv_tensor *t) { fv_npy_free(c, t); }
 
 /* ---- writing ---- */
 

@@ -134,6 +134,7 @@ fv_status fv_trainer_load(fv_trainer *t, const char *path) {
     FV_FORWARD(fv_map_file(path, &file));
     fv_status status = check_file(t, &file, path);
     if (status == FV_OK) status = read_values(t, &file, path, false);
+    if (status == FV_OK) status = fv_check_mapping(&file, path);
     if (status == FV_OK) {
         header h;
         memcpy(&h, file.data, sizeof h);

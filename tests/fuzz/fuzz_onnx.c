@@ -19,7 +19,8 @@ static void run(fv_session *s) {
     for (size_t i = 0; i < inputs + outputs; i++) {
         fv_tensor *t = i < inputs ? in + i : out + i - inputs;
         size_t count;
-        fuzz_check((i < inputs ? fv_session_input(s, i, NULL, t) : fv_session_output(s, i - inputs, NULL, t)) == FV_OK, "a border without shape");
+        const fv_status status = i < inputs ? fv_session_input(s, i, NULL, t) : fv_session_output(s, i - inputs, NULL, t);
+        fuzz_check(status == FV_OK, "a border without shape");
         fuzz_check(fv_tensor_count(t, &count) == FV_OK, "a border without size");
         t->data = NULL;
         if ((total += count) > 1 << 20) break;
@@ -47,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         fv_session_settings_default(&settings);
         if (fv_session_create(m, &settings, &s) == FV_OK) run(s);
         fv_session_free(s);
-        if (fv_model_node_count(m) && fv_model_save(m, path) == FV_OK) fuzz_check(fv_model_load(c, path, &again) == FV_OK, "what was written is not read");
+        if (fv_model_save(m, path) == FV_OK) fuzz_check(fv_model_load(c, path, &again) == FV_OK, "what was written is not read");
     } else {
         fuzz_check(strstr(fv_last_error(), "m.onnx") != NULL, "the sentence does not name the file");
     }

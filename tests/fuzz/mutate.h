@@ -1,5 +1,5 @@
-/* Mutations that keep protobuf's lengths right: a field somewhere in the tree is changed, dropped, doubled or replaced by another of
- * its kind, and every length around it is written anew. Bytes alone would break a length at nearly every step. */
+/* Mutations that keep protobuf's lengths right: a field somewhere in the tree is changed, dropped, doubled or replaced by another
+ * of its kind, and every length around it is written anew. Bytes alone would break a length at nearly every step. */
 #ifndef FV_TESTS_FUZZ_MUTATE_H
 #define FV_TESTS_FUZZ_MUTATE_H
 
@@ -75,7 +75,8 @@ static size_t proto_splice(uint8_t *data, size_t size, size_t most, size_t from,
 }
 
 static size_t proto_rewrite(uint8_t *data, size_t size, size_t most, const proto_field *f, int depth) {
-    static const uint64_t odd[] = {0, 1, 2, 3, 4, 7, 8, 16, 100, 1000, 65536, 1u << 30, UINT32_MAX, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 1};
+    static const uint64_t odd[] = {0, 1, 2, 3, 4, 7, 8, 16, 100, 1000, 65536, 1u << 30,
+                                   UINT32_MAX, INT64_MAX, 1ull << 63, UINT64_MAX, UINT64_MAX - 1};
     const size_t body = f->end - f->body, room = 2 * body + 128;
     if (f->type != 0 && f->type != 2) { /* floats */
         LLVMFuzzerMutate(data + f->body, body, body);

@@ -9,7 +9,9 @@ seeds=$work/seeds
 mkdir -p "$corpus" "$seeds" "$work/kept"
 cases=/usr/share/libonnx-testdata/data
 keep() { # the files of unit tests, as seeds
-    for test in "$@"; do FOVEA_KEEP=$work/kept "$tests/$test" >"$work/log" 2>&1 || true; done # whether they pass is told elsewhere
+    for test in "$@"; do # whether they pass is told elsewhere
+        FOVEA_KEEP=$work/kept "$tests/$test" >"$work/log" 2>&1 || true
+    done
     [ -n "$(ls "$work/kept")" ] || { cat "$work/log"; exit 1; }
 }
 # copy FOLDER NAME: files of that name, at most 4 KiB each, under a number each
@@ -36,12 +38,18 @@ fuzz_npy)
     copy "$work/kept" '*.npy'
     copy tests/golden '*.npy' ;;
 fuzz_idx)
-    printf '\012\000\000\000\010\001\000\000\000\002\000\001\000\000\010\003\000\000\000\002\000\000\000\001\000\000\000\002abcd' >"$seeds/two"
+    {
+        printf '\012\000\000\000\010\001\000\000\000\002\000\001'
+        printf '\000\000\010\003\000\000\000\002\000\000\000\001\000\000\000\002abcd'
+    } >"$seeds/two"
     { printf '\000\000\003'; head -c 3072 /dev/zero; } >"$seeds/cifar" ;;
 fuzz_image)
     keep test_image
     copy "$work/kept" '*' ;;
 esac
 "$target" "$corpus" "$seeds" -max_total_time="$seconds" -max_len=$most -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=400 \
-    -print_final_stats=1 -detect_leaks=1 -artifact_prefix="${FOVEA_CRASHES-.}/" >"$work/log" 2>&1 || { tail -n 80 "$work/log"; exit 1; }
+    -print_final_stats=1 -detect_leaks=1 -artifact_prefix="${FOVEA_CRASHES-.}/" >"$work/log" 2>&1 || {
+    tail -n 80 "$work/log"
+    exit 1
+}
 grep '^Done\|^stat::' "$work/log"

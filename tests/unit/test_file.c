@@ -249,6 +249,7 @@ int main(void) {
     const TTest *const tests[] = {a_target_is_replaced_whole,        abandoned_files_leave_nothing,
                                   fresh_files_obey_the_umask,        links_are_followed,
                                   a_failed_write_keeps_the_old_file, places_that_cannot_be_written,
-                                  pipes_and_devices_are_written_not_replaced, only_regular_files_are_mapped, files_cut_while_they_are_read, NULL};
+                                  pipes_and_devices_are_written_not_replaced, only_regular_files_are_mapped,
+                                  files_cut_while_they_are_read, NULL};
     return run_tests("file", tests, 60);
 }
