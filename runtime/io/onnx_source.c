@@ -88,7 +88,8 @@ static fv_status keep_tensor(fv_onnx_source *s, FvOnnx__Tensor *t) {
         view.data = s->file.data + place.offset; /* within the file, as the walk found it */
     } else {
         if (!t->n_external_data) return FV_OK;
-        if (fv_onnx_tensor_view(t, s->file.data, s->file.bytes, s->files, &view) != FV_OK) return FV_OK; /* its reader says so */
+        const fv_status status = fv_onnx_tensor_view(t, s->file.data, s->file.bytes, s->files, &view);
+        if (status != FV_OK) return status == FV_ERR_MEMORY ? status : FV_OK; /* else its reader says so */
         FV_FORWARD(fv_onnx_dtype(view.type, "a tensor", &dtype));
         place.bytes = view.count * fv_dtype_bytes(dtype);
     }
