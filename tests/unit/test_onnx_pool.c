@@ -63,6 +63,7 @@ START_TEST(splits_and_joins) {
     refused(split_of("a y", 1, 2, (int64_t[]){1, 2}), FV_ERR_SHAPE, "its parts have 3 together");
     refused(split_of("a y", 1, 2, (int64_t[]){INT64_MIN, 4}), FV_ERR_SHAPE, "part 0 has size");
     refused(split_of("a y", 1, 3, (int64_t[]){1, 1, 2}), FV_ERR_SHAPE, "node \"n\" (Split): 3 sizes for 2 outputs");
+    refused(split_of("a b c d e y", 1, 0, NULL), FV_ERR_SHAPE, "node \"n\" (Split): an axis of size 4 is not cut into 6 equal parts");
     node_attr(&join, attr_int("axis", -9));
     refused(around(g, join, 8, 6, 6), FV_ERR_SHAPE, "axis -9 of a tensor of rank 4");
     leave();
