@@ -63,6 +63,7 @@ expect 1 "nosuch.npy" $fovea run "$model" --input x=nosuch.npy --input z=z.npy
 expect 1 "nosuch.onnx" $fovea run nosuch.onnx
 expect 1 "size 18 on axis 3, not 17" $fovea run "$model" --input x=short.npy --input z=z.npy
 expect 1 "int64" $fovea run "$model" --input x=whole.npy --input z=z.npy
+expect 1 "batches of one alone" $fovea run "$model" --input x=x.npy --input z=z.npy --batch-invariant
 expect 1 "nosuch/y.npy" $fovea run "$model" --input x=x.npy --input z=z.npy --output "$y=nosuch/y.npy"
 
 # A tree of cases of which one holds, one does not, one has no answers and one is no model.
