@@ -41,12 +41,14 @@ typedef struct cli_compute {
     bool no_winograd, batch_invariant;
 } cli_compute;
 
-#define CLI_COMPUTE_OPTIONS(c)                                                                                         \
+#define CLI_MACHINE_OPTIONS(c)                                                                                         \
     {"threads", "N", CLI_INT, &(c)->threads, 0, 1024, "threads; 0: as many as this process may use (default)"},        \
-        {"isa", "NAME", CLI_TEXT, &(c)->isa, 0, 0, "cap the instruction set: scalar, avx2, neon"},                     \
-        {"no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"},         \
-        {"batch-invariant", NULL, CLI_FLAG, &(c)->batch_invariant, 0, 0, "an image's bits do not depend on its batch"}, { \
+        {"isa", "NAME", CLI_TEXT, &(c)->isa, 0, 0, "cap the instruction set: scalar, avx2, neon"}, {                   \
         "backend", "NAME", CLI_TEXT, &(c)->backend, 0, 0, "openmp, pthreads or serial"                                 \
+    }
+#define CLI_COMPUTE_OPTIONS(c)                                                                                         \
+    CLI_MACHINE_OPTIONS(c), {"no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"}, { \
+        "batch-invariant", NULL, CLI_FLAG, &(c)->batch_invariant, 0, 0, "an image's bits do not depend on its batch"   \
     }
 #define CLI_END                                                                                                        \
     { NULL, NULL, CLI_FLAG, NULL, 0, 0, NULL }

@@ -6,7 +6,7 @@ static int run(int argc, char **argv) {
     cli_compute compute = {0};
     bool json = false;
     const cli_option options[] = {
-        CLI_COMPUTE_OPTIONS(&compute),
+        CLI_MACHINE_OPTIONS(&compute),
         {"json", NULL, CLI_FLAG, &json, 0, 0, "one JSON object"},
         CLI_END,
     };

@@ -65,6 +65,8 @@ static fv_status choose_part(const fv_model *m, const fv_graph *whole, int64_t b
     const bool invariant = m->graph->context->settings.batch_invariant, own = has_own_batch(m->graph) || m->source.lower;
     *images = batch;
     if (batch == 1) return FV_OK;
+    FV_RETURN_IF(invariant && m->source.lower, FV_ERR_UNSUPPORTED,
+                 "the model is planned for a batch of %lld as a whole: with batch_invariant it runs in batches of one alone", (long long)batch);
     FV_RETURN_IF(invariant && own, FV_ERR_UNSUPPORTED,
                  "the model's own batch of %lld cannot be run with batch_invariant: export it with a free batch", (long long)batch);
     const fv_node *joins = own ? NULL : fv_batch_joins(whole, batch);

@@ -77,7 +77,8 @@ typedef struct fv_context_settings {
     void *log_user;
     bool no_winograd; /**< 3x3 convolutions by their direct sum alone: slower, less rounding (kernels/winograd.h) */
     /** Sessions run one image at a time: an image's bits do not depend on the batch it travels in, nor on its place there. A session of more
-     *  than one image of a network whose layers mix images is refused (FV_ERR_UNSUPPORTED). Training is not affected. */
+     *  than one image is refused (FV_ERR_UNSUPPORTED) where layers may mix images, where the file fixes the batch, and for models that are
+     *  planned anew for each shape. Training is not affected. */
     bool batch_invariant;
     int32_t model_nodes; /**< nodes a model file may hold, those of functions and branches counted wherever they are used; 0: 1,000,000 */
     int32_t model_depth; /**< how deep its messages, functions and branches may lie in each other, at most 256; 0: 32 */

@@ -222,10 +222,25 @@ bool fv_onnx_is_read(const fv_onnx_reader *r, const char *name) {
     return false;
 }
 
+/* How many outputs the standard knows, the optional ones counted. */
+static size_t most_outputs(const char *op) {
+    static const struct {
+        const char *op;
+        size_t count;
+    } several[] = {{"BatchNormalization", 5}, {"Dropout", 2}, {"GRU", 2},     {"LSTM", 3}, {"LayerNormalization", 3},
+                   {"MaxPool", 2},            {"RNN", 2},     {"Split", 256}, {"TopK", 2}, {"SoftmaxCrossEntropyLoss", 2}};
+    for (size_t i = 0; i < sizeof several / sizeof *several; i++)
+        if (strcmp(op, several[i].op) == 0) return several[i].count;
+    return 1;
+}
+
 fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v) {
     FV_FORWARD(fv_graph_status(r->graph));
     FV_RETURN_IF(n->n_output < 1 || !*n->output[0], FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has no output",
                  n->name ? n->name : "", n->op_type);
+    const size_t most = most_outputs(n->op_type);
+    FV_RETURN_IF(n->n_output > most, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has %zu outputs, %zu %s possible", n->name ? n->name : "",
+                 n->op_type, n->n_output, most, most == 1 ? "is" : "are");
     for (size_t i = 1; i < n->n_output; i++)
         FV_RETURN_IF(*n->output[i] && fv_onnx_is_read(r, n->output[i]), FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) has a second output \"%.100s\"",
                      n->name ? n->name : "", n->op_type, n->output[i]);

@@ -107,10 +107,12 @@ static fv_attributes whole(const fv_shape *shape) {
     return attr;
 }
 
-/* Part i of `count` along an axis of `size`: given, or equal ones of which the last may be smaller. */
-static fv_status part_size(const FvOnnx__Node *n, const fv_onnx_tensor *t, const FvOnnx__Attribute *a, size_t i, int64_t size,
-                           int64_t left, int64_t *out) {
+/* Part i of `count` along an axis of `size`: given, or equal ones of which the last may be smaller from operator set 18 on. */
+static fv_status part_size(const fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_tensor *t, const FvOnnx__Attribute *a, size_t i,
+                           int64_t size, int64_t left, int64_t *out) {
     const int64_t count = (int64_t)n->n_output, each = (size + count - 1) / count;
+    FV_ONNX_REFUSE_IF(!t && !a && (r->opset < 18 ? size % count : size > 0 && (count - 1) * each >= size), n,
+                      "an axis of size %lld is not cut into %lld equal parts", (long long)size, (long long)count);
     *out = t ? fv_onnx_tensor_int(t, i) : a ? a->ints[i] : each < left ? each : left;
     FV_ONNX_REFUSE_IF(*out < 0 || *out > left, n, "part %zu has size %lld of the %lld left of %lld", i, (long long)*out,
                       (long long)left, (long long)size);
@@ -133,7 +135,7 @@ static fv_status read_split(fv_onnx_reader *r, const FvOnnx__Node *n) {
     int64_t at = 0;
     for (size_t i = 0; i < n->n_output; i++) {
         fv_attributes cut = whole(&shape);
-        FV_FORWARD(part_size(n, t, a, i, shape.dim[axis], shape.dim[axis] - at, &cut.nd.c[axis]));
+        FV_FORWARD(part_size(r, n, t, a, i, shape.dim[axis], shape.dim[axis] - at, &cut.nd.c[axis]));
         cut.nd.a[axis] = at;
         cut.nd.b[axis] = 1;
         at += cut.nd.c[axis];

@@ -158,6 +158,9 @@ static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_done_all(r, n, y, indices ? 2 : 1);
 }
 
+/* Indices that the model computes, as a pooling's, are places in the output, as ONNX Runtime has it. The standard does not say what
+ * those given from outside count in where output_shape is another size than the window gives: its reference and its suite
+ * take the window's size, and so do we. */
 static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_onnx_tensor *sizes = NULL;
     fv_nd_window w = {0};
@@ -173,10 +176,10 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_RETURN_IF(sizes && sizes->count != (size_t)shape.rank, FV_ERR_SHAPE, "node \"%.100s\" (MaxUnpool): %zu sizes for a tensor of rank %d",
                  n->name ? n->name : "", sizes->count, shape.rank);
     for (int32_t i = 0; i < shape.rank; i++) {
-        const int32_t k = i - 2; /* indices are places in the sizes that the window gives */
+        const int32_t k = i - 2;
         attr.nd.b[i] = k < 0 ? shape.dim[i] : (shape.dim[i] - 1) * w.stride[k] + w.kernel[k] - w.before[k] - w.after[k];
-        attr.nd.a[i] = sizes ? fv_onnx_tensor_int(sizes, (size_t)i)
-                             : attr.nd.b[i];
+        attr.nd.a[i] = sizes ? fv_onnx_tensor_int(sizes, (size_t)i) : attr.nd.b[i];
+        if (fv_emit_info(r->graph, in[1])->producer >= 0) attr.nd.b[i] = attr.nd.a[i];
     }
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_unpool, fv_onnx_node_name(n), in, 2, 1, &attr));
 }

@@ -36,6 +36,7 @@ static fv_status read_sizes(const fv_onnx_reader *r, const FvOnnx__Node *n, int6
     for (size_t i = 0; i < given; i++) {
         const int64_t rest = whole - (int64_t)i * each;
         const int64_t size = t ? fv_onnx_tensor_int(t, i) : a ? a->ints[i] : rest < each ? rest : each;
+        if (size == 0 || (!t && !a && rest < each && r->opset < 18)) return fv_onnx_refuse(n, "parts of no size and uneven ones");
         FV_RETURN_IF(size < 1 || size > whole, FV_ERR_SHAPE, "node \"%.100s\" (Split): part %zu has size %lld of %lld",
                      n->name ? n->name : "", i, (long long)size, (long long)whole);
         sizes[i] = (int32_t)size;

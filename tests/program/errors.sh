@@ -19,6 +19,7 @@ expect 1 "squared error" $fovea train --data "$sample" --model autoencoder --los
 expect 1 "squared error" $fovea train --data "$sample" --model autoencoder --label-smoothing 0.1
 expect 1 "classes of the data are 0 to 9" $fovea train --data "$sample" --model lecture --detect 10
 expect 1 "give --detect" $fovea train --data "$sample" --model lenet5 --new-head 1
+expect 2 "unknown option --no-winograd" $fovea info --no-winograd
 FOVEA_DATA=/nosuch expect 1 "nosuch" $fovea train --data fashion-mnist --model lenet5
 expect 1 "nosuch.onnx" $fovea eval nosuch.onnx --data "$sample"
 expect 1 "junk.onnx" sh -c "echo junk >junk.onnx; exec $fovea eval junk.onnx --data $sample"

@@ -2,33 +2,38 @@
 . "$(dirname "$0")/common.sh"
 model=$source_dir/tests/golden/general.onnx
 python=$(command -v python3) || { echo "python3 makes the tensors"; exit 77; }
-# x.npy and z.npy: 0 everywhere. short.npy: another shape. whole.npy: another type.
+# x: rising numbers, z: 0 everywhere, both as npy and as TensorProto. zero.npy: x with 0. short.npy: another shape. whole.npy: another type.
 cat >make.py <<'END'
 import struct
 
 
-def npy(name, kind, size, *shape):
+def values(count, rising):
+    return struct.pack("<%df" % count, *[(i * 7 % 101) / 50 - 1 if rising else 0 for i in range(count)])
+
+
+def npy(name, kind, size, *shape, rising=False):
     head = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }" % (kind, shape)
     head += " " * (-(len(head) + 11) % 64) + "\n"
     count = 1
     for n in shape:
         count *= n
-    open(name, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + bytes(count * size))
+    open(name, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + (values(count, True) if rising else bytes(count * size)))
 
 
-def proto(name, *shape):
+def proto(name, *shape, rising=False):
     count = 4
     head = bytes([0x10, 1])
     for n in shape:
         head += bytes([0x08, n])
         count *= n
     length = b"\x4a" + bytes([count & 127 | 128, count >> 7 & 127 | 128, count >> 14])
-    open(name, "wb").write(head + length + bytes(count))
+    open(name, "wb").write(head + length + values(count // 4, rising))
 
 
-proto("x.pb", 2, 6, 20, 18)
+proto("x.pb", 2, 6, 20, 18, rising=True)
 proto("z.pb", 2, 9, 16)
-npy("x.npy", "<f4", 4, 2, 6, 20, 18)
+npy("x.npy", "<f4", 4, 2, 6, 20, 18, rising=True)
+npy("zero.npy", "<f4", 4, 2, 6, 20, 18)
 npy("z.npy", "<f4", 4, 2, 9, 16)
 npy("short.npy", "<f4", 4, 2, 6, 20, 17)
 npy("whole.npy", "<i8", 8, 2, 6, 20, 18)
@@ -43,6 +48,10 @@ $fovea run "$model" --input x=x.npy --input z=z.npy --output "$y=y.npy" --output
 [ "$(wc -c <y.npy)" -eq $((128 + 4 * 24)) ] || fail "y.npy has $(wc -c <y.npy) bytes"
 $fovea run "$model" --input x=x.npy --input z=z.npy --threads 1 --backend serial --output "$y=again.npy"
 cmp y.npy again.npy || fail "one thread gives other bits"
+$fovea run "$model" --input x=x.pb --input z=z.pb --output "$y=again.npy"
+cmp y.npy again.npy || fail "the same numbers as TensorProto give other bits"
+$fovea run "$model" --input x=zero.npy --input z=z.npy --output "$y=again.npy"
+if cmp -s y.npy again.npy; then fail "x makes no difference"; fi
 
 expect 2 "needs one model" $fovea run
 expect 2 "needs --input x=FILE" $fovea run "$model"
@@ -54,6 +63,7 @@ expect 1 "nosuch.npy" $fovea run "$model" --input x=nosuch.npy --input z=z.npy
 expect 1 "nosuch.onnx" $fovea run nosuch.onnx
 expect 1 "size 18 on axis 3, not 17" $fovea run "$model" --input x=short.npy --input z=z.npy
 expect 1 "int64" $fovea run "$model" --input x=whole.npy --input z=z.npy
+expect 1 "batches of one alone" $fovea run "$model" --input x=x.npy --input z=z.npy --batch-invariant
 expect 1 "nosuch/y.npy" $fovea run "$model" --input x=x.npy --input z=z.npy --output "$y=nosuch/y.npy"
 
 # A tree of cases of which one holds, one does not, one has no answers and one is no model.

@@ -211,11 +211,21 @@ START_TEST(plans_come_back_and_are_bounded) {
     }
     ck_assert_int_eq(blocks[1], blocks[3]); /* what goes is freed */
     const long calls = atomic_load(&l.calls);
+    for (int64_t k = 18; k <= 20; k++) {
+        in.shape[1] = k;
+        ok(fv_session_prepare(s, &in, 1));
+    }
+    ck_assert_int_eq(atomic_load(&l.calls), calls); /* all three were kept */
+    in.shape[1] = 17;
+    ok(fv_session_prepare(s, &in, 1));
+    ck_assert_int_gt(atomic_load(&l.calls), calls); /* a fourth was not, and takes the place of 18 */
+    const long more = atomic_load(&l.calls);
     in.shape[1] = 19;
     ok(fv_session_prepare(s, &in, 1));
-    in.shape[1] = 20;
+    ck_assert_int_eq(atomic_load(&l.calls), more);
+    in.shape[1] = 18;
     ok(fv_session_prepare(s, &in, 1));
-    ck_assert_int_eq(atomic_load(&l.calls), calls); /* both were kept */
+    ck_assert_int_gt(atomic_load(&l.calls), more);
     settings.plan_cache = -1;
     fv_session *none;
     fails(fv_session_create(m, &settings, &none), FV_ERR_ARGUMENT, "1 to 1024 plans");
@@ -228,21 +238,36 @@ START_TEST(plans_come_back_and_are_bounded) {
 END_TEST
 
 START_TEST(weights_are_shared_by_plans) {
-    enter();
+    wire_enter();
+    ledger l = {.calls = 0};
+    fv_context_settings hooks = settings_of(FV_BACKEND_SERIAL, 1);
+    hooks.alloc = ledger_alloc;
+    hooks.free = ledger_free;
+    hooks.alloc_user = &l;
+    context = context_with(&hooks);
     wire g = {0}, conv = node_of("Conv", "c", "x w", "y");
-    w_message(&g, G_INITIALIZER, tensor_of("w", DIMS(16, 8, 3, 3)));
+    w_message(&g, G_INITIALIZER, tensor_of("w", DIMS(512, 8, 3, 3)));
     w_message(&g, G_NODE, conv);
     w_message(&g, G_INPUT, typed_info("x", 1, DIMS(-1, 8, -1, -1)));
-    w_message(&g, G_OUTPUT, typed_info("y", 1, DIMS(-1, 16, -1, -1)));
+    w_message(&g, G_OUTPUT, typed_info("y", 1, DIMS(-1, 512, -1, -1)));
     fv_model *m;
     fv_session *a, *b;
-    static float x[8 * 20 * 20], y[2][16 * 18 * 18];
+    static float x[8 * 4 * 5], y[2][512 * 2 * 2];
     draw_all(x, sizeof x / sizeof *x, 3);
-    fv_tensor in = floats(x, 4, (int64_t[]){1, 8, 20, 20}), out;
+    fv_tensor in = floats(x, 4, (int64_t[]){1, 8, 4, 4}), out;
     ok(load_wire(context, model_of(g), &m));
     const fv_session_settings settings = with_inputs(&in, 1);
     ok(fv_session_create(m, &settings, &a));
+    const long packed = (long)fv_session_packed_bytes(a), alone = atomic_load(&l.bytes);
+    ck_assert_int_ge(packed, (long)sizeof(float) * 512 * 8 * 9);
     ok(fv_session_create(m, &settings, &b));
+    const long two = atomic_load(&l.bytes);
+    ck_assert_int_lt(two - alone, packed / 2); /* in memory once, for sessions and for plans */
+    in.shape[3] = 5;
+    ok(fv_session_prepare(a, &in, 1));
+    ck_assert_int_lt(atomic_load(&l.bytes) - two, packed / 2);
+    in.shape[3] = 4;
+    ok(fv_session_prepare(a, &in, 1));
     ok(fv_session_output(a, 0, NULL, &out));
     out.layout = FV_PLAIN;
     for (int i = 0; i < 2; i++) {
@@ -254,7 +279,9 @@ START_TEST(weights_are_shared_by_plans) {
     ok(fv_session_run(b, &in, 1, &out, 1));
     ck_assert_int_eq(memcmp(y[0], y[1], sizeof y[0]), 0);
     fv_session_free(b);
-    leave();
+    fv_context_free(context);
+    ck_assert_int_eq(atomic_load(&l.bytes), 0);
+    wire_leave();
 }
 END_TEST
 

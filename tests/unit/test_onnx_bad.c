@@ -226,7 +226,7 @@ START_TEST(broken_wiring) {
     refused(with_node(node_of("Conv", "c", "x w b", "")), FV_ERR_FORMAT, "no output");
     refused(with_node(node_of("Conv", NULL, "x w b", "")), FV_ERR_FORMAT, "no output");
     refused(with_node(node_of("Conv", "c", "x w b", "-")), FV_ERR_FORMAT, "no output");
-    same_answer(with_node(node_of("Conv", "c", "x w b", "c.y c.z"))); /* nobody reads it */
+    refused(with_node(node_of("Conv", "c", "x w b", "c.y c.z")), FV_ERR_FORMAT, "node \"c\" (Conv) has 2 outputs, 1 is possible");
     refused(with_node(node_of("Conv", "c", "- w b", "c.y")), FV_ERR_FORMAT, "lacks input 0");
     refused(with_node(node_of("Conv", "c", "", "c.y")), FV_ERR_FORMAT, "lacks input 0");
     refused(with_node(node_of("Conv", "c", "x", "c.y")), FV_ERR_FORMAT, "node \"c\" (Conv) lacks input 1");

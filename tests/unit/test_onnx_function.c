@@ -2,6 +2,8 @@
 #include "io/onnx_function.h"
 #include "onnx_files.h"
 
+#include <math.h>
+
 enum { M_OPSET = 8, M_FUNCTIONS = 25 };
 
 /* ---- writing ---- */
@@ -77,7 +79,11 @@ START_TEST(definitions_are_shared) {
     wire file = wire_get(wire_path);
     ck_assert_uint_eq(count_text(&file, "scaled"), 2); /* one body: made and used */
     w_free(&file);
+    float x[6], y[run_most];
+    draw_all(x, 6, 21);
     ok(fv_model_load(context, wire_path, &m)); /* a body that is not known by name is opened */
+    ck_assert_uint_eq(run_model(m, 1, y), 6);
+    for (int i = 0; i < 6; i++) ck_assert_float_eq_tol(y[i], 6 * fabsf(x[i]), 1e-5f);
     fv_model_free(m);
     write_with(by_value, wire_path);
     file = wire_get(wire_path);
@@ -85,6 +91,8 @@ START_TEST(definitions_are_shared) {
     ck_assert_uint_eq(count_text(&file, "shift.2"), 2); /* the definition and its call */
     w_free(&file);
     ok(fv_model_load(context, wire_path, &m));
+    ck_assert_uint_eq(run_model(m, 1, y), 6);
+    for (int i = 0; i < 6; i++) ck_assert_float_eq_tol(y[i], x[i] + 7, 1e-5f);
     fv_model_free(m);
     leave();
 }

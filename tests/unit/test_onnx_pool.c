@@ -63,6 +63,7 @@ START_TEST(splits_and_joins) {
     refused(split_of("a y", 1, 2, (int64_t[]){1, 2}), FV_ERR_SHAPE, "its parts have 3 together");
     refused(split_of("a y", 1, 2, (int64_t[]){INT64_MIN, 4}), FV_ERR_SHAPE, "part 0 has size");
     refused(split_of("a y", 1, 3, (int64_t[]){1, 1, 2}), FV_ERR_SHAPE, "node \"n\" (Split): 3 sizes for 2 outputs");
+    refused(split_of("a b c d e y", 1, 0, NULL), FV_ERR_SHAPE, "node \"n\" (Split): an axis of size 4 is not cut into 6 equal parts");
     node_attr(&join, attr_int("axis", -9));
     refused(around(g, join, 8, 6, 6), FV_ERR_SHAPE, "axis -9 of a tensor of rank 4");
     leave();
@@ -95,7 +96,46 @@ START_TEST(unpooling_has_a_size) {
 }
 END_TEST
 
+/* Maps that windows of 2 do not fill, given back by output_shape: indices of a pooling are places in them, on 1 to 3 axes. */
+START_TEST(unpooling_finds_odd_sizes) {
+    static const int64_t twos[3] = {2, 2, 2}, shape[5] = {1, 2, 5, 7, 3};
+    static float x[210], y[210];
+    enter();
+    for (size_t axes = 1; axes <= 3; axes++) {
+        wire g = {0}, pool = node_of("MaxPool", "p", "x", "v i"), back = node_of("MaxUnpool", "n", "v i s", "y");
+        size_t count = 2;
+        for (size_t i = 0; i < axes; i++) count *= (size_t)shape[2 + i];
+        for (int i = 0; i < 2; i++) {
+            node_attr(i ? &back : &pool, attr_ints("kernel_shape", axes, twos));
+            node_attr(i ? &back : &pool, attr_ints("strides", axes, twos));
+        }
+        w_message(&g, G_INITIALIZER, list_of("s", axes + 2, shape));
+        w_message(&g, G_NODE, pool);
+        w_message(&g, G_NODE, back);
+        w_message(&g, G_INPUT, value_info_of("x", axes + 2, shape));
+        w_message(&g, G_OUTPUT, value_info_of("y", axes + 2, shape));
+        draw_all(x, count, 21);
+        accepted(model_of(g), y, count);
+        for (size_t i = 0; i < count; i++) { /* kept: the largest of its window */
+            size_t rest = i, corner = i, step[3] = {0}, width = 1;
+            bool largest = true;
+            for (size_t a = axes; a-- > 0; width *= (size_t)shape[2 + a]) {
+                const size_t at = rest % (size_t)shape[2 + a];
+                rest /= (size_t)shape[2 + a];
+                step[a] = width;
+                corner -= at % 2 * width;
+                largest = largest && at / 2 * 2 + 1 < (size_t)shape[2 + a];
+            }
+            for (size_t k = 0; largest && k < (size_t)1 << axes; k++)
+                largest = x[corner + (k & 1) * step[0] + (k >> 1 & 1) * step[1] + (k >> 2) * step[2]] <= x[i];
+            ck_assert_msg(y[i] == (largest ? x[i] : 0), "%zu axes: %g at %zu", axes, (double)y[i], i);
+        }
+    }
+    leave();
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {slices_of_any_form, splits_and_joins, unpooling_has_a_size, NULL};
+    const TTest *const tests[] = {slices_of_any_form, splits_and_joins, unpooling_has_a_size, unpooling_finds_odd_sizes, NULL};
     return run_tests("onnx_pool", tests, 60);
 }
