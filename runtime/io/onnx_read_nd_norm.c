@@ -1,6 +1,6 @@
 /* Normalization over any axes and ranks, of moments and element-wise operators. What the layers of fovea.h do, they do first
  * (onnx_read_norm.c). */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/window.h"
 
 #include <string.h>
@@ -61,7 +61,7 @@ static fv_status read_layer(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_optional(r, n, 2, &bias));
     FV_FORWARD(check_stretched(r, n, "scale", scale, x));
     FV_FORWARD(check_stretched(r, n, "bias", bias, x));
-    const int32_t rank = fv_onnx_shape_of(r, x).rank;
+    const int32_t rank = fv_onnx_shape(r, x)->rank;
     const fv_dtype type = fv_onnx_dtype_of(r, x);
     FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", -1), rank, false, &axis));
     const fv_value wide = type == FV_F16 ? fv_onnx_cast(r, x, FV_F32, NULL) : x; /* stash_type 1: the first stage is one of floats */
@@ -84,7 +84,7 @@ static fv_status read_instance(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     FV_FORWARD(fv_onnx_value(r, n, 1, &scale));
     FV_FORWARD(fv_onnx_value(r, n, 2, &bias));
-    const int32_t rank = fv_onnx_shape_of(r, x).rank;
+    const int32_t rank = fv_onnx_shape(r, x)->rank;
     FV_RETURN_IF(rank < 3, FV_ERR_SHAPE, "node \"%.100s\" (InstanceNormalization): a tensor of rank %d has no maps", n->name ? n->name : "", rank);
     FV_FORWARD(check_channels(r, n, "scale", scale, x));
     FV_FORWARD(check_channels(r, n, "bias", bias, x));
@@ -106,7 +106,7 @@ static fv_status read_batch(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool training = r->opset >= 14 ? fv_onnx_attribute_int(n, "training_mode", 0) != 0 : r->opset < 7 && !fv_onnx_attribute_int(n, "is_test", 0);
     fv_value in[5];
     for (size_t i = 0; i < 5; i++) FV_FORWARD(fv_onnx_value(r, n, i, &in[i]));
-    const int32_t rank = fv_onnx_shape_of(r, in[0]).rank, trailing = rank > 2 ? rank - 2 : 0;
+    const int32_t rank = fv_onnx_shape(r, in[0])->rank, trailing = rank > 2 ? rank - 2 : 0;
     FV_RETURN_IF(rank < 2, FV_ERR_SHAPE, "node \"%.100s\" (BatchNormalization): a tensor of rank %d has no channels", n->name ? n->name : "", rank);
     if (!fv_onnx_attribute_int(n, "spatial", 1)) return fv_onnx_refuse(n, "statistics of every value (spatial 0) are not read");
     if (training && r->opset < 14) return fv_onnx_refuse(n, "training is read from operator set 14 on");
@@ -129,14 +129,13 @@ static fv_status read_batch(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 static fv_status read_mean_variance(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
-    int64_t axes[FV_MAX_RANK] = {0, 2, 3};
-    size_t count;
+    fv_onnx_list axes;
     int32_t mask = 0, axis;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_list(n, "axes", FV_MAX_RANK, &count, axes));
-    if (!fv_onnx_attribute(n, "axes")) count = 3;
-    for (size_t i = 0; i < count; i++) {
-        FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), axes[i], fv_onnx_shape_of(r, x).rank, false, &axis));
+    FV_FORWARD(fv_onnx_axes(r, n, "axes", 0, fv_onnx_shape(r, x)->rank, &axes));
+    if (!axes.given) axes = (fv_onnx_list){.count = 3, .value = {0, 2, 3}};
+    for (int32_t i = 0; i < axes.count; i++) {
+        FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), axes.value[i], fv_onnx_shape(r, x)->rank, false, &axis));
         mask |= 1 << axis;
     }
     const moments m = moments_over(r, x, mask, true);
@@ -153,7 +152,7 @@ static fv_status read_lp(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     int32_t axis;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    const fv_shape shape = fv_onnx_shape_of(r, x);
+    const fv_shape shape = *fv_onnx_shape(r, x);
     FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", -1), shape.rank, false, &axis));
     if (p != 1 && p != 2) return fv_onnx_refuse(n, "only the norms p = 1 and p = 2 are defined");
     const fv_value size = p == 1 ? fv_onnx_unary(r, FV_ND_ABS, x, 0, 0, NULL) : fv_onnx_binary(r, FV_ND_MUL, x, x, 0, NULL);

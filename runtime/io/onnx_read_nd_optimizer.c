@@ -1,6 +1,6 @@
 /* One step of an optimizer as the training operators have it: R, T, then every X, every G, and the state of each; the new ones in the
  * same order. */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 
 #include <string.h>
 
@@ -41,7 +41,7 @@ static void momentum(step *s) {
     const fv_value g = pulled(s), weight = unless_first(s, scaled(s, s->time, 0, 1), scaled(s, s->time, 0, beta));
     s->fresh[1] = of(s, FV_ND_ADD, scaled(s, s->state[0], alpha, 0), of(s, FV_ND_MUL, g, weight));
     fv_value move = s->fresh[1];
-    if (fv_onnx_attribute_is(s->n, "mode", "nesterov", false)) move = of(s, FV_ND_ADD, g, scaled(s, move, alpha, 0));
+    if (fv_onnx_text_is(s->n, "mode", "nesterov", false)) move = of(s, FV_ND_ADD, g, scaled(s, move, alpha, 0));
     s->fresh[0] = of(s, FV_ND_SUB, s->x, of(s, FV_ND_MUL, s->rate, move));
 }
 

@@ -1,6 +1,6 @@
 /* Element-wise operators on general tensors: every type, full broadcasting. Layers of fovea.h read the same operators first where they
  * are faster or have a gradient of their own (onnx_read_pointwise.c, onnx_read_activation.c). */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/window.h"
 
 #include <string.h>
@@ -26,10 +26,10 @@ static const binary_row binaries[] = {
 
 /* Before version 7 the second operand had to say that it broadcasts, and from which axis. */
 static fv_status trailing_axes(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value a, fv_value b, int32_t *out) {
-    const int32_t left = fv_onnx_shape_of(r, a).rank, right = fv_onnx_shape_of(r, b).rank;
+    const int32_t left = fv_onnx_shape(r, a)->rank, right = fv_onnx_shape(r, b)->rank;
     *out = 0;
     if (strcmp(n->op_type, "PRelu") == 0 && r->opset < 9 && right == 1 && left > 1) { /* slopes were those of the channels */
-        *out = fv_onnx_shape_of(r, b).dim[0] == fv_onnx_shape_of(r, a).dim[1] ? left - 2 : 0;
+        *out = fv_onnx_shape(r, b)->dim[0] == fv_onnx_shape(r, a)->dim[1] ? left - 2 : 0;
         return FV_OK;
     }
     if (r->opset >= 7 || !fv_onnx_attribute(n, "axis") || !fv_onnx_attribute_int(n, "broadcast", 0)) return FV_OK;
@@ -81,8 +81,8 @@ static fv_status read_shift(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value a, b;
     FV_FORWARD(fv_onnx_value(r, n, 0, &a));
     FV_FORWARD(fv_onnx_value(r, n, 1, &b));
-    const bool left = fv_onnx_attribute_is(n, "direction", "LEFT", false);
-    FV_RETURN_IF(!left && !fv_onnx_attribute_is(n, "direction", "RIGHT", false), FV_ERR_FORMAT, "node \"%.100s\" (BitShift) has no direction",
+    const bool left = fv_onnx_text_is(n, "direction", "LEFT", false);
+    FV_RETURN_IF(!left && !fv_onnx_text_is(n, "direction", "RIGHT", false), FV_ERR_FORMAT, "node \"%.100s\" (BitShift) has no direction",
                  n->name ? n->name : "");
     return fv_onnx_done(r, n, fv_onnx_binary(r, left ? FV_ND_SHIFT_LEFT : FV_ND_SHIFT_RIGHT, a, b, 0, fv_onnx_node_name(n)));
 }
@@ -167,8 +167,8 @@ static fv_status read_unary(fv_onnx_reader *r, const FvOnnx__Node *n) {
 static fv_status read_gelu(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    const bool by_tanh = fv_onnx_attribute_is(n, "approximate", "tanh", false);
-    FV_RETURN_IF(!by_tanh && !fv_onnx_attribute_is(n, "approximate", "none", true), FV_ERR_FORMAT, "node \"%.100s\" (Gelu): unknown approximation",
+    const bool by_tanh = fv_onnx_text_is(n, "approximate", "tanh", false);
+    FV_RETURN_IF(!by_tanh && !fv_onnx_text_is(n, "approximate", "none", true), FV_ERR_FORMAT, "node \"%.100s\" (Gelu): unknown approximation",
                  n->name ? n->name : "");
     return fv_onnx_done(r, n, fv_onnx_unary(r, by_tanh ? FV_ND_GELU_TANH : FV_ND_GELU, x, 0, 0, fv_onnx_node_name(n)));
 }

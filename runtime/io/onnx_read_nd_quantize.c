@@ -1,12 +1,26 @@
 /* Quantization and products of quantized numbers, of casts, differences and products: right, not fast. */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/nd_matrix.h"
 #include "ops/nd_window.h"
 
 /* A scale or zero point of one axis of a tensor: how many axes follow it. One number stands for all. */
 static int32_t behind(const fv_onnx_reader *r, fv_value v, int32_t rank, int32_t axis) {
-    const fv_shape s = fv_onnx_shape_of(r, v);
+    const fv_shape s = *fv_onnx_shape(r, v);
     return s.rank != 1 || s.dim[0] == 1 ? 0 : rank - axis - 1;
+}
+
+/* x, its scale and zero point (FV_NONE: none), and how many axes follow the scale's. */
+static fv_status read_scaled(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value *x, fv_value *scale, fv_value *zero, int32_t *trailing) {
+    int32_t axis = 0;
+    FV_FORWARD(fv_onnx_value(r, n, 0, x));
+    FV_FORWARD(fv_onnx_value(r, n, 1, scale));
+    FV_FORWARD(fv_onnx_optional(r, n, 2, zero));
+    const int32_t rank = fv_onnx_shape(r, *x)->rank;
+    const bool along = fv_onnx_shape(r, *scale)->rank == 1 && fv_onnx_shape(r, *scale)->dim[0] != 1;
+    if (along) FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", 1), rank, false, &axis));
+    if (fv_onnx_attribute_int(n, "block_size", 0)) return fv_onnx_refuse(n, "scales of blocks are not read");
+    *trailing = behind(r, *scale, rank, axis);
+    return FV_OK;
 }
 
 /* saturate(round(x / scale) + zero point). */
@@ -21,19 +35,13 @@ static fv_value quantize(fv_onnx_reader *r, fv_value x, fv_value scale, fv_value
 static fv_status read_quantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x, scale, zero;
     fv_dtype to = FV_U8;
-    int32_t axis = 0;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_value(r, n, 1, &scale));
-    FV_FORWARD(fv_onnx_optional(r, n, 2, &zero));
-    const int32_t rank = fv_onnx_shape_of(r, x).rank;
-    const bool along = fv_onnx_shape_of(r, scale).rank == 1 && fv_onnx_shape_of(r, scale).dim[0] != 1;
-    if (along) FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", 1), rank, false, &axis));
-    if (fv_onnx_attribute_int(n, "block_size", 0)) return fv_onnx_refuse(n, "scales of blocks are not read");
+    int32_t trailing = 0;
+    FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
     if (zero != FV_NONE)
         to = fv_onnx_dtype_of(r, zero);
     else if (fv_onnx_attribute_int(n, "output_dtype", 0))
         FV_FORWARD(fv_onnx_type_named(n, fv_onnx_attribute_int(n, "output_dtype", 0), &to));
-    return fv_onnx_done(r, n, quantize(r, x, scale, zero, to, behind(r, scale, rank, axis), fv_onnx_node_name(n)));
+    return fv_onnx_done(r, n, quantize(r, x, scale, zero, to, trailing, fv_onnx_node_name(n)));
 }
 
 /* x less its zero point, as int32. */
@@ -44,15 +52,8 @@ static fv_value centred(fv_onnx_reader *r, fv_value x, fv_value zero, int32_t tr
 
 static fv_status read_dequantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x, scale, zero;
-    int32_t axis = 0;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_value(r, n, 1, &scale));
-    FV_FORWARD(fv_onnx_optional(r, n, 2, &zero));
-    const int32_t rank = fv_onnx_shape_of(r, x).rank;
-    const bool along = fv_onnx_shape_of(r, scale).rank == 1 && fv_onnx_shape_of(r, scale).dim[0] != 1;
-    if (along) FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", 1), rank, false, &axis));
-    if (fv_onnx_attribute_int(n, "block_size", 0)) return fv_onnx_refuse(n, "scales of blocks are not read");
-    const int32_t trailing = behind(r, scale, rank, axis);
+    int32_t trailing = 0;
+    FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
     const fv_value y = fv_onnx_cast(r, centred(r, x, zero, trailing), fv_onnx_dtype_of(r, scale), NULL);
     return fv_onnx_done(r, n, fv_onnx_binary(r, FV_ND_MUL, y, scale, trailing, fv_onnx_node_name(n)));
 }
@@ -93,7 +94,7 @@ static fv_status read_conv_integer(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_optional(r, n, 2, &x_zero));
     FV_FORWARD(fv_onnx_optional(r, n, 3, &w_zero));
     FV_FORWARD(fv_onnx_conv_window(r, n, x, w, &attr));
-    const int32_t trailing = w_zero == FV_NONE ? 0 : behind(r, w_zero, fv_onnx_shape_of(r, w).rank, 0);
+    const int32_t trailing = w_zero == FV_NONE ? 0 : behind(r, w_zero, fv_onnx_shape(r, w)->rank, 0);
     const fv_value left = centred(r, x, x_zero, 0), right = centred(r, w, w_zero, trailing);
     FV_FORWARD(fv_graph_status(r->graph));
     return fv_onnx_done(r, n, convolve(r, left, right, FV_NONE, &attr, fv_onnx_node_name(n)));
@@ -112,7 +113,7 @@ static fv_status read_qlinear_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
     for (size_t i = 0; i < 8; i++) FV_FORWARD(fv_onnx_value(r, n, i, &in[i]));
     FV_FORWARD(fv_onnx_optional(r, n, 8, &in[8]));
     FV_FORWARD(fv_onnx_conv_window(r, n, in[0], in[3], &attr));
-    const int32_t rank = fv_onnx_shape_of(r, in[0]).rank;
+    const int32_t rank = fv_onnx_shape(r, in[0])->rank;
     const fv_value x = centred(r, in[0], in[2], 0), w = centred(r, in[3], in[5], behind(r, in[5], rank, 0));
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value sum = convolve(r, x, w, in[8], &attr, NULL), scale = fv_onnx_binary(r, FV_ND_MUL, in[4], in[1], 0, NULL);

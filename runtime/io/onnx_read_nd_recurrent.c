@@ -1,5 +1,5 @@
 /* RNN, GRU, LSTM. */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/nd_recurrent.h"
 
 #include <string.h>
@@ -45,8 +45,8 @@ static fv_status read_recurrent(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value in[8] = {FV_NONE, FV_NONE, FV_NONE, FV_NONE, FV_NONE, FV_NONE, FV_NONE, FV_NONE}, y[3];
     for (size_t i = 0; i < 8 && i < n->n_input; i++) FV_FORWARD(i < 3 ? fv_onnx_value(r, n, i, &in[i]) : fv_onnx_optional(r, n, i, &in[i]));
     FV_RETURN_IF(in[2] == FV_NONE, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) lacks its weights", n->name ? n->name : "", n->op_type);
-    const fv_shape weights = fv_onnx_shape_of(r, in[2]);
-    attr.nd.mode = fv_onnx_attribute_is(n, "direction", "reverse", false) ? 1 : fv_onnx_attribute_is(n, "direction", "bidirectional", false) ? 2 : 0;
+    const fv_shape weights = *fv_onnx_shape(r, in[2]);
+    attr.nd.mode = fv_onnx_text_is(n, "direction", "reverse", false) ? 1 : fv_onnx_text_is(n, "direction", "bidirectional", false) ? 2 : 0;
     attr.nd.count = (int32_t)fv_onnx_attribute_int(n, "hidden_size", weights.rank == 3 ? weights.dim[2] : 0);
     attr.nd.keep = fv_onnx_attribute_int(n, "layout", 0) != 0;
     attr.nd.flag = fv_onnx_attribute_int(n, attr.nd.kind == FV_ND_GRU ? "linear_before_reset" : "input_forget", 0) != 0;

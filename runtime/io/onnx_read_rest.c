@@ -42,27 +42,9 @@ static fv_status read_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_refuse(n, "only maps to (N, features)");
 }
 
-static fv_status read_unsqueeze(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    fv_value x;
-    const fv_onnx_tensor *t;
-    const FvOnnx__Attribute *a = fv_onnx_attribute(n, "axes");
-    int64_t axes[2] = {0, 0};
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
-    const size_t count = t ? t->count : a ? a->n_ints : 0;
-    for (size_t i = 0; i < count && i < 2; i++) {
-        axes[i] = t ? fv_onnx_tensor_int(t, i) : a->ints[i];
-        if (axes[i] < 0 && axes[i] >= -4) axes[i] += 4;
-    }
-    if (count != 2 || axes[0] != 2 || axes[1] != 3 || fv_emit_info(r->graph, x)->shape.rank != 2)
-        return fv_onnx_refuse(n, "only (N,C) to (N,C,1,1)");
-    return fv_onnx_done_as_maps(r, n, x);
-}
-
 const fv_onnx_read_row fv_onnx_read_rest[] = {
     {"Softmax", read_softmax},
     {"Dropout", read_dropout},
     {"Reshape", read_reshape},
-    {"Unsqueeze", read_unsqueeze},
     {NULL, NULL},
 };

@@ -1,7 +1,7 @@
 /* ONNX out: the model's graph as it was built, opset 17, streamed through a file written beside and renamed. Everything
  * the messages point to lives in one bump arena, freed at the end. */
-#include "core/file.h"
 #include "io/onnx_function.h"
+#include "io/onnx_protobuf.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,26 +64,6 @@ static FvOnnx__ValueInfo **value_infos(fv_onnx_writer *w, const fv_value *values
     for (size_t i = 0; infos && i < count; i++)
         if (!(infos[i] = value_info(w, values[i]))) return NULL;
     return infos;
-}
-
-typedef struct stream {
-    ProtobufCBuffer base;
-    fv_writer *file;
-    fv_status status;
-} stream;
-
-static void append(ProtobufCBuffer *buffer, size_t bytes, const uint8_t *data) {
-    stream *s = (stream *)buffer;
-    if (s->status == FV_OK) s->status = fv_writer_write(s->file, data, bytes);
-}
-
-static fv_status write_file(fv_onnx_writer *w, const FvOnnx__Model *model, const char *path) {
-    stream s = {.base = {append}};
-    FV_FORWARD(fv_writer_open(w->context, path, &s.file));
-    fv_onnx__model__pack_to_buffer(model, &s.base);
-    if (s.status == FV_OK) return fv_writer_commit(s.file);
-    fv_writer_abandon(s.file);
-    return s.status;
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -161,7 +141,7 @@ fv_status fv_onnx_write_made(fv_onnx_writer *w, const char *path) {
     model.graph = &graph;
     model.n_opset_import = w->function_count ? 2 : 1;
     model.opset_import = opsets;
-    return write_file(w, &model, path);
+    return fv_onnx_write_message(w->context, &model.base, path);
 }
 
 static fv_status write_graph(fv_onnx_writer *w, const char *path) {
