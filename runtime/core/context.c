@@ -67,7 +67,7 @@ fv_status fv_context_create(const fv_context_settings *s, fv_context **out) {
     FV_FORWARD(fv_alloc(&wanted, sizeof *c, "a context", (void **)&c));
     memcpy(c, &wanted, sizeof *c);
     atomic_init(&c->references, 1);
-    fv_log(c, FV_LOG_DEBUG, "fovea %s: %s kernels, %s, %d threads", FV_VERSION, c->settings.isa,
+    fv_log_message(c, FV_LOG_DEBUG, "fovea %s: %s kernels, %s, %d threads", FV_VERSION, c->settings.isa,
            fv_backend_name(c->settings.backend), c->settings.threads);
     *out = c;
     return FV_OK;

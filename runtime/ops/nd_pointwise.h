@@ -3,6 +3,7 @@
 #ifndef FV_OPS_ND_POINTWISE_H
 #define FV_OPS_ND_POINTWISE_H
 
+#include "kernels/half.h"
 #include "ops/nd.h"
 
 /* Whole numbers wrap; a division by 0 gives 0. The first comparison gives bool. */
@@ -77,6 +78,18 @@ typedef enum fv_nd_unary {
 } fv_nd_unary;
 
 static inline bool fv_nd_is_floating(fv_dtype t) { return t == FV_F32 || t == FV_F64 || t == FV_F16; }
+/* An element of a floating type. */
+static inline double fv_nd_floating(fv_dtype t, const void *data, ptrdiff_t i) {
+    return t == FV_F32 ? ((const float *)data)[i] : t == FV_F64 ? ((const double *)data)[i] : fv_half_to_float(((const uint16_t *)data)[i]);
+}
+static inline void fv_nd_set_floating(fv_dtype t, void *data, ptrdiff_t i, double v) {
+    if (t == FV_F32)
+        ((float *)data)[i] = (float)v;
+    else if (t == FV_F64)
+        ((double *)data)[i] = v;
+    else
+        ((uint16_t *)data)[i] = fv_half_from_double(v);
+}
 
 /* x's strides as an operand over `shape` when `trailing` axes of size 1 are put behind its own. */
 static inline void fv_nd_operand_before(const fv_shape *shape, const fv_value_info *value, int32_t trailing, ptrdiff_t stride[FV_MAX_RANK]) {

@@ -24,6 +24,19 @@ static fv_status cast_infer(fv_node *n, fv_value_info *values) {
 #define LOAD(T, convert)                                                                                               \
     for (size_t i = 0; i < n; i++) to[i] = convert(((const T *)x)[first + i]);                                         \
     return
+#define LOAD_SMALL                                                                                                     \
+    case FV_I32:                                                                                                       \
+        LOAD(int32_t, AS_IS);                                                                                          \
+    case FV_U32:                                                                                                       \
+        LOAD(uint32_t, AS_IS);                                                                                         \
+    case FV_I16:                                                                                                       \
+        LOAD(int16_t, AS_IS);                                                                                          \
+    case FV_U16:                                                                                                       \
+        LOAD(uint16_t, AS_IS);                                                                                         \
+    case FV_I8:                                                                                                        \
+        LOAD(int8_t, AS_IS);                                                                                           \
+    default:                                                                                                           \
+        LOAD(uint8_t, AS_IS);
 #define AS_IS(x) (x)
 #define AS_DOUBLE(x) (double)(x)
 #define AS_INTEGER(x) (int64_t)(x)
@@ -40,18 +53,7 @@ static void load_double(fv_dtype t, const void *x, size_t first, size_t n, doubl
         LOAD(int64_t, AS_DOUBLE);
     case FV_U64:
         LOAD(uint64_t, AS_DOUBLE);
-    case FV_I32:
-        LOAD(int32_t, AS_IS);
-    case FV_U32:
-        LOAD(uint32_t, AS_IS);
-    case FV_I16:
-        LOAD(int16_t, AS_IS);
-    case FV_U16:
-        LOAD(uint16_t, AS_IS);
-    case FV_I8:
-        LOAD(int8_t, AS_IS);
-    default:
-        LOAD(uint8_t, AS_IS);
+        LOAD_SMALL
     }
 }
 
@@ -61,18 +63,7 @@ static void load_integer(fv_dtype t, const void *x, size_t first, size_t n, int6
     case FV_I64:
     case FV_U64:
         LOAD(int64_t, AS_IS);
-    case FV_I32:
-        LOAD(int32_t, AS_IS);
-    case FV_U32:
-        LOAD(uint32_t, AS_IS);
-    case FV_I16:
-        LOAD(int16_t, AS_IS);
-    case FV_U16:
-        LOAD(uint16_t, AS_IS);
-    case FV_I8:
-        LOAD(int8_t, AS_IS);
-    default:
-        LOAD(uint8_t, AS_IS);
+        LOAD_SMALL
     }
 }
 

@@ -30,19 +30,6 @@ static fv_status moments_infer(fv_node *n, fv_value_info *values) {
     return FV_OK;
 }
 
-static inline double load(fv_dtype t, const char *data, ptrdiff_t i) {
-    const void *at = data;
-    return t == FV_F32 ? ((const float *)at)[i] : t == FV_F64 ? ((const double *)at)[i] : fv_half_to_float(((const uint16_t *)at)[i]);
-}
-static inline void store(fv_dtype t, void *data, ptrdiff_t i, double v) {
-    if (t == FV_F32)
-        ((float *)data)[i] = (float)v;
-    else if (t == FV_F64)
-        ((double *)data)[i] = v;
-    else
-        ((uint16_t *)data)[i] = fv_half_from_double(v);
-}
-
 /* sum[i] += of column i: the elements (mean NULL), or the squares of their differences to mean[i]. */
 static void add_up(const moments *s, const char *x, size_t width, const double *mean, double *sum) {
     const fv_nd_loop *r = &s->reduced;
@@ -53,7 +40,7 @@ static void add_up(const moments *s, const char *x, size_t width, const double *
         for (size_t k = 0; k < r->length; k++) {
             const ptrdiff_t at = offset[0] + (ptrdiff_t)k * r->step[0];
             for (size_t i = 0; i < width; i++) {
-                const double v = load(s->dtype, x, at + (ptrdiff_t)i * step) - (mean ? mean[i] : 0);
+                const double v = fv_nd_floating(s->dtype, x, at + (ptrdiff_t)i * step) - (mean ? mean[i] : 0);
                 sum[i] += mean ? v * v : v;
             }
         }
@@ -74,8 +61,8 @@ static void run_moments(void *arg, size_t piece, void *scratch) {
             for (size_t i = 0; i < width; i++) mean[i] /= (double)s->count;
             if (s->variance) add_up(s, x, width, mean, square);
             for (size_t i = 0; i < width; i++) {
-                store(s->dtype, s->kept.buffer[1]->data, to + (ptrdiff_t)i, mean[i]);
-                if (s->variance) store(s->dtype, s->variance->data, to + (ptrdiff_t)i, square[i] / (double)s->count);
+                fv_nd_set_floating(s->dtype, s->kept.buffer[1]->data, to + (ptrdiff_t)i, mean[i]);
+                if (s->variance) fv_nd_set_floating(s->dtype, s->variance->data, to + (ptrdiff_t)i, square[i] / (double)s->count);
             }
         }
     });

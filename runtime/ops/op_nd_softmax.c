@@ -25,37 +25,25 @@ static fv_status softmax_infer(fv_node *n, fv_value_info *values) {
     return FV_OK;
 }
 
-static double load(fv_dtype t, const void *data, size_t i) {
-    return t == FV_F32 ? ((const float *)data)[i] : t == FV_F64 ? ((const double *)data)[i] : fv_half_to_float(((const uint16_t *)data)[i]);
-}
-static void store(fv_dtype t, void *data, size_t i, double v) {
-    if (t == FV_F32)
-        ((float *)data)[i] = (float)v;
-    else if (t == FV_F64)
-        ((double *)data)[i] = v;
-    else
-        ((uint16_t *)data)[i] = fv_half_from_double(v);
-}
-
 /* One row in double, elements `step` apart. */
 static void one_row(const softmax *s, size_t at, size_t step) {
     const void *x = s->x->data;
     size_t largest = 0;
     double most = -INFINITY, sum = 0;
     for (size_t c = 0; c < s->classes; c++) {
-        const double v = load(s->dtype, x, at + c * step);
+        const double v = fv_nd_floating(s->dtype, x, (ptrdiff_t)(at + c * step));
         if (v > most || v != v) most = v, largest = c;
         if (v != v) break;
     }
     if (s->kind == FV_ND_HARDMAX) {
-        for (size_t c = 0; c < s->classes; c++) store(s->dtype, s->y->data, at + c * step, c == largest);
+        for (size_t c = 0; c < s->classes; c++) fv_nd_set_floating(s->dtype, s->y->data, (ptrdiff_t)(at + c * step), c == largest);
         return;
     }
-    for (size_t c = 0; c < s->classes; c++) sum += fv_exp64(load(s->dtype, x, at + c * step) - most);
+    for (size_t c = 0; c < s->classes; c++) sum += fv_exp64(fv_nd_floating(s->dtype, x, (ptrdiff_t)(at + c * step)) - most);
     const double log_sum = s->kind == FV_ND_LOG_SOFTMAX ? fv_log64(sum) : 0;
     for (size_t c = 0; c < s->classes; c++) {
-        const double v = load(s->dtype, x, at + c * step) - most;
-        store(s->dtype, s->y->data, at + c * step, s->kind == FV_ND_LOG_SOFTMAX ? v - log_sum : fv_exp64(v) / sum);
+        const double v = fv_nd_floating(s->dtype, x, (ptrdiff_t)(at + c * step)) - most;
+        fv_nd_set_floating(s->dtype, s->y->data, (ptrdiff_t)(at + c * step), s->kind == FV_ND_LOG_SOFTMAX ? v - log_sum : fv_exp64(v) / sum);
     }
 }
 

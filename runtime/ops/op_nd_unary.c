@@ -4,17 +4,21 @@
 #include "kernels/math64.h"
 #include "ops/nd_pointwise.h"
 
-typedef double (*function)(double x, double a, double b);
+enum { BLOCK = 256 }; /* elements turned into doubles at a time */
 
-#define FUNCTION(name, value, slope)                                                                                   \
-    static double name(double x, double a, double b) {                                                                 \
+/* y[i] of x[i]: one function over n numbers. x and y may be one. */
+typedef void (*function)(const double *in, double *out, size_t n, double a, double b);
+
+#define ROW(name, expression)                                                                                          \
+    static void name(const double *in, double *out, size_t n, double a, double b) {                                    \
         (void)a, (void)b;                                                                                              \
-        return value;                                                                                                  \
-    }                                                                                                                  \
-    static double name##_slope(double x, double a, double b) {                                                         \
-        (void)x, (void)a, (void)b;                                                                                     \
-        return slope;                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            const double x = in[i];                                                                                    \
+            (void)x;                                                                                                   \
+            out[i] = expression;                                                                                       \
+        }                                                                                                              \
     }
+#define FUNCTION(name, value, slope) ROW(name, value) ROW(name##_slope, slope)
 
 static inline double softplus64(double x) { return (x > 0 ? x : 0) + fv_log1p64(fv_exp64(-fabs(x))); }
 static inline double normal64(double x) { return 0.5 * (1 + fv_erf64(x * 0.70710678118654752440)); }
@@ -121,6 +125,7 @@ struct unary {
     size_t count, x_bytes;
     int32_t kind, mode;
     double a, b;
+    function function; /* what `run` maps with, where it maps */
     run_fn run;
 };
 
@@ -128,8 +133,13 @@ struct unary {
     static void name(const unary *s, fv_range r) {                                                                     \
         const T *x = s->x->data;                                                                                       \
         T *y = s->y->data;                                                                                             \
-        const function f = functions[s->kind].value;                                                                   \
-        for (size_t i = r.begin; i < r.end; i++) y[i] = store(f(load(x[i]), s->a, s->b));                              \
+        for (size_t first = r.begin; first < r.end; first += BLOCK) {                                                  \
+            const size_t n = fv_min_size(BLOCK, r.end - first);                                                        \
+            double block[BLOCK];                                                                                       \
+            for (size_t i = 0; i < n; i++) block[i] = load(x[first + i]);                                              \
+            s->function(block, block, n, s->a, s->b);                                                                  \
+            for (size_t i = 0; i < n; i++) y[first + i] = store(block[i]);                                             \
+        }                                                                                                              \
     }
 #define AS_IS(x) (x)
 #define AS_FLOAT(x) (float)(x)
@@ -137,7 +147,7 @@ MAPPED(map_f32, float, AS_IS, AS_FLOAT)
 MAPPED(map_f64, double, AS_IS, AS_IS)
 MAPPED(map_f16, uint16_t, fv_half_to_float, fv_half_from_double)
 
-/* Cheap ones in float, where a call an element would cost more than they do; each is one correctly rounded operation. */
+/* Cheap ones in float, where turning to double would cost more than they do; each is one correctly rounded operation. */
 #define CHEAP(name, expression)                                                                                        \
     static void name(const unary *s, fv_range r) {                                                                     \
         const float *data = s->x->data;                                                                                \
@@ -158,14 +168,15 @@ CHEAP(round_f32, rintf(x))
     static void name(const unary *s, fv_range r) {                                                                     \
         const T *data = s->x->data;                                                                                    \
         T *y = s->y->data;                                                                                             \
+        const int32_t kind = s->kind;                                                                                  \
         for (size_t i = r.begin; i < r.end; i++) {                                                                     \
             const T x = data[i];                                                                                       \
             const T minus = (T)(0 - (uint64_t)x);                                                                      \
-            y[i] = s->kind == FV_ND_NEG    ? minus                                                                     \
-                   : s->kind == FV_ND_ABS  ? (x > 0 || (T)-1 > (T)0 ? x : minus)                                       \
-                   : s->kind == FV_ND_SIGN ? (T)(x == 0 ? 0 : x > 0 ? 1 : -1)                                          \
-                   : s->kind == FV_ND_RELU ? (x > 0 ? x : 0)                                                           \
-                                           : (T)~x;                                                                    \
+            y[i] = kind == FV_ND_NEG    ? minus                                                                        \
+                   : kind == FV_ND_ABS  ? (x > 0 || (T)-1 > (T)0 ? x : minus)                                          \
+                   : kind == FV_ND_SIGN ? (T)(x == 0 ? 0 : x > 0 ? 1 : -1)                                             \
+                   : kind == FV_ND_RELU ? (x > 0 ? x : 0)                                                              \
+                                        : (T)~x;                                                                       \
         }                                                                                                              \
     }
 WHOLE(whole_i8, int8_t)
@@ -187,9 +198,10 @@ static void not_bool(const unary *s, fv_range r) {
     static void name(const unary *s, fv_range r) {                                                                     \
         const T *data = s->x->data;                                                                                    \
         uint8_t *y = s->y->data;                                                                                       \
+        const bool nan = s->kind == FV_ND_IS_NAN, above = s->mode & 1, below = s->mode & 2;                            \
         for (size_t i = r.begin; i < r.end; i++) {                                                                     \
             const double x = load(data[i]);                                                                            \
-            y[i] = s->kind == FV_ND_IS_NAN ? x != x : (x == INFINITY && (s->mode & 1)) || (x == -INFINITY && (s->mode & 2)); \
+            y[i] = nan ? x != x : (x == INFINITY && above) || (x == -INFINITY && below);                               \
         }                                                                                                              \
     }
 TEST(test_f32, float, AS_IS)
@@ -256,13 +268,13 @@ static void run_unary(void *arg, size_t piece, void *scratch) {
     s->run(s, fv_run_of(piece, s->count));
 }
 
-static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run) {
+static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run, function f) {
     const fv_nd_attr *attr = &p->node->attr.nd;
     unary *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     *s = (unary){.x = fv_plan_buffer(p, x), .dy = fv_plan_buffer(p, dy), .y = fv_plan_buffer(p, p->node->out[0]),
                  .count = fv_shape_count(&p->values[x].shape), .kind = attr->kind, .mode = attr->mode, .a = attr->alpha, .b = attr->beta,
-                 .run = run};
+                 .function = f, .run = run};
     p->algorithm = "pointwise";
     p->flops = (double)s->count;
     return fv_plan_phase(p, false, run_unary, s, fv_run_pieces(s->count));
@@ -270,7 +282,7 @@ static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run) {
 
 static fv_status unary_plan(fv_plan_op *p) {
     const fv_value x = p->node->in[0];
-    return make(p, x, FV_NONE, run_of(p->node->attr.nd.kind, p->values[x].dtype));
+    return make(p, x, FV_NONE, run_of(p->node->attr.nd.kind, p->values[x].dtype), functions[p->node->attr.nd.kind].value);
 }
 
 static fv_status unary_backward(fv_backward *b) {
@@ -294,10 +306,17 @@ static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
 static void run_grad(const unary *s, fv_range r) {
     const fv_real *x = s->x->data, *dy = s->dy->data;
     fv_real *dx = s->y->data;
-    const function slope = functions[s->kind].slope;
-    for (size_t i = r.begin; i < r.end; i++) dx[i] = (fv_real)(dy[i] * slope(x[i], s->a, s->b));
+    for (size_t first = r.begin; first < r.end; first += BLOCK) {
+        const size_t n = fv_min_size(BLOCK, r.end - first);
+        double slope[BLOCK];
+        for (size_t i = 0; i < n; i++) slope[i] = x[first + i];
+        s->function(slope, slope, n, s->a, s->b);
+        for (size_t i = 0; i < n; i++) dx[first + i] = (fv_real)(dy[first + i] * slope[i]);
+    }
 }
 
-static fv_status unary_grad_plan(fv_plan_op *p) { return make(p, p->node->in[0], p->node->in[1], run_grad); }
+static fv_status unary_grad_plan(fv_plan_op *p) {
+    return make(p, p->node->in[0], p->node->in[1], run_grad, functions[p->node->attr.nd.kind].slope);
+}
 
 const fv_op fv_op_nd_unary_grad = {"nd_unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer, unary_grad_plan, NULL};
