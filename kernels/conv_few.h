@@ -39,10 +39,6 @@ typedef struct fv_conv_few_plan {
     size_t values, width, plane[2], box; /* width of a box row, elements of [y][x] and of [z][y][x]; elements */
 } fv_conv_few_plan;
 
-static inline size_t fv_conv_few_box(const fv_conv_few_plan *p, size_t rows) {
-    return p->width * fv_conv_extent(&p->geometry, 2, rows) * (size_t)p->geometry.reach[1] * (size_t)p->geometry.d->in_channels;
-}
-
 static inline void fv_conv_few_plan_forward(fv_conv_few_plan *p, const fv_conv_desc *d) {
     *p = (fv_conv_few_plan){.values = (size_t)d->taps * (size_t)d->in_channels};
     const size_t lanes = fv_round_up((size_t)d->out[2], 4);

@@ -73,7 +73,6 @@ typedef enum fv_nd_unary {
     FV_ND_RSQRT,       /* 1 / sqrt(x + a) */
     FV_ND_IS_NAN, /* to bool from here: nd_test */
     FV_ND_IS_INF, /* mode: bit 0 positive, bit 1 negative */
-    FV_ND_TRUE,   /* any type */
     FV_ND_UNARY_COUNT
 } fv_nd_unary;
 

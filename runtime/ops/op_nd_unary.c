@@ -208,10 +208,6 @@ TEST(test_f32, float, AS_IS)
 TEST(test_f64, double, AS_IS)
 TEST(test_f16, uint16_t, fv_half_to_float)
 
-static void fill_true(const unary *s, fv_range r) {
-    for (size_t i = r.begin; i < r.end; i++) ((uint8_t *)s->y->data)[i] = 1;
-}
-
 static run_fn cheap_of(int32_t kind) {
     switch (kind) {
     case FV_ND_NEG:
@@ -235,7 +231,6 @@ static run_fn cheap_of(int32_t kind) {
 static run_fn run_of(int32_t kind, fv_dtype type) {
     static const run_fn whole[12] = {[FV_I8] = whole_i8, [FV_I16] = whole_i16, [FV_I32] = whole_i32, [FV_I64] = whole_i64,
                                      [FV_U8] = whole_u8, [FV_U16] = whole_u16, [FV_U32] = whole_u32, [FV_U64] = whole_u64};
-    if (kind == FV_ND_TRUE) return fill_true;
     if (kind == FV_ND_BIT_NOT && type == FV_BOOL) return not_bool;
     if (!fv_nd_is_floating(type)) return kind <= FV_ND_BIT_NOT ? whole[type] : NULL;
     if (kind == FV_ND_BIT_NOT) return NULL;

@@ -129,8 +129,8 @@ fv_status fv_pool_plan_make(fv_plan_op *p, const fv_shape *x, const fv_shape *y,
     return s->kind == FV_POOL_WEIGHTED ? plan_weights(p, s) : FV_OK;
 }
 
-/* Of a window larger than a run, the channels are cut too. */
-void fv_pool_cut(fv_pool_plan *s, bool by_channels) {
+/* Pixels of the output to pieces of about a run; of a window larger than one, the channels are cut too. */
+static void cut_pieces(fv_pool_plan *s, bool by_channels) {
     const size_t channels = (size_t)s->desc.channels, window = (size_t)s->desc.window[1] * (size_t)s->desc.window[2];
     const size_t pixels = (size_t)s->desc.images * (size_t)s->desc.out[1] * (size_t)s->desc.out[2];
     s->pixels = pixels;
@@ -216,7 +216,7 @@ static fv_status pool_plan(fv_plan_op *p) {
         s->chunk = fv_rows_per_piece((size_t)s->desc.out[2] * (size_t)s->desc.channels);
         return fv_plan_phase(p, false, run_stride, s, fv_div_up(s->pixels, s->chunk));
     }
-    fv_pool_cut(s, !s->index);
+    cut_pieces(s, !s->index);
     return fv_plan_phase(p, false, run_pool, s, s->pieces);
 }
 

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-void fv_taps_from_plain(const fv_real *plain, fv_real *taps_last_out, size_t out, size_t in, size_t taps) {
+static void taps_from_plain(const fv_real *plain, fv_real *taps_last_out, size_t out, size_t in, size_t taps) {
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++)
             for (size_t t = 0; t < taps; t++) taps_last_out[(t * in + i) * out + o] = plain[(o * in + i) * taps + t];
@@ -51,7 +51,7 @@ static fv_status relayout(fv_graph *g, fv_value weight, int64_t taps) {
     const size_t count = fv_shape_count(&w->shape), out = (size_t)w->shape.dim[0], in = count / out / (size_t)taps;
     fv_real *fresh = NULL;
     FV_FORWARD(fv_alloc(g->context, count * sizeof *fresh, w->name, (void **)&fresh));
-    fv_taps_from_plain(w->data, fresh, out, in, (size_t)taps);
+    taps_from_plain(w->data, fresh, out, in, (size_t)taps);
     fv_release(g->context, w->data);
     w->data = fresh;
     w->layout = FV_TAPS_LAST_OUT;
