@@ -24,8 +24,10 @@ static fv_status read_dropout(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* Maps to (N, rest): a flatten in other words. */
 static bool is_flatten(const fv_value_info *x, const fv_onnx_tensor *t) {
-    if (!t || t->count != 2 || x->shape.rank != 4 || x->dtype != FV_REAL_DTYPE || x->kind == FV_VALUE_PARAMETER) return false;
-    const int64_t rest = x->shape.dim[1] * x->shape.dim[2] * x->shape.dim[3], rows = fv_onnx_tensor_int(t, 0), columns = fv_onnx_tensor_int(t, 1);
+    if (!t || t->count != 2 || x->shape.rank != 4 || x->dtype != FV_REAL_DTYPE || x->kind == FV_VALUE_PARAMETER)
+        return false;
+    const int64_t rest = x->shape.dim[1] * x->shape.dim[2] * x->shape.dim[3], rows = fv_onnx_tensor_int(t, 0),
+                  columns = fv_onnx_tensor_int(t, 1);
     const bool all = rows == 0 || rows == x->shape.dim[0] || x->shape.dim[0] == 0; /* an open batch takes any number */
     return columns == rest ? rows == -1 || all : columns == -1 && rows != -1 && rows < 2 && all;
 }

@@ -8,9 +8,9 @@
 #include <string.h>
 
 static const fv_onnx_write_row *const families[] = {
-    fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest, fv_onnx_write_norm, fv_onnx_write_local,
-    fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose, fv_onnx_write_pool, fv_onnx_write_parts,
-    fv_onnx_write_nd,
+    fv_onnx_write_conv,  fv_onnx_write_pointwise,   fv_onnx_write_rest,     fv_onnx_write_norm,
+    fv_onnx_write_local, fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose,
+    fv_onnx_write_pool,  fv_onnx_write_parts,       fv_onnx_write_nd,
 };
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {
@@ -81,8 +81,8 @@ static fv_status check_names(fv_onnx_writer *w, const FvOnnx__Graph *g) {
         for (size_t k = 0; k < g->node[i]->n_output; k++) names[count++] = g->node[i]->output[k];
     qsort(names, count, sizeof *names, by_name);
     for (size_t i = 1; i < count; i++)
-        FV_RETURN_IF(strcmp(names[i - 1], names[i]) == 0, FV_ERR_UNSUPPORTED, "two values would be called \"%.200s\" in the file",
-                     names[i]);
+        FV_RETURN_IF(strcmp(names[i - 1], names[i]) == 0, FV_ERR_UNSUPPORTED,
+                     "two values would be called \"%.200s\" in the file", names[i]);
     for (size_t i = 0; i < w->graph->output_count; i++)
         for (size_t k = 0; k < i; k++)
             FV_RETURN_IF(w->graph->outputs[i] == w->graph->outputs[k], FV_ERR_UNSUPPORTED,
@@ -103,7 +103,8 @@ static void write_constants(fv_onnx_writer *w, FvOnnx__Model *model) {
     const fv_graph *g = w->graph;
     model->metadata_props = fv_onnx_take(w, (g->value_count + 1) * sizeof *model->metadata_props);
     for (size_t v = 0; model->metadata_props && v < g->value_count; v++) {
-        if (g->values[v].kind != FV_VALUE_PARAMETER || g->values[v].trainable || !fv_graph_uses(g, (fv_value)v)) continue;
+        if (g->values[v].kind != FV_VALUE_PARAMETER || g->values[v].trainable || !fv_graph_uses(g, (fv_value)v))
+            continue;
         FvOnnx__StringEntry *entry = fv_onnx_take(w, sizeof *entry);
         if (!entry) return;
         fv_onnx__string_entry__init(entry);
@@ -152,7 +153,8 @@ static fv_status write_graph(fv_onnx_writer *w, const char *path) {
 fv_status fv_model_save(const fv_model *m, const char *path) {
     FV_RETURN_IF(!m || !path, FV_ERR_ARGUMENT, "fv_model_save needs a model and a path");
     FV_RETURN_IF(m->source.lower && m->graph->node_count == 0, FV_ERR_UNSUPPORTED,
-                 "%s: the model's layers follow from the sizes or values of its inputs, so there is no one graph to write; keep the file it was read from",
+                 "%s: the model's layers follow from the sizes or values of its inputs, so there is no one graph to "
+                 "write; keep the file it was read from",
                  path);
     fv_onnx_writer w = {.context = m->graph->context, .graph = m->graph};
     const fv_status status = write_graph(&w, path);

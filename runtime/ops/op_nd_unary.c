@@ -1,5 +1,5 @@
-/* nd_unary: x -> f(x) for floats of every width, and what of it means something for whole numbers and bool. nd_unary_grad: x, dy -> dx.
- * nd_test: x -> bool. */
+/* nd_unary: x -> f(x) for floats of every width, and what of it means something for whole numbers and bool.
+ * nd_unary_grad: x, dy -> dx. nd_test: x -> bool. */
 #include "kernels/half.h"
 #include "kernels/math64.h"
 #include "ops/nd_pointwise.h"
@@ -37,7 +37,7 @@ static double gelu_tanh_slope_of(double x) {
 FUNCTION(neg, -x, -1)
 FUNCTION(absolute, fabs(x), x > 0 ? 1 : x < 0 ? -1 : 0)
 FUNCTION(sign, sign64(x), 0)
-FUNCTION(relu, x < 0 ? 0 : x, x > 0)
+FUNCTION(relu, x<0 ? 0 : x, x> 0)
 FUNCTION(reciprocal, 1 / x, -1 / (x * x))
 FUNCTION(root, sqrt(x), 0.5 / sqrt(x))
 FUNCTION(down, floor(x), 0)
@@ -70,7 +70,7 @@ FUNCTION(leaky_relu, x < 0 ? a * x : x, x < 0 ? a : 1)
 FUNCTION(elu, x < 0 ? b * a * fv_expm1_64(x) : b * x, x < 0 ? b * a * fv_exp64(x) : b)
 FUNCTION(celu, x < 0 ? a * fv_expm1_64(x / a) : x, x < 0 ? fv_exp64(x / a) : 1)
 FUNCTION(thresholded, x > a ? x : x != x ? x : 0, x > a)
-FUNCTION(shrink, x < -a ? x + b : x > a ? x - b : x != x ? x : 0, x < -a || x > a)
+FUNCTION(shrink, x<-a ? x + b : x> a ? x - b : x != x ? x : 0, x<-a || x> a)
 FUNCTION(linear, a *x + b, a)
 FUNCTION(inverse_root, 1 / sqrt(x + a), -0.5 / ((x + a) * sqrt(x + a)))
 
@@ -147,7 +147,8 @@ MAPPED(map_f32, float, AS_IS, AS_FLOAT)
 MAPPED(map_f64, double, AS_IS, AS_IS)
 MAPPED(map_f16, uint16_t, fv_half_to_float, fv_half_from_double)
 
-/* Cheap ones in float, where turning to double would cost more than they do; each is one correctly rounded operation. */
+/* Cheap ones in float, where turning to double would cost more than they do; each is one correctly rounded operation.
+ */
 #define CHEAP(name, expression)                                                                                        \
     static void name(const unary *s, fv_range r) {                                                                     \
         const float *data = s->x->data;                                                                                \
@@ -174,7 +175,9 @@ CHEAP(round_f32, rintf(x))
             const T minus = (T)(0 - (uint64_t)x);                                                                      \
             y[i] = kind == FV_ND_NEG    ? minus                                                                        \
                    : kind == FV_ND_ABS  ? (x > 0 || (T)-1 > (T)0 ? x : minus)                                          \
-                   : kind == FV_ND_SIGN ? (T)(x == 0 ? 0 : x > 0 ? 1 : -1)                                             \
+                   : kind == FV_ND_SIGN ? (T)(x == 0  ? 0                                                              \
+                                              : x > 0 ? 1                                                              \
+                                                      : -1)                                                            \
                    : kind == FV_ND_RELU ? (x > 0 ? x : 0)                                                              \
                                         : (T)~x;                                                                       \
         }                                                                                                              \
@@ -229,8 +232,9 @@ static run_fn cheap_of(int32_t kind) {
 
 /* NULL: the function does not take the type. */
 static run_fn run_of(int32_t kind, fv_dtype type) {
-    static const run_fn whole[12] = {[FV_I8] = whole_i8, [FV_I16] = whole_i16, [FV_I32] = whole_i32, [FV_I64] = whole_i64,
-                                     [FV_U8] = whole_u8, [FV_U16] = whole_u16, [FV_U32] = whole_u32, [FV_U64] = whole_u64};
+    static const run_fn whole[12] = {
+        [FV_I8] = whole_i8, [FV_I16] = whole_i16, [FV_I32] = whole_i32, [FV_I64] = whole_i64,
+        [FV_U8] = whole_u8, [FV_U16] = whole_u16, [FV_U32] = whole_u32, [FV_U64] = whole_u64};
     if (kind == FV_ND_BIT_NOT && type == FV_BOOL) return not_bool;
     if (!fv_nd_is_floating(type)) return kind <= FV_ND_BIT_NOT ? whole[type] : NULL;
     if (kind == FV_ND_BIT_NOT) return NULL;
@@ -242,7 +246,8 @@ static fv_status unary_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const int32_t kind = n->attr.nd.kind;
     FV_RETURN_IF(kind < 0 || kind >= FV_ND_IS_NAN, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
-    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name,
+                 fv_dtype_name(x.dtype));
     FV_RETURN_IF(kind == FV_ND_CELU && n->attr.nd.alpha == 0, FV_ERR_ARGUMENT, "node \"%s\": alpha is 0", n->name);
     fv_infer_like(&values[n->out[0]], &x);
     return FV_OK;
@@ -251,8 +256,10 @@ static fv_status unary_infer(fv_node *n, fv_value_info *values) {
 static fv_status test_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const int32_t kind = n->attr.nd.kind;
-    FV_RETURN_IF(kind < FV_ND_IS_NAN || kind >= FV_ND_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown test %d", n->name, kind);
-    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this test does not take %s", n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(kind < FV_ND_IS_NAN || kind >= FV_ND_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown test %d",
+                 n->name, kind);
+    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this test does not take %s", n->name,
+                 fv_dtype_name(x.dtype));
     fv_nd_infer(&values[n->out[0]], FV_BOOL, &x.shape);
     return FV_OK;
 }
@@ -267,9 +274,16 @@ static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run, functi
     const fv_nd_attr *attr = &p->node->attr.nd;
     unary *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (unary){.x = fv_plan_buffer(p, x), .dy = fv_plan_buffer(p, dy), .y = fv_plan_buffer(p, p->node->out[0]),
-                 .count = fv_shape_count(&p->values[x].shape), .kind = attr->kind, .mode = attr->mode, .a = attr->alpha, .b = attr->beta,
-                 .function = f, .run = run};
+    *s = (unary){.x = fv_plan_buffer(p, x),
+                 .dy = fv_plan_buffer(p, dy),
+                 .y = fv_plan_buffer(p, p->node->out[0]),
+                 .count = fv_shape_count(&p->values[x].shape),
+                 .kind = attr->kind,
+                 .mode = attr->mode,
+                 .a = attr->alpha,
+                 .b = attr->beta,
+                 .function = f,
+                 .run = run};
     p->algorithm = "pointwise";
     p->flops = (double)s->count;
     return fv_plan_phase(p, false, run_unary, s, fv_run_pieces(s->count));
@@ -277,12 +291,14 @@ static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run, functi
 
 static fv_status unary_plan(fv_plan_op *p) {
     const fv_value x = p->node->in[0];
-    return make(p, x, FV_NONE, run_of(p->node->attr.nd.kind, p->values[x].dtype), functions[p->node->attr.nd.kind].value);
+    return make(p, x, FV_NONE, run_of(p->node->attr.nd.kind, p->values[x].dtype),
+                functions[p->node->attr.nd.kind].value);
 }
 
 static fv_status unary_backward(fv_backward *b) {
     const fv_value in[2] = {b->node->in[0], b->dout[0]};
-    FV_RETURN_IF(!functions[b->node->attr.nd.kind].slope, FV_ERR_UNSUPPORTED, "node \"%s\": this function has no gradient", b->node->name);
+    FV_RETURN_IF(!functions[b->node->attr.nd.kind].slope, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": this function has no gradient", b->node->name);
     b->din[0] = fv_emit_node(b->graph, &fv_op_nd_unary_grad, in, 2, 1, &b->node->attr);
     return FV_OK;
 }
@@ -292,8 +308,8 @@ const fv_op fv_op_nd_unary = {"nd_unary", 1, 1, 1, FV_OP_ANY_LAYOUT, unary_infer
 const fv_op fv_op_nd_test = {"nd_test", 1, 1, 1, FV_OP_PLAIN | FV_OP_NO_GRADIENT, test_infer, unary_plan, NULL};
 
 static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
-    FV_RETURN_IF(values[n->in[0]].layout != values[n->in[1]].layout && values[n->in[0]].kind == FV_VALUE_ACTIVATION, FV_ERR_SHAPE,
-                 "node \"%s\": its inputs lie differently", n->name);
+    FV_RETURN_IF(values[n->in[0]].layout != values[n->in[1]].layout && values[n->in[0]].kind == FV_VALUE_ACTIVATION,
+                 FV_ERR_SHAPE, "node \"%s\": its inputs lie differently", n->name);
     fv_infer_like(&values[n->out[0]], &values[n->in[1]]);
     return FV_OK;
 }
@@ -314,4 +330,5 @@ static fv_status unary_grad_plan(fv_plan_op *p) {
     return make(p, p->node->in[0], p->node->in[1], run_grad, functions[p->node->attr.nd.kind].slope);
 }
 
-const fv_op fv_op_nd_unary_grad = {"nd_unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer, unary_grad_plan, NULL};
+const fv_op fv_op_nd_unary_grad = {
+    "nd_unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer, unary_grad_plan, NULL};
