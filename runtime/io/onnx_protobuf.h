@@ -1,5 +1,5 @@
-/* protobuf-c with the library's memory and files. protobuf-c tells a refused allocation and a wrong field alike, and a write has no
- * status: both are kept here. */
+/* protobuf-c with the library's memory and files. protobuf-c tells a refused allocation and a wrong field alike, and a
+ * write has no status: both are kept here. */
 #ifndef FV_IO_ONNX_PROTOBUF_H
 #define FV_IO_ONNX_PROTOBUF_H
 
