@@ -115,8 +115,8 @@ fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed);
 /* Where graphs come from when shapes are known only in the session. `lower` may be called by several threads at once.
  */
 typedef struct fv_lowering {
-    const fv_tensor
-        *inputs; /* in the model's order: shapes, and data where values may shape the graph; NULL: the file's sizes */
+    /* In the model's order: shapes, and data where values may shape the graph; NULL: the file's sizes. */
+    const fv_tensor *inputs;
     size_t input_count;
     int64_t batch; /* of open first axes, where the file's sizes are taken */
 } fv_lowering;
@@ -147,8 +147,8 @@ fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_m
 
 typedef struct fv_plan_settings {
     bool training, profile;
-    bool bind_outputs; /* outputs are written to what fv_plan_bind says; else they stay in the arena until the next run
-                        */
+    /* Outputs are written to what fv_plan_bind says; else they stay in the arena until the next run. */
+    bool bind_outputs;
     fv_packed_cache *packed; /* NULL: weights are packed in the run */
     void *arena;             /* the caller's, or NULL */
     size_t arena_bytes;
