@@ -20,8 +20,8 @@ typedef float fv_real;
 #endif
 
 #define FV_ALIGNMENT 64 /* bytes: packed weights, arenas, scratch */
-#define FV_RESTRICT restrict
-/* For bodies whose arguments (a step function, a tile size) must become constants. */
+/* For bodies whose arguments (a step function, a tile size)
+ * must become constants. */
 #define FV_ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* Half-open: begin <= i < end. */

@@ -1,23 +1,30 @@
-/* The forward product of few channels on both sides (a first layer of grey or coloured images with a handful of maps): vectors
- * run along output pixels, so no lane is spent on maps that are not there. An ISA file that has such a tile calls
- * fv_conv_few_forward, and fv_conv_drive_forward where that returns false; packed weights are the same for both, and so are the
- * bits: every output is still one chain in the order of k.
+/* The forward product of few channels on both sides (a first layer of grey or coloured images with a handful of maps):
+ * vectors run along output pixels, so no lane is spent on maps that are not there. An ISA file that has such a tile
+ * calls fv_conv_few_forward, and fv_conv_drive_forward where that returns false; packed weights are the same for both,
+ * and so are the bits: every output is still one chain in the order of k.
  *
- * What a block of rows reads is copied into a box of planes, [channel][z][y][x], zero in the padding: the pixels of a quad (four
- * neighbours along x) then stand next to each other for every tap, and a quad that ends in mid-row reads on into the next row,
- * whose sums are not stored. A tile is FV_CONV_FEW_QUADS quads, anywhere in the box, and all maps.
+ * What a block of rows reads is copied into a box of planes, [channel][z][y][x], zero in the padding: the pixels of a
+ * quad (four neighbours along x) then stand next to each other for every tap, and a quad that ends in mid-row reads on
+ * into the next row, whose sums are not stored. A tile is FV_CONV_FEW_QUADS quads, anywhere in the box, and all maps.
  */
 #ifndef FV_KERNELS_CONV_FEW_H
 #define FV_KERNELS_CONV_FEW_H
 
 #include "kernels/conv_driver.h"
 
-/* FV_CONV_FEW_BOX: elements of a box that stays in L2 beside what it came from. Fewer products than FV_CONV_FEW_VALUES a map do not
- * pay for the copy. */
-enum { FV_CONV_FEW_MAPS = 6, FV_CONV_FEW_CHANNELS = 4, FV_CONV_FEW_QUADS = 4, FV_CONV_FEW_BOX = 16 << 10, FV_CONV_FEW_VALUES = 9 };
+/* FV_CONV_FEW_BOX: elements of a box that stays in L2 beside what it came from. Fewer products than FV_CONV_FEW_VALUES
+ * a map do not pay for the copy. */
+enum {
+    FV_CONV_FEW_MAPS = 6,
+    FV_CONV_FEW_CHANNELS = 4,
+    FV_CONV_FEW_QUADS = 4,
+    FV_CONV_FEW_BOX = 16 << 10,
+    FV_CONV_FEW_VALUES = 9
+};
 
-/* y[q][i*y_pitch + m] for i < pixels[q], m < maps: the sum over k < values, in order, of x[q][offset[k] + i] * panel[k*columns + m],
- * then bias[m] (if not NULL), then the clamp, NaN passing. x[q] is readable for i < 4 also where pixels[q] < 4. */
+/* y[q][i*y_pitch + m] for i < pixels[q], m < maps: the sum over k < values, in order, of x[q][offset[k] + i] *
+ * panel[k*columns + m], then bias[m] (if not NULL), then the clamp, NaN passing. x[q] is readable for i < 4 also where
+ * pixels[q] < 4. */
 typedef struct fv_conv_few_args {
     const fv_real *x[FV_CONV_FEW_QUADS];
     fv_real *y[FV_CONV_FEW_QUADS];
@@ -35,13 +42,9 @@ typedef void (*fv_conv_few_tile)(const fv_conv_few_args *a);
 
 typedef struct fv_conv_few_plan {
     fv_conv_plan geometry;
-    size_t rows; /* of outputs a block; 0: the product does not go this way */
+    size_t rows;                         /* of outputs a block; 0: the product does not go this way */
     size_t values, width, plane[2], box; /* width of a box row, elements of [y][x] and of [z][y][x]; elements */
 } fv_conv_few_plan;
-
-static inline size_t fv_conv_few_box(const fv_conv_few_plan *p, size_t rows) {
-    return p->width * fv_conv_extent(&p->geometry, 2, rows) * (size_t)p->geometry.reach[1] * (size_t)p->geometry.d->in_channels;
-}
 
 static inline void fv_conv_few_plan_forward(fv_conv_few_plan *p, const fv_conv_desc *d) {
     *p = (fv_conv_few_plan){.values = (size_t)d->taps * (size_t)d->in_channels};
@@ -87,9 +90,10 @@ static inline void fv_conv_few_copy(fv_real *out, const fv_real *in, size_t n, p
     }
 }
 
-/* What output rows [y, y + rows) of plane z read; x is the first channel of the group in the image. Padding left and right of a line
- * is the same for every block: it is zero already. */
-static inline void fv_conv_few_fill(const fv_conv_few_plan *p, const fv_real *x, size_t z, size_t y, size_t rows, fv_real *box) {
+/* What output rows [y, y + rows) of plane z read; x is the first channel of the group in the image. Padding left and
+ * right of a line is the same for every block: it is zero already. */
+static inline void fv_conv_few_fill(const fv_conv_few_plan *p, const fv_real *x, size_t z, size_t y, size_t rows,
+                                    fv_real *box) {
     const fv_conv_desc *d = p->geometry.d;
     const ptrdiff_t *low = p->geometry.low, in = d->in[2], left = low[3];
     const ptrdiff_t first_z = (ptrdiff_t)z * d->step[0] + low[1], first_y = (ptrdiff_t)y * d->step[1] + low[2];
@@ -106,13 +110,16 @@ static inline void fv_conv_few_fill(const fv_conv_few_plan *p, const fv_real *x,
                     continue;
                 }
                 const fv_real *line = x + (ptrdiff_t)c + in_z * d->in_pitch[1] + in_y * d->in_pitch[2];
-                if (to > from) fv_conv_few_copy(out + from, line + ((ptrdiff_t)from + left) * d->in_pitch[3], to - from, d->in_pitch[3]);
+                if (to > from)
+                    fv_conv_few_copy(out + from, line + ((ptrdiff_t)from + left) * d->in_pitch[3], to - from,
+                                     d->in_pitch[3]);
             }
 }
 
-/* All quads of pixels [begin, begin + count), which begin `first` pixels into the block's first row at box row 0; y at column 0 of it. */
-static inline void fv_conv_few_block(const fv_conv_few_plan *p, fv_conv_few_tile tile, const fv_real *box, fv_real *y, size_t first,
-                                     size_t count, fv_conv_few_args *a) {
+/* All quads of pixels [begin, begin + count), which begin `first` pixels into the block's first row at box row 0; y at
+ * column 0 of it. */
+static inline void fv_conv_few_block(const fv_conv_few_plan *p, fv_conv_few_tile tile, const fv_real *box, fv_real *y,
+                                     size_t first, size_t count, fv_conv_few_args *a) {
     const size_t columns = p->geometry.size[3], line = p->width * (size_t)p->geometry.step[2];
     const ptrdiff_t y_line = p->geometry.d->out_pitch[2];
     const bool dense = a->maps == FV_CONV_FEW_MAPS && a->y_pitch == FV_CONV_FEW_MAPS;
@@ -151,9 +158,9 @@ static inline void fv_conv_few_offsets(const fv_conv_few_plan *p, ptrdiff_t *off
 }
 
 /* As fv_conv_forward_fn, without a residual; false, and nothing done, where the product does not go this way. */
-static inline bool fv_conv_few_forward(const fv_conv_isa *isa, fv_conv_few_tile tile, const fv_conv_desc *d, const fv_real *x,
-                                       const fv_real *packed, const fv_real *bias, fv_real *y, fv_range pixels, fv_range panels,
-                                       void *scratch) {
+static inline bool fv_conv_few_forward(const fv_conv_isa *isa, fv_conv_few_tile tile, const fv_conv_desc *d,
+                                       const fv_real *x, const fv_real *packed, const fv_real *bias, fv_real *y,
+                                       fv_range pixels, fv_range panels, void *scratch) {
     fv_conv_few_plan p;
     fv_conv_few_plan_forward(&p, d);
     if (p.rows == 0) return false;
@@ -161,14 +168,20 @@ static inline bool fv_conv_few_forward(const fv_conv_isa *isa, fv_conv_few_tile 
     fv_real *box = (fv_real *)(void *)((char *)scratch + fv_conv_few_offset_bytes(&p));
     fv_conv_few_offsets(&p, offset);
     memset(box, 0, (p.box + 4) * sizeof(*box));
-    fv_conv_few_args a = {.offset = offset, .values = p.values, .y_pitch = d->out_pitch[3], .maps = (size_t)d->out_channels,
-                          .low = d->act_low, .high = d->act_high};
+    fv_conv_few_args a = {.offset = offset,
+                          .values = p.values,
+                          .y_pitch = d->out_pitch[3],
+                          .maps = (size_t)d->out_channels,
+                          .low = d->act_low,
+                          .high = d->act_high};
     const size_t *size = p.geometry.size;
     for (size_t begin = pixels.begin; begin < pixels.end;) {
         const size_t row = begin / size[3], first = begin % size[3];
         const size_t at[3] = {row / size[2] / size[1], row / size[2] % size[1], row % size[2]};
-        const size_t rows = fv_min_size(p.rows, size[2] - at[2]), count = fv_min_size(rows * size[3] - first, pixels.end - begin);
-        fv_real *out = y + (ptrdiff_t)at[0] * d->out_pitch[0] + (ptrdiff_t)at[1] * d->out_pitch[1] + (ptrdiff_t)at[2] * d->out_pitch[2];
+        const size_t rows = fv_min_size(p.rows, size[2] - at[2]),
+                     count = fv_min_size(rows * size[3] - first, pixels.end - begin);
+        fv_real *out = y + (ptrdiff_t)at[0] * d->out_pitch[0] + (ptrdiff_t)at[1] * d->out_pitch[1] +
+                       (ptrdiff_t)at[2] * d->out_pitch[2];
         for (size_t group = panels.begin; group < panels.end; group++) {
             const size_t maps = group * (size_t)d->out_channels;
             fv_conv_few_fill(&p, x + (ptrdiff_t)at[0] * d->in_pitch[0] + group * (size_t)d->in_channels, at[1], at[2],

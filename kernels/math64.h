@@ -1,6 +1,7 @@
-/* Elementary functions in double, our own, for operators on general tensors: no libm transcendental reaches stored bits. Results in
- * float are these, rounded once: at most 0.501 ULP of float. In double the bounds stand beside each function, in units of the last
- * place of the result. sqrt, floor, rint, fmod, ldexp and frexp of the C library are exact and may be used. */
+/* Elementary functions in double, our own, for operators on general tensors: no libm transcendental reaches stored
+ * bits. Results in float are these, rounded once: at most 0.501 ULP of float. In double the bounds stand beside each
+ * function, in units of the last place of the result. sqrt, floor, rint, fmod, ldexp and frexp of the C library are
+ * exact and may be used. */
 #ifndef FV_KERNELS_MATH64_H
 #define FV_KERNELS_MATH64_H
 
@@ -16,7 +17,8 @@ static inline double fv_exp64(double x) {
     const double n = rint(x * 1.4426950408889634);
     double r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
     const double z = r * r;
-    const double q = ((3.00198505138664455042e-6 * z + 2.52448340349684104192e-3) * z + 2.27265548208155028766e-1) * z + 2.0;
+    const double q =
+        ((3.00198505138664455042e-6 * z + 2.52448340349684104192e-3) * z + 2.27265548208155028766e-1) * z + 2.0;
     r *= (1.26177193074810590878e-4 * z + 3.02994407707441961300e-2) * z + 1.0;
     return ldexp(1.0 + 2.0 * (r / (q - r)), (int)n);
 }
@@ -184,7 +186,9 @@ static inline double fv_asin64(double x) {
     return fabs(x) == 1 ? x * 1.57079632679489661923 : fv_atan64(x / sqrt((1.0 - x) * (1.0 + x)));
 }
 /* acos = 2 atan(sqrt((1-x)/(1+x))): 4 ULP. */
-static inline double fv_acos64(double x) { return x == -1 ? 3.14159265358979323846 : 2.0 * fv_atan64(sqrt((1.0 - x) / (1.0 + x))); }
+static inline double fv_acos64(double x) {
+    return x == -1 ? 3.14159265358979323846 : 2.0 * fv_atan64(sqrt((1.0 - x) / (1.0 + x)));
+}
 
 /* ---- hyperbolic functions: 6 ULP ---- */
 
@@ -228,7 +232,8 @@ static inline double fv_erf64(double x) {
     return copysign(1.12837916709551257390 * fv_exp64(-a * a) * sum, x);
 }
 
-/* x^y with the C standard's cases; whole |y| <= 64 by multiplication. Relative error 2e-16 (3 + |y ln x|), in the other case 2e-16 |y|. */
+/* x^y with the C standard's cases; whole |y| <= 64 by multiplication. Relative error 2e-16 (3 + |y ln x|), in the other
+ * case 2e-16 |y|. */
 static inline double fv_pow64(double x, double y) {
     if (y == 0 || x == 1) return 1;
     if (x != x || y != y) return NAN;

@@ -3,11 +3,7 @@
 # (se-cnn takes most of the time). From a bare Debian 12: installs and builds first. Fails where one stays below.
 set -eu
 cd "$(dirname "$0")/.."
-sh tools/install-packages.sh build
-cmake --preset release -DFV_TESTS=OFF -DFV_BENCH=OFF -DFV_WERROR=OFF -B build/demo >/dev/null
-cmake --build build/demo -j "$(nproc)" | grep -E 'error|warning|Linking C executable' || true
-fovea=build/demo/tools/fovea
-[ -x $fovea ] || cmake --build build/demo -j "$(nproc)"
+. tools/build-demo.sh
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 failed=0

@@ -11,7 +11,7 @@
 
 enum { max_options = 64 };
 
-void cli_print_help(FILE *out, const cli_command *command, const cli_option *options) {
+static void print_help(FILE *out, const cli_command *command, const cli_option *options) {
     fprintf(out, "Usage: fovea %s %s\n\n%s\n\nOptions:\n", command->name, command->synopsis, command->about);
     for (const cli_option *o = options; o->name; o++) {
         char left[64];
@@ -102,7 +102,7 @@ int cli_parse(const cli_command *command, const cli_option *options, int argc, c
     optind = 1;
     for (int c; (c = getopt_long(argc, argv, ":", long_options, NULL)) != -1;) {
         if (c == 'h') {
-            cli_print_help(stdout, command, options);
+            print_help(stdout, command, options);
             return CLI_DONE;
         }
         const char *given = argv[optind - 1];

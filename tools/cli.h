@@ -56,7 +56,6 @@ typedef struct cli_compute {
 /* Parses argv[1..]. Returns -1 to go on, or the exit status (after --help or a wrong usage, already explained).
  * Positional arguments are left in argv[1..*positional]. */
 int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, int *positional);
-void cli_print_help(FILE *out, const cli_command *command, const cli_option *options);
 
 /* "fovea COMMAND: sentence" on stderr; returns the status. */
 int cli_fail(const cli_command *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -82,7 +82,8 @@ static fv_status filled(fv_tensor *t, int64_t batch) {
     return FV_OK;
 }
 
-/* ---- what a layer could take: its arithmetic at the units' rate, or its bytes once at the rate of a copy of as many ---- */
+/* ---- what a layer could take: its arithmetic at the units' rate, or its bytes once at the rate of a copy of as many
+ * ---- */
 
 /* Bytes a second, read and written, of one core's memcpy of 2^(COPY_LEAST + i) bytes in all: the best of some runs. */
 static double copy_rate(bench *b, size_t i) {
@@ -125,12 +126,12 @@ static fv_status add_layers(bench *b, const fv_session *s) {
         if (status != FV_OK) return status;
         const bound least = bound_of(b, &n);
         b->flops += n.flops;
-        json_array_append_new(b->layers,
-                              json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:s, s:f}", "name", n.name ? n.name : "", "op", n.op,
-                                        "algorithm", n.algorithm ? n.algorithm : "", "ms", 1e3 * n.seconds, "mflop",
-                                        1e-6 * n.flops, "gflops", n.seconds > 0 ? 1e-9 * n.flops / n.seconds : 0.0, "mbytes",
-                                        1e-6 * n.bytes, "bound", least.by, "bound_share",
-                                        n.seconds > 0 ? least.seconds / n.seconds : 0.0));
+        json_array_append_new(
+            b->layers,
+            json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:s, s:f}", "name", n.name ? n.name : "", "op", n.op,
+                      "algorithm", n.algorithm ? n.algorithm : "", "ms", 1e3 * n.seconds, "mflop", 1e-6 * n.flops,
+                      "gflops", n.seconds > 0 ? 1e-9 * n.flops / n.seconds : 0.0, "mbytes", 1e-6 * n.bytes, "bound",
+                      least.by, "bound_share", n.seconds > 0 ? least.seconds / n.seconds : 0.0));
     }
     return FV_OK;
 }
@@ -218,12 +219,13 @@ static int print_results(bench *b, const fv_cpu_info *cpu, const fv_peak *peak) 
     json_t *layer;
     json_array_foreach(b->layers, i, layer) {
         if (i == 0)
-            printf("\n%-24s %-12s %-22s %10s %10s %9s %9s %-6s\n", "layer", "operator", "algorithm", "ms", "GFLOP/s", "MB", "of bound",
-                   "by");
-        printf("%-24.24s %-12.12s %-22.22s %10.4f %10.2f %9.3f %7.0f %% %-6s\n", json_string_value(json_object_get(layer, "name")),
-               json_string_value(json_object_get(layer, "op")), json_string_value(json_object_get(layer, "algorithm")),
-               json_real_value(json_object_get(layer, "ms")), json_real_value(json_object_get(layer, "gflops")),
-               json_real_value(json_object_get(layer, "mbytes")), 100 * json_real_value(json_object_get(layer, "bound_share")),
+            printf("\n%-24s %-12s %-22s %10s %10s %9s %9s %-6s\n", "layer", "operator", "algorithm", "ms", "GFLOP/s",
+                   "MB", "of bound", "by");
+        printf("%-24.24s %-12.12s %-22.22s %10.4f %10.2f %9.3f %7.0f %% %-6s\n",
+               json_string_value(json_object_get(layer, "name")), json_string_value(json_object_get(layer, "op")),
+               json_string_value(json_object_get(layer, "algorithm")), json_real_value(json_object_get(layer, "ms")),
+               json_real_value(json_object_get(layer, "gflops")), json_real_value(json_object_get(layer, "mbytes")),
+               100 * json_real_value(json_object_get(layer, "bound_share")),
                json_string_value(json_object_get(layer, "bound")));
     }
     return status;

@@ -40,24 +40,37 @@ static void __attribute__((format(printf, 2, 3))) make_path(char path[most_path]
 
 static double half(uint16_t h) {
     const int exponent = h >> 10 & 31, fraction = h & 1023;
-    const double size = exponent == 31 ? (fraction ? NAN : INFINITY) : exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    const double size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                        : exponent     ? ldexp(1024 + fraction, exponent - 25)
+                                       : ldexp(fraction, -24);
     return h & 0x8000 ? -size : size;
 }
 
 static double number(const fv_tensor *t, size_t i) {
     switch (t->dtype) {
-    case FV_F32: return ((const float *)t->data)[i];
-    case FV_F64: return ((const double *)t->data)[i];
-    case FV_I32: return ((const int32_t *)t->data)[i];
-    case FV_I64: return (double)((const int64_t *)t->data)[i];
+    case FV_F32:
+        return ((const float *)t->data)[i];
+    case FV_F64:
+        return ((const double *)t->data)[i];
+    case FV_I32:
+        return ((const int32_t *)t->data)[i];
+    case FV_I64:
+        return (double)((const int64_t *)t->data)[i];
     case FV_U8:
-    case FV_BOOL: return ((const uint8_t *)t->data)[i];
-    case FV_I8: return ((const int8_t *)t->data)[i];
-    case FV_I16: return ((const int16_t *)t->data)[i];
-    case FV_U16: return ((const uint16_t *)t->data)[i];
-    case FV_U32: return ((const uint32_t *)t->data)[i];
-    case FV_U64: return (double)((const uint64_t *)t->data)[i];
-    case FV_F16: return half(((const uint16_t *)t->data)[i]);
+    case FV_BOOL:
+        return ((const uint8_t *)t->data)[i];
+    case FV_I8:
+        return ((const int8_t *)t->data)[i];
+    case FV_I16:
+        return ((const int16_t *)t->data)[i];
+    case FV_U16:
+        return ((const uint16_t *)t->data)[i];
+    case FV_U32:
+        return ((const uint32_t *)t->data)[i];
+    case FV_U64:
+        return (double)((const uint64_t *)t->data)[i];
+    case FV_F16:
+        return half(((const uint16_t *)t->data)[i]);
     }
     return NAN;
 }
@@ -74,15 +87,18 @@ static bool same(const fv_tensor *got, const fv_tensor *want, size_t output, cha
     for (int32_t a = 0; shape && a < got->rank; a++) shape = got->shape[a] == want->shape[a];
     if (!shape || got->dtype != want->dtype || fv_tensor_count(got, &count) != FV_OK) {
         int used = snprintf(why, 256, "output %zu is %s (", output, fv_dtype_name(got->dtype));
-        for (int32_t a = 0; a < got->rank && used < 200; a++) used += snprintf(why + used, 256 - (size_t)used, "%lld,", (long long)got->shape[a]);
+        for (int32_t a = 0; a < got->rank && used < 200; a++)
+            used += snprintf(why + used, 256 - (size_t)used, "%lld,", (long long)got->shape[a]);
         used += snprintf(why + used, 256 - (size_t)used, "), not %s (", fv_dtype_name(want->dtype));
-        for (int32_t a = 0; a < want->rank && used < 240; a++) used += snprintf(why + used, 256 - (size_t)used, "%lld,", (long long)want->shape[a]);
+        for (int32_t a = 0; a < want->rank && used < 240; a++)
+            used += snprintf(why + used, 256 - (size_t)used, "%lld,", (long long)want->shape[a]);
         snprintf(why + used, 256 - (size_t)used, ")");
         return false;
     }
     for (size_t i = 0; i < count; i++) {
         if (is_close(number(got, i), number(want, i))) continue;
-        snprintf(why, 256, "output %zu at %zu of %zu is %.9g, not %.9g", output, i, count, number(got, i), number(want, i));
+        snprintf(why, 256, "output %zu at %zu of %zu is %.9g, not %.9g", output, i, count, number(got, i),
+                 number(want, i));
         return false;
     }
     return true;
@@ -221,7 +237,8 @@ static void print_tallies(suite *s) {
     qsort(s->ops, s->op_count, sizeof *s->ops, by_name);
     printf("%-28s %6s %6s %11s\n", "operator", "pass", "fail", "unsupported");
     for (size_t i = 0; i < s->op_count; i++)
-        printf("%-28s %6zu %6zu %11zu\n", s->ops[i].op, s->ops[i].count[PASS], s->ops[i].count[FAIL], s->ops[i].count[UNSUPPORTED]);
+        printf("%-28s %6zu %6zu %11zu\n", s->ops[i].op, s->ops[i].count[PASS], s->ops[i].count[FAIL],
+               s->ops[i].count[UNSUPPORTED]);
     printf("%zu passed, %zu failed, %zu unsupported\n", s->count[PASS], s->count[FAIL], s->count[UNSUPPORTED]);
 }
 
@@ -250,14 +267,17 @@ static int run(int argc, char **argv) {
     const bool none = s.count[PASS] + s.count[FAIL] + s.count[UNSUPPORTED] == 0;
     if (!none) print_tallies(&s);
     free(s.ops);
-    if (s.broken || none) return cli_fail(&cmd_conformance, none ? "there is no case in these folders" : "not everything could be read or written");
+    if (s.broken || none)
+        return cli_fail(&cmd_conformance,
+                        none ? "there is no case in these folders" : "not everything could be read or written");
     return s.count[FAIL] ? CLI_MISMATCH : CLI_DONE;
 }
 
 const cli_command cmd_conformance = {
     "conformance", "DIR... [--csv F]",
     "Runs ONNX's backend test cases and counts what passes.\n"
-    "DIR is a case (model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...) or a tree of cases. Outputs may differ by 1e-7 + 1e-3 |b|.\n"
+    "DIR is a case (model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...) or a tree of cases. Outputs may differ "
+    "by 1e-7 + 1e-3 |b|.\n"
     "Cases that fail or are not supported are printed; exit status 3 if any fails.",
     "  fovea conformance /usr/share/libonnx-testdata/data/node\n"
     "  fovea conformance --csv results.csv /usr/share/libonnx-testdata/data/{node,simple}\n",

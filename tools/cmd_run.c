@@ -8,7 +8,8 @@
 static const char *file_of(const cli_list *list, const char *name) {
     const size_t length = strlen(name);
     for (size_t i = 0; i < list->count; i++)
-        if (strncmp(list->items[i], name, length) == 0 && list->items[i][length] == '=') return list->items[i] + length + 1;
+        if (strncmp(list->items[i], name, length) == 0 && list->items[i][length] == '=')
+            return list->items[i] + length + 1;
     return NULL;
 }
 
@@ -16,11 +17,15 @@ static const char *file_of(const cli_list *list, const char *name) {
 static int check_names(const cli_list *list, const char *what, const char *const *names, size_t count) {
     for (size_t i = 0; i < list->count; i++) {
         const char *equals = strchr(list->items[i], '=');
-        if (!equals || equals == list->items[i] || !equals[1]) return cli_usage(&cmd_run, "--%s takes NAME=FILE, not \"%s\"", what, list->items[i]);
+        if (!equals || equals == list->items[i] || !equals[1])
+            return cli_usage(&cmd_run, "--%s takes NAME=FILE, not \"%s\"", what, list->items[i]);
         bool known = false;
         for (size_t k = 0; k < count; k++)
-            known = known || (strlen(names[k]) == (size_t)(equals - list->items[i]) && strncmp(names[k], list->items[i], strlen(names[k])) == 0);
-        if (!known) return cli_fail(&cmd_run, "the model has no %s \"%.*s\"", what, (int)(equals - list->items[i]), list->items[i]);
+            known = known || (strlen(names[k]) == (size_t)(equals - list->items[i]) &&
+                              strncmp(names[k], list->items[i], strlen(names[k])) == 0);
+        if (!known)
+            return cli_fail(&cmd_run, "the model has no %s \"%.*s\"", what, (int)(equals - list->items[i]),
+                            list->items[i]);
     }
     return -1;
 }
@@ -28,7 +33,8 @@ static int check_names(const cli_list *list, const char *what, const char *const
 static int load_inputs(fv_context *c, const fv_model *m, const cli_list *list, fv_tensor *inputs) {
     const char *names[CLI_LIST_MOST];
     const size_t count = fv_model_input_count(m);
-    if (count > CLI_LIST_MOST) return cli_fail(&cmd_run, "the model has %zu inputs; at most %d are given", count, CLI_LIST_MOST);
+    if (count > CLI_LIST_MOST)
+        return cli_fail(&cmd_run, "the model has %zu inputs; at most %d are given", count, CLI_LIST_MOST);
     for (size_t i = 0; i < count; i++)
         if (fv_model_input(m, i, &names[i], NULL) != FV_OK) return cli_library(&cmd_run);
     const int status = check_names(list, "input", names, count);
@@ -53,7 +59,8 @@ static int save_outputs(fv_context *c, const inference *done, const cli_list *li
         if (file && fv_tensor_save(c, file, names[i], &done->outputs[i]) != FV_OK) return cli_library(&cmd_run);
         if (list->count) continue;
         printf("%s: %s (", names[i], fv_dtype_name(done->outputs[i].dtype)); /* nothing to write: what there would be */
-        for (int32_t a = 0; a < done->outputs[i].rank; a++) printf("%s%lld", a ? "," : "", (long long)done->outputs[i].shape[a]);
+        for (int32_t a = 0; a < done->outputs[i].rank; a++)
+            printf("%s%lld", a ? "," : "", (long long)done->outputs[i].shape[a]);
         puts(")");
     }
     return CLI_DONE;
@@ -81,8 +88,10 @@ static int run(int argc, char **argv) {
     cli_compute compute = {0};
     cli_list in = {.count = 0}, out = {.count = 0};
     const cli_option options[] = {
-        {"input", "NAME=F", CLI_LIST, &in, 0, 0, "an input's tensor, npy or ONNX TensorProto (.pb); once for each input"},
-        {"output", "NAME=F", CLI_LIST, &out, 0, 0, "where an output goes, .npy or .pb; without any their shapes are printed"},
+        {"input", "NAME=F", CLI_LIST, &in, 0, 0,
+         "an input's tensor, npy or ONNX TensorProto (.pb); once for each input"},
+        {"output", "NAME=F", CLI_LIST, &out, 0, 0,
+         "where an output goes, .npy or .pb; without any their shapes are printed"},
         CLI_COMPUTE_OPTIONS(&compute),
         CLI_END,
     };
@@ -97,9 +106,10 @@ static int run(int argc, char **argv) {
     return status;
 }
 
-const cli_command cmd_run = {"run", "F.onnx --input NAME=F.npy ... [--output NAME=F.npy ...]",
-                             "Runs a model on tensors from files and writes what it gives.\n"
-                             "Shapes are the tensors' own; values that shape the network (axes, sizes, pads) are taken from them too.",
-                             "  fovea run m.onnx --input x=image.npy --output y=answer.npy\n"
-                             "  fovea run m.onnx --input x=x.pb --input shape=shape.pb\n",
-                             run};
+const cli_command cmd_run = {
+    "run", "F.onnx --input NAME=F.npy ... [--output NAME=F.npy ...]",
+    "Runs a model on tensors from files and writes what it gives.\n"
+    "Shapes are the tensors' own; values that shape the network (axes, sizes, pads) are taken from them too.",
+    "  fovea run m.onnx --input x=image.npy --output y=answer.npy\n"
+    "  fovea run m.onnx --input x=x.pb --input shape=shape.pb\n",
+    run};

@@ -2,11 +2,7 @@
 # From a bare Debian 12 to a network trained on photographs of clothes: installs, builds, trains, evaluates, draws.
 set -eu
 cd "$(dirname "$0")/.."
-sh tools/install-packages.sh build
-cmake --preset release -DFV_TESTS=OFF -DFV_BENCH=OFF -DFV_WERROR=OFF -B build/demo >/dev/null
-cmake --build build/demo -j "$(nproc)" | grep -E 'error|warning|Linking C executable' || true
-fovea=build/demo/tools/fovea
-[ -x $fovea ] || cmake --build build/demo -j "$(nproc)"
+. tools/build-demo.sh
 out=${1-demo-out}
 mkdir -p "$out"
 data=fashion-mnist epochs=5

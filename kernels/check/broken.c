@@ -3,7 +3,8 @@
 
 const fv_kernels *fv_check_good;
 
-static const fv_check_fault *const families[] = {fv_check_broken_conv, fv_check_broken_pool, fv_check_broken_pointwise, fv_check_broken_norm};
+static const fv_check_fault *const families[] = {fv_check_broken_conv, fv_check_broken_pool, fv_check_broken_pointwise,
+                                                 fv_check_broken_norm};
 
 static fv_check_job make_job(const fv_check_options *o, const char *slot, const fv_kernels *k,
                              const fv_kernels *scalar) {
@@ -14,8 +15,8 @@ static fv_check_job make_job(const fv_check_options *o, const char *slot, const 
 }
 
 /* Caught, and the good kernel is not: else the catch proves nothing. */
-static bool is_caught(const fv_check_options *o, const fv_check_fault *f, const fv_kernels *scalar, fv_check_memory *memory,
-                      uint64_t *cases) {
+static bool is_caught(const fv_check_options *o, const fv_check_fault *f, const fv_kernels *scalar,
+                      fv_check_memory *memory, uint64_t *cases) {
     fv_check_options silent = *o;
     silent.print = NULL;
     fv_kernels broken = *fv_check_good;

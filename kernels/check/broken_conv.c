@@ -42,11 +42,12 @@ static void forward_last_bias(const fv_conv_desc *d, const float *x, const float
                               const float *residual, float *y, fv_range pixels, fv_range panels, void *scratch) {
     const size_t last = panels_of(d) - 1;
     if (bias && last > 0 && d->groups == 1 && panels.end == last + 1) {
-        fv_check_good->conv.forward(d, x, packed, bias - fv_check_good->conv.nr, residual, y, pixels, (fv_range){last, last + 1},
-                           scratch);
+        fv_check_good->conv.forward(d, x, packed, bias - fv_check_good->conv.nr, residual, y, pixels,
+                                    (fv_range){last, last + 1}, scratch);
         panels.end = last;
     }
-    if (panels.begin < panels.end) fv_check_good->conv.forward(d, x, packed, bias, residual, y, pixels, panels, scratch);
+    if (panels.begin < panels.end)
+        fv_check_good->conv.forward(d, x, packed, bias, residual, y, pixels, panels, scratch);
 }
 
 static void forward_no_residual(const fv_conv_desc *d, const float *x, const float *packed, const float *bias,
@@ -110,106 +111,121 @@ static void pooled_pack_unturned(const fv_conv_pooled_desc *d, const fv_conv_wei
     fv_check_good->conv_pooled.pack(&other, w, packed, maps);
 }
 
-static void pooled_weight_grad_last_image(const fv_conv_pooled_desc *d, const float *x, const float *g, const int32_t *at, float *dw,
-                                          ptrdiff_t pitch, fv_range images, fv_range maps, void *scratch) {
+static void pooled_weight_grad_last_image(const fv_conv_pooled_desc *d, const float *x, const float *g,
+                                          const int32_t *at, float *dw, ptrdiff_t pitch, fv_range images, fv_range maps,
+                                          void *scratch) {
     if (images.end - images.begin > 1) images.end--;
     fv_check_good->conv_pooled.weight_grad(d, x, g, at, dw, pitch, images, maps, scratch);
 }
 
-static void pooled_input_grad_last_value(const fv_conv_pooled_desc *d, const float *packed, const float *g, const int32_t *at, float *dx,
-                                         fv_range images, void *scratch) {
+static void pooled_input_grad_last_value(const fv_conv_pooled_desc *d, const float *packed, const float *g,
+                                         const int32_t *at, float *dx, fv_range images, void *scratch) {
     fv_check_good->conv_pooled.input_grad(d, packed, g, at, dx, images, scratch);
     dx[images.end * (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels - 1] *= 1.01f;
 }
 
 /* ---- depthwise ---- */
 
-static void depthwise_pack_unturned(const fv_depthwise_desc *d, const fv_conv_weights *w, float *packed, fv_range channels) {
+static void depthwise_pack_unturned(const fv_depthwise_desc *d, const fv_conv_weights *w, float *packed,
+                                    fv_range channels) {
     fv_depthwise_desc other = *d;
     other.true_convolution = false;
     fv_check_good->depthwise.pack(&other, w, packed, channels);
 }
 
-static void depthwise_forward_edge(const fv_depthwise_desc *d, const float *x, const float *packed, const float *bias, const float *residual,
-                                   float *y, fv_range rows, fv_range channels) {
+static void depthwise_forward_edge(const fv_depthwise_desc *d, const float *x, const float *packed, const float *bias,
+                                   const float *residual, float *y, fv_range rows, fv_range channels) {
     fv_check_good->depthwise.forward(d, x, packed, bias, residual, y, rows, channels);
     const size_t last = (size_t)d->out[1] * (size_t)d->channels;
-    if (rows.end > rows.begin && d->pad[1] > 0) y[rows.end * last - 1] *= 1.01f; /* the last pixel of a row that has padding */
+    if (rows.end > rows.begin && d->pad[1] > 0)
+        y[rows.end * last - 1] *= 1.01f; /* the last pixel of a row that has padding */
 }
 
-static void depthwise_data_grad_no_bias(const fv_depthwise_desc *d, const float *dy, const float *packed, const float *bias, float *dx,
-                                        fv_range rows, fv_range channels) {
+static void depthwise_data_grad_no_bias(const fv_depthwise_desc *d, const float *dy, const float *packed,
+                                        const float *bias, float *dx, fv_range rows, fv_range channels) {
     (void)bias;
     fv_check_good->depthwise.data_grad(d, dy, packed, NULL, dx, rows, channels);
 }
 
-static void depthwise_weight_grad_last_row(const fv_depthwise_desc *d, const float *x, const float *dy, float *dw, ptrdiff_t pitch, float *db,
-                                           fv_range rows, fv_range channels) {
+static void depthwise_weight_grad_last_row(const fv_depthwise_desc *d, const float *x, const float *dy, float *dw,
+                                           ptrdiff_t pitch, float *db, fv_range rows, fv_range channels) {
     if (rows.end > rows.begin) rows.end--;
     fv_check_good->depthwise.weight_grad(d, x, dy, dw, pitch, db, rows, channels);
 }
 
 /* ---- Winograd ---- */
 
-static void winograd_pack_parts(const fv_conv_desc *d, int32_t m, const fv_conv_weights *w, float *packed, fv_range panels) {
+static void winograd_pack_parts(const fv_conv_desc *d, int32_t m, const fv_conv_weights *w, float *packed,
+                                fv_range panels) {
     if (panels.begin > 0) panels.begin++;
     if (panels.begin < panels.end) fv_check_good->winograd.pack(d, m, w, packed, panels);
 }
 
-static void winograd_pack_unturned(const fv_conv_desc *d, int32_t m, const fv_conv_weights *w, float *packed, fv_range panels) {
+static void winograd_pack_unturned(const fv_conv_desc *d, int32_t m, const fv_conv_weights *w, float *packed,
+                                   fv_range panels) {
     fv_conv_desc other = *d;
     other.weight_tap = NULL;
     fv_check_good->winograd.pack(&other, m, w, packed, panels);
 }
 
-static void winograd_input_last_tile(const fv_conv_desc *d, int32_t m, const float *x, float *v, fv_range block, fv_range tiles) {
+static void winograd_input_last_tile(const fv_conv_desc *d, int32_t m, const float *x, float *v, fv_range block,
+                                     fv_range tiles) {
     fv_check_good->winograd.input(d, m, x, v, block, tiles);
     if (tiles.end == block.end && tiles.end - tiles.begin > 1)
-        fv_check_good->winograd.input(d, m, x, v, (fv_range){block.begin + 1, block.end + 1}, (fv_range){tiles.end - 1, tiles.end});
+        fv_check_good->winograd.input(d, m, x, v, (fv_range){block.begin + 1, block.end + 1},
+                                      (fv_range){tiles.end - 1, tiles.end});
 }
 
-static void winograd_input_channel(const fv_conv_desc *d, int32_t m, const float *x, float *v, fv_range block, fv_range tiles) {
+static void winograd_input_channel(const fv_conv_desc *d, int32_t m, const float *x, float *v, fv_range block,
+                                   fv_range tiles) {
     fv_conv_desc other = *d;
     if (d->in_channels > 1) other.in_pitch[3]--;
     fv_check_good->winograd.input(&other, m, x, v, block, tiles);
 }
 
-static void winograd_output_no_residual(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias,
-                                        const float *residual, float *y, fv_range block, fv_range panels, void *scratch) {
+static void winograd_output_no_residual(const fv_conv_desc *d, int32_t m, const float *v, const float *packed,
+                                        const float *bias, const float *residual, float *y, fv_range block,
+                                        fv_range panels, void *scratch) {
     (void)residual;
     fv_check_good->winograd.output(d, m, v, packed, bias, NULL, y, block, panels, scratch);
 }
 
-static void winograd_output_rough(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias,
-                                  const float *residual, float *y, fv_range block, fv_range panels, void *scratch) {
+static void winograd_output_rough(const fv_conv_desc *d, int32_t m, const float *v, const float *packed,
+                                  const float *bias, const float *residual, float *y, fv_range block, fv_range panels,
+                                  void *scratch) {
     fv_check_good->winograd.output(d, m, v, packed, bias, residual, y, block, panels, scratch);
     const fv_winograd_tile t = fv_winograd_tile_at(d, m, block.begin);
     if (panels.begin == 0) y[t.image * d->out_pitch[0] + t.y * d->out_pitch[2] + t.x * d->out_pitch[3]] *= 1.000001f;
 }
 
-static void winograd_output_over_edge(const fv_conv_desc *d, int32_t m, const float *v, const float *packed, const float *bias,
-                                      const float *residual, float *y, fv_range block, fv_range panels, void *scratch) {
+static void winograd_output_over_edge(const fv_conv_desc *d, int32_t m, const float *v, const float *packed,
+                                      const float *bias, const float *residual, float *y, fv_range block,
+                                      fv_range panels, void *scratch) {
     fv_conv_desc other = *d;
     if (d->out[2] % m && d->images * d->out[1] == 1) other.out[2]++;
     fv_check_good->winograd.output(&other, m, v, packed, bias, residual, y, block, panels, scratch);
 }
 
-static void winograd_weight_grad_last_tile(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw, ptrdiff_t pitch,
-                                           fv_range tiles, fv_range channels, fv_range panels, void *scratch) {
+static void winograd_weight_grad_last_tile(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw,
+                                           ptrdiff_t pitch, fv_range tiles, fv_range channels, fv_range panels,
+                                           void *scratch) {
     if (tiles.end > tiles.begin) tiles.end--;
     fv_check_good->winograd.weight_grad(d, m, x, dy, dw, pitch, tiles, channels, panels, scratch);
 }
 
-static void winograd_weight_grad_unturned(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw, ptrdiff_t pitch,
-                                          fv_range tiles, fv_range channels, fv_range panels, void *scratch) {
+static void winograd_weight_grad_unturned(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw,
+                                          ptrdiff_t pitch, fv_range tiles, fv_range channels, fv_range panels,
+                                          void *scratch) {
     fv_conv_desc other = *d;
     other.weight_tap = NULL;
     fv_check_good->winograd.weight_grad(&other, m, x, dy, dw, pitch, tiles, channels, panels, scratch);
 }
 
-static void winograd_weight_grad_first_channel(const fv_conv_desc *d, int32_t m, const float *x, const float *dy, float *dw,
-                                               ptrdiff_t pitch, fv_range tiles, fv_range channels, fv_range panels, void *scratch) {
-    fv_check_good->winograd.weight_grad(d, m, channels.begin > 0 ? x - 1 : x, dy, dw, pitch, tiles, channels, panels, scratch);
+static void winograd_weight_grad_first_channel(const fv_conv_desc *d, int32_t m, const float *x, const float *dy,
+                                               float *dw, ptrdiff_t pitch, fv_range tiles, fv_range channels,
+                                               fv_range panels, void *scratch) {
+    fv_check_good->winograd.weight_grad(d, m, channels.begin > 0 ? x - 1 : x, dy, dw, pitch, tiles, channels, panels,
+                                        scratch);
 }
 
 /* ---- the list ---- */

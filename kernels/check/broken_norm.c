@@ -43,7 +43,8 @@ static void local_window_turned(const fv_brightness *d, const float *x, float *y
     fv_check_good->contrast.local(&other, x, y, pixels, scratch);
 }
 
-static void local_grad_window(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels, void *scratch) {
+static void local_grad_window(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels,
+                              void *scratch) {
     fv_brightness other = *d;
     other.before = d->after;
     other.after = d->before;
@@ -71,8 +72,8 @@ static void moments_one_pass(const float *x, ptrdiff_t pitch, size_t pixels, siz
     }
 }
 
-static void merge_full_last(const float *mean, const float *m2, ptrdiff_t part_pitch, size_t parts, size_t count, size_t last,
-                            size_t channels, float *out_mean, float *out_m2) {
+static void merge_full_last(const float *mean, const float *m2, ptrdiff_t part_pitch, size_t parts, size_t count,
+                            size_t last, size_t channels, float *out_mean, float *out_m2) {
     (void)last;
     fv_check_good->norm.merge(mean, m2, part_pitch, parts, count, count, channels, out_mean, out_m2);
 }
@@ -82,19 +83,20 @@ static void combine_no_means(const float *mean, const float *m2, size_t count, s
     out[1] = fv_check_good->reduce.sum(m2, channels);
 }
 
-static void apply_no_clamp(const fv_norm_map *m, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch, size_t channels,
-                           size_t pixels) {
+static void apply_no_clamp(const fv_norm_map *m, const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_t y_pitch,
+                           size_t channels, size_t pixels) {
     fv_check_good->pointwise.gain(x, x_pitch, m->gain, m->shift, y, y_pitch, channels, pixels);
 }
 
-static void norm_sums_no_mean(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, size_t channels,
-                              size_t pixels, float *sum, float *dot) {
+static void norm_sums_no_mean(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch, const float *x,
+                              ptrdiff_t x_pitch, size_t channels, size_t pixels, float *sum, float *dot) {
     fv_check_good->norm.grad_sums(m, dy, dy_pitch, x, x_pitch, channels, pixels, sum, dot);
     fv_check_good->reduce.dot_rows(dy, dy_pitch, x, x_pitch, pixels, channels, dot);
 }
 
-static void norm_input_unmasked(const fv_norm_map *m, const float *slope, const float *offset, const float *dy, ptrdiff_t dy_pitch,
-                                const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
+static void norm_input_unmasked(const fv_norm_map *m, const float *slope, const float *offset, const float *dy,
+                                ptrdiff_t dy_pitch, const float *x, ptrdiff_t x_pitch, float *dx, ptrdiff_t dx_pitch,
+                                size_t channels, size_t pixels) {
     fv_norm_map other = *m;
     other.low = -INFINITY;
     fv_check_good->norm.grad_input(&other, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, pixels);

@@ -48,8 +48,8 @@ static void silu_grad_short(const float *x, const float *dy, float *dx, size_t n
     fv_check_good->pointwise.binary[FV_BINARY_MUL](dx, dy, dx, n);
 }
 
-static void prelu_grad_all(const float *x, const float *slope, const float *dy, float *dx, float *dslope, ptrdiff_t pitch,
-                           size_t channels, size_t pixels) {
+static void prelu_grad_all(const float *x, const float *slope, const float *dy, float *dx, float *dslope,
+                           ptrdiff_t pitch, size_t channels, size_t pixels) {
     fv_check_good->reduce.dot_rows(x, pitch, dy, pitch, pixels, channels, dslope);
     float sum[512];
     if (channels <= 512) fv_check_good->pointwise.prelu_grad(x, slope, dy, dx, sum, pitch, channels, pixels);
@@ -106,16 +106,16 @@ static void log_softmax_no_max(const float *x, float *y, size_t classes, fv_rang
     for (size_t i = rows.begin * classes; i < rows.end * classes; i++) y[i] = logf(y[i]);
 }
 
-static void soft_cross_entropy_weight(const float *x, const float *target, float *loss, float *dx, size_t classes, float smoothing,
-                                      float scale, fv_range rows) {
+static void soft_cross_entropy_weight(const float *x, const float *target, float *loss, float *dx, size_t classes,
+                                      float smoothing, float scale, fv_range rows) {
     fv_check_good->softmax.soft_cross_entropy(x, target, loss, dx, classes, smoothing, scale, rows);
     if (!dx) return;
     fv_check_good->softmax.softmax(x, dx, classes, rows);
     for (size_t i = rows.begin * classes; i < rows.end * classes; i++) dx[i] = (dx[i] - target[i]) * scale;
 }
 
-static void entropy_of_zero(const float *y, const int32_t *label, const float *target, float *loss, float *dx, size_t classes,
-                            float smoothing, float scale, fv_range rows) {
+static void entropy_of_zero(const float *y, const int32_t *label, const float *target, float *loss, float *dx,
+                            size_t classes, float smoothing, float scale, fv_range rows) {
     fv_check_good->softmax.entropy(y, label, target, loss, dx, classes, smoothing, scale, rows);
     for (size_t r = rows.begin; label && smoothing == 0 && r < rows.end; r++)
         if (y != dx) loss[r] = -logf(y[r * classes + (size_t)label[r]]);

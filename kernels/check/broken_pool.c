@@ -50,7 +50,8 @@ static void lp_squares_only(const fv_pool_desc *d, float p, const float *x, floa
     fv_check_good->pool.lp(d, p == 1 ? 2 : p, x, y, pixels);
 }
 
-static void lp_grad_no_sign(const fv_pool_desc *d, float p, const float *x, const float *y, const float *dy, float *dx, fv_range pixels) {
+static void lp_grad_no_sign(const fv_pool_desc *d, float p, const float *x, const float *y, const float *dy, float *dx,
+                            fv_range pixels) {
     fv_check_good->pool.lp_grad(d, p, x, y, dy, dx, pixels);
     if (pixels.end == (size_t)(d->images * d->in[0] * d->in[1] * d->in[2]) && pixels.end > pixels.begin)
         dx[(d->images - 1) * d->in_pitch[0] + (d->in[0] - 1) * d->in_pitch[1] + (d->in[1] - 1) * d->in_pitch[2] +
@@ -64,7 +65,8 @@ static void weighted_turned(const fv_pool_desc *d, const float *weight, const fl
     fv_check_good->pool.weighted(d, n <= 2048 ? turned : weight, x, y, pixels);
 }
 
-static void weighted_grad_unweighted(const fv_pool_desc *d, const float *weight, const float *dy, float *dx, fv_range pixels) {
+static void weighted_grad_unweighted(const fv_pool_desc *d, const float *weight, const float *dy, float *dx,
+                                     fv_range pixels) {
     (void)weight;
     fv_check_good->pool.average_grad(d, dy, dx, pixels);
 }
@@ -78,7 +80,8 @@ static void unpool_adds(const fv_unpool_desc *d, const float *x, const int32_t *
     }
 }
 
-static void unpool_grad_to_all(const fv_unpool_desc *d, const int32_t *place, const float *dy, float *dx, fv_range channels, void *scratch) {
+static void unpool_grad_to_all(const fv_unpool_desc *d, const int32_t *place, const float *dy, float *dx,
+                               fv_range channels, void *scratch) {
     (void)scratch;
     for (size_t i = 0; i < d->pooled; i++)
         for (size_t c = channels.begin; c < channels.end; c++) {
@@ -93,7 +96,8 @@ static void copy_fills_gap(const float *x, ptrdiff_t x_pitch, float *y, ptrdiff_
 }
 
 static void scale_by_first(const float *x, const float *scale, float *y, ptrdiff_t pitch, size_t width, size_t rows) {
-    for (size_t r = 0; r < rows; r++) fv_check_good->rows.scale(x + (ptrdiff_t)r * pitch, scale, y + (ptrdiff_t)r * pitch, pitch, width, 1);
+    for (size_t r = 0; r < rows; r++)
+        fv_check_good->rows.scale(x + (ptrdiff_t)r * pitch, scale, y + (ptrdiff_t)r * pitch, pitch, width, 1);
 }
 
 static void inner_loses_tail(const float *x1, const float *x2, ptrdiff_t pitch, float *y, size_t width, size_t rows) {

@@ -39,7 +39,8 @@ static void draw_desc(fv_case *c, pooled_case *p) {
         draw_axis(r, d, 1, most);
         d->channels = check_chance(r, 0.3) ? 1 : (int32_t)fv_check_length(r, channels);
         d->maps = (int32_t)fv_check_length(r, check_chance(r, 0.1) ? 150 : channels);
-        products = (size_t)d->images * (size_t)(d->pooled[0] * d->pooled[1] * d->maps) * (size_t)(fv_conv_pooled_taps(d) * d->channels);
+        products = (size_t)d->images * (size_t)(d->pooled[0] * d->pooled[1] * d->maps) *
+                   (size_t)(fv_conv_pooled_taps(d) * d->channels);
         if (most > 6) most--;
         if (channels > 4) channels = channels * 7 / 8;
     } while (products > budget || !c->candidate->conv_pooled.suits(d));
@@ -60,10 +61,11 @@ static void draw_case(fv_case *c, pooled_case *p) {
     for (size_t i = 0; i < p->g_size; i++) at[i] = check_between(&c->random, 0, d->window[0] * d->window[1] - 1);
     p->at = at;
     p->g = fv_check_input(c, "g", p->g_size);
-    fv_check_shape(c, "%s n%d C%d K%d in %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d pooled %dx%d window %dx%d%s",
-                   c->given ? c->given->name : "random", d->images, d->channels, d->maps, d->in[0], d->in[1], d->kernel[0],
-                   d->kernel[1], d->stride[0], d->stride[1], d->dilation[0], d->dilation[1], d->pad[0], d->pad[1], d->pooled[0],
-                   d->pooled[1], d->window[0], d->window[1], d->true_convolution ? " true convolution" : "");
+    fv_check_shape(
+        c, "%s n%d C%d K%d in %dx%d kernel %dx%d stride %dx%d dilation %dx%d pad %dx%d pooled %dx%d window %dx%d%s",
+        c->given ? c->given->name : "random", d->images, d->channels, d->maps, d->in[0], d->in[1], d->kernel[0],
+        d->kernel[1], d->stride[0], d->stride[1], d->dilation[0], d->dilation[1], d->pad[0], d->pad[1], d->pooled[0],
+        d->pooled[1], d->window[0], d->window[1], d->true_convolution ? " true convolution" : "");
 }
 
 /* Element of x that entry i of g, through place at[i], reads at kernel position t; -1: padding. */
@@ -71,7 +73,8 @@ static ptrdiff_t source(const pooled_case *p, size_t i, int32_t t) {
     const fv_conv_pooled_desc *d = &p->d;
     const size_t window = i / (size_t)d->maps, image = window / (size_t)(d->pooled[0] * d->pooled[1]);
     const int32_t inside = (int32_t)(window % (size_t)(d->pooled[0] * d->pooled[1]));
-    const int32_t o[2] = {inside / d->pooled[1], inside % d->pooled[1]}, a[2] = {p->at[i] / d->window[1], p->at[i] % d->window[1]};
+    const int32_t o[2] = {inside / d->pooled[1], inside % d->pooled[1]},
+                  a[2] = {p->at[i] / d->window[1], p->at[i] % d->window[1]};
     const int32_t u[2] = {t / d->kernel[1], t % d->kernel[1]};
     ptrdiff_t at[2];
     for (int k = 0; k < 2; k++) {
@@ -107,21 +110,24 @@ static fv_approx *expect_weights(fv_case *c, const pooled_case *p, const float *
         for (int32_t t = 0; t < fv_conv_pooled_taps(&p->d); t++) {
             const ptrdiff_t from = source(p, i, t);
             for (int32_t k = 0; k < p->d.channels && from >= 0; k++)
-                approx_sum_add(&sum[(weight_row(p, t) + (size_t)k) * maps + i % maps], approx((double)x[from + k] * p->g[i]));
+                approx_sum_add(&sum[(weight_row(p, t) + (size_t)k) * maps + i % maps],
+                               approx((double)x[from + k] * p->g[i]));
         }
     fv_approx *e = fv_check_expected(c, w->size);
-    for (size_t i = 0; i < p->weights * maps; i++) e[(ptrdiff_t)(i / maps) * w->pitch + (ptrdiff_t)(i % maps)] = approx_sum(&sum[i], c->eps);
+    for (size_t i = 0; i < p->weights * maps; i++)
+        e[(ptrdiff_t)(i / maps) * w->pitch + (ptrdiff_t)(i % maps)] = approx_sum(&sum[i], c->eps);
     return e;
 }
 
-static float *weight_gradient(fv_case *c, const fv_conv_pooled_kernels *k, const pooled_case *p, const float *x, const columns *w,
-                              bool whole) {
+static float *weight_gradient(fv_case *c, const fv_conv_pooled_kernels *k, const pooled_case *p, const float *x,
+                              const columns *w, bool whole) {
     float *dw = fv_check_output(c, "dw", w->size);
     void *scratch = fv_check_scratch(c, k->weight_grad_scratch(&p->d));
     const fv_range maps = {0, (size_t)p->d.maps};
     fv_check_cut cut = {.part = {maps}, .parts = 1};
     if (!whole) cut = fv_check_cut_range(c, maps);
-    for (size_t i = 0; i < cut.parts; i++) k->weight_grad(&p->d, x, p->g, p->at, dw, w->pitch, w->images, cut.part[i], scratch);
+    for (size_t i = 0; i < cut.parts; i++)
+        k->weight_grad(&p->d, x, p->g, p->at, dw, w->pitch, w->images, cut.part[i], scratch);
     return dw;
 }
 
@@ -135,14 +141,17 @@ void fv_check_conv_pooled_weight_grad(fv_case *c) {
     w.images.end = w.images.begin + 1 + check_below(&c->random, (size_t)p.d.images - w.images.begin);
     fv_check_freeze(c);
     const float *whole = weight_gradient(c, &c->candidate->conv_pooled, &p, x, &w, true);
-    const float *scalar = c->reference == c->candidate ? NULL : weight_gradient(c, &c->reference->conv_pooled, &p, x, &w, true);
+    const float *scalar =
+        c->reference == c->candidate ? NULL : weight_gradient(c, &c->reference->conv_pooled, &p, x, &w, true);
     fv_check_compare(c, "dw", whole, scalar, expect_weights(c, &p, x, &w), w.size);
-    fv_check_same_bits(c, "dw cut into maps", weight_gradient(c, &c->candidate->conv_pooled, &p, x, &w, false), whole, w.size);
+    fv_check_same_bits(c, "dw cut into maps", weight_gradient(c, &c->candidate->conv_pooled, &p, x, &w, false), whole,
+                       w.size);
 }
 
 /* ---- packing and input gradient ---- */
 
-static float *pack(fv_case *c, const fv_conv_pooled_kernels *k, const pooled_case *p, const fv_conv_weights *w, bool whole) {
+static float *pack(fv_case *c, const fv_conv_pooled_kernels *k, const pooled_case *p, const fv_conv_weights *w,
+                   bool whole) {
     const size_t n = k->packed_size(&p->d);
     float *packed = fv_check_place(c, "packed weights", n * sizeof *packed, FV_ALIGNMENT, false);
     memset(packed, 0xff, n * sizeof *packed);
@@ -167,12 +176,14 @@ static fv_approx *expect_input(fv_case *c, const pooled_case *p, const fv_conv_w
             const ptrdiff_t to = source(p, i, t);
             const float *row = w->data + (ptrdiff_t)(weight_row(p, t) / (size_t)p->d.channels) * w->tap;
             for (int32_t k = 0; k < p->d.channels && to >= 0; k++)
-                approx_sum_add(&sum[to + k], approx((double)row[k * w->in + (ptrdiff_t)(i % (size_t)p->d.maps) * w->out] * p->g[i]));
+                approx_sum_add(&sum[to + k],
+                               approx((double)row[k * w->in + (ptrdiff_t)(i % (size_t)p->d.maps) * w->out] * p->g[i]));
         }
     return sums_to_expected(c, sum, p->x_size);
 }
 
-static float *input_gradient(fv_case *c, const fv_conv_pooled_kernels *k, const pooled_case *p, const fv_conv_weights *w, bool whole) {
+static float *input_gradient(fv_case *c, const fv_conv_pooled_kernels *k, const pooled_case *p,
+                             const fv_conv_weights *w, bool whole) {
     const float *packed = pack(c, k, p, w, whole);
     float *dx = fv_check_output(c, "dx", p->x_size);
     void *scratch = fv_check_scratch(c, k->input_grad_scratch(&p->d));
@@ -189,9 +200,11 @@ void fv_check_conv_pooled_input_grad(fv_case *c) {
     const fv_conv_weights w = draw_weights(c, &p);
     fv_check_freeze(c);
     const float *whole = input_gradient(c, &c->candidate->conv_pooled, &p, &w, true);
-    const float *scalar = c->reference == c->candidate ? NULL : input_gradient(c, &c->reference->conv_pooled, &p, &w, true);
+    const float *scalar =
+        c->reference == c->candidate ? NULL : input_gradient(c, &c->reference->conv_pooled, &p, &w, true);
     fv_check_compare(c, "dx", whole, scalar, expect_input(c, &p, &w), p.x_size);
-    fv_check_same_bits(c, "dx cut into images", input_gradient(c, &c->candidate->conv_pooled, &p, &w, false), whole, p.x_size);
+    fv_check_same_bits(c, "dx cut into images", input_gradient(c, &c->candidate->conv_pooled, &p, &w, false), whole,
+                       p.x_size);
 }
 
 /* Packed in parts equals packed whole, and small integers find every weight in its place. */

@@ -79,7 +79,8 @@ void fv_check_softmax(fv_case *c) { check_rows(c, false); }
 void fv_check_log_softmax(fv_case *c) { check_rows(c, true); }
 
 /* y (dy - sum dy y), or of the log-softmax dy - exp(y) sum dy. */
-static void expect_row_grad(fv_case *c, const float *y, const float *dy, size_t classes, bool logarithm, fv_approx *dx) {
+static void expect_row_grad(fv_case *c, const float *y, const float *dy, size_t classes, bool logarithm,
+                            fv_approx *dx) {
     fv_approx_sum sum = {0};
     for (size_t i = 0; i < classes; i++) approx_sum_add(&sum, approx(logarithm ? (double)dy[i] : (double)y[i] * dy[i]));
     const fv_approx total = approx_sum(&sum, c->eps);
@@ -92,10 +93,11 @@ static void expect_row_grad(fv_case *c, const float *y, const float *dy, size_t 
 }
 
 static void check_rows_grad(fv_case *c, bool logarithm) {
-    const fv_softmax_grad_fn candidate = logarithm ? c->candidate->softmax.log_softmax_grad : c->candidate->softmax.softmax_grad;
-    const fv_softmax_grad_fn reference = logarithm ? c->reference->softmax.log_softmax_grad : c->reference->softmax.softmax_grad;
-    const size_t classes = fv_check_size(c, 0, 150), count = fv_check_size(c, 1, 12),
-                 n = classes * count;
+    const fv_softmax_grad_fn candidate =
+        logarithm ? c->candidate->softmax.log_softmax_grad : c->candidate->softmax.softmax_grad;
+    const fv_softmax_grad_fn reference =
+        logarithm ? c->reference->softmax.log_softmax_grad : c->reference->softmax.softmax_grad;
+    const size_t classes = fv_check_size(c, 0, 150), count = fv_check_size(c, 1, 12), n = classes * count;
     float *y = fv_check_input(c, "y", n);
     const float *dy = fv_check_input(c, "dy", n);
     for (size_t i = 0; logarithm && i < n; i++) y[i] = -fabsf(y[i]);
@@ -145,8 +147,7 @@ static loss_result run_loss(fv_case *c, const fv_kernels *k, const loss_case *l,
     if (!whole) cut = fv_check_cut_range(c, (fv_range){0, l->s.count});
     const fv_softmax_kernels *f = &k->softmax;
     const size_t classes = l->s.classes;
-    for (const fv_range *part = cut.part; part < cut.part + cut.parts; part++)
-        switch (l->kind) {
+    for (const fv_range *part = cut.part; part < cut.part + cut.parts; part++) switch (l->kind) {
         case CROSS_ENTROPY:
             f->cross_entropy(x, l->label, out.loss, out.dx, classes, l->smoothing, l->scale, *part);
             break;
@@ -280,7 +281,8 @@ static void check_entropy_loss(fv_case *c, loss_kind kind) {
     else
         draw_target(c, &l);
     fv_check_shape(c, "rows %zu classes %zu %s smoothing %.9g scale %.9g%s%s", l.s.count, l.s.classes,
-                   l.label ? "labels" : "targets", (double)l.smoothing, (double)l.scale, l.gradient ? "" : " loss alone", l.in_place ? " in place" : "");
+                   l.label ? "labels" : "targets", (double)l.smoothing, (double)l.scale,
+                   l.gradient ? "" : " loss alone", l.in_place ? " in place" : "");
     check_loss(c, &l);
 }
 

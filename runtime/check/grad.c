@@ -354,14 +354,14 @@ static void *work(void *argument) {
     }
 }
 
-/* Every operator took part that gives values or gradients: all but the clipping norm, the updates, indices at the borders, and what
- * has no gradient. */
+/* Every operator took part that gives values or gradients: all but the clipping norm, the updates, indices at the
+ * borders, and what has no gradient. */
 static bool all_seen(check *k) {
     bool all = true;
     for (size_t i = 0; fv_op_registry[i]; i++) {
         const fv_op *op = fv_op_registry[i];
-        const bool needed = op != &fv_op_grad_norm && op != &fv_op_update && op != &fv_op_indices && op != &fv_op_positions &&
-                            !(op->flags & FV_OP_NO_GRADIENT);
+        const bool needed = op != &fv_op_grad_norm && op != &fv_op_update && op != &fv_op_indices &&
+                            op != &fv_op_positions && !(op->flags & FV_OP_NO_GRADIENT);
         if (!needed || (i < MOST_OPS && atomic_load(&k->seen[i]))) continue;
         say(k, "no case reached operator %s", op->name);
         all = false;

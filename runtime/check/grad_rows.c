@@ -1,4 +1,5 @@
-/* Convolution, pooling, element-wise layers, losses, networks: each row draws geometry and builds a small graph around its operator. */
+/* Convolution, pooling, element-wise layers, losses, networks: each row draws geometry and builds a small graph around
+ * its operator. */
 #include "check/grad_draw.h"
 
 /* ---- convolution, fully connected ---- */
@@ -110,7 +111,8 @@ ROW(conv_pooled) {
     fv_pool_settings_default(&pool);
     for (int i = 0; i < 2; i++) {
         pool.window[i] = pool.stride[i] = between(d, 1, 3);
-        shape[2 + i] += s.stride[i] * (pool.window[i] + between(d, 0, 2)); /* a window or more, and something left over */
+        shape[2 + i] +=
+            s.stride[i] * (pool.window[i] + between(d, 0, 2)); /* a window or more, and something left over */
     }
     fv_value y = fv_graph_conv(g, fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "conv");
     if (chance(d, 0.7)) y = chance(d, 0.6) ? fv_graph_relu(g, y, NULL) : fv_graph_clip(g, y, -0.5f, 0.75f, NULL);

@@ -22,30 +22,37 @@ ROW(binary) {
     static const int32_t kinds[] = {FV_ND_ADD, FV_ND_SUB, FV_ND_MUL, FV_ND_LEAST, FV_ND_LARGEST, FV_ND_PRELU};
     const int64_t a = between(d, 1, 9), b = between(d, 1, 5), c = between(d, 1, 5);
     const bool first = chance(d, 0.5), narrow = chance(d, 0.6);
-    const fv_value x = input(d, FV_GRAD_SPACED, 4, a, b, c), y = input(d, FV_GRAD_SPACED, 4, chance(d, 0.5) ? a : 1, narrow ? 1 : b, narrow ? 1 : c);
+    const fv_value x = input(d, FV_GRAD_SPACED, 4, a, b, c),
+                   y = input(d, FV_GRAD_SPACED, 4, chance(d, 0.5) ? a : 1, narrow ? 1 : b, narrow ? 1 : c);
     const fv_nd_attr attr = {.kind = kinds[between(d, 0, 5)]};
     fv_grad_output(d, node(d, &fv_op_nd_binary, first ? x : y, first ? y : x, &attr));
 }
 
 /* Of numbers of at least 1, where quotients and powers are smooth. */
 ROW(quotient) {
-    const fv_nd_attr raise = {.kind = FV_ND_LINEAR, .alpha = 0.125, .beta = 2}, attr = {.kind = chance(d, 0.5) ? FV_ND_DIV : FV_ND_POW};
+    const fv_nd_attr raise = {.kind = FV_ND_LINEAR, .alpha = 0.125, .beta = 2},
+                     attr = {.kind = chance(d, 0.5) ? FV_ND_DIV : FV_ND_POW};
     const int64_t a = between(d, 1, 9), b = between(d, 1, 5);
     const fv_value x = node(d, &fv_op_nd_unary, input(d, FV_GRAD_UNIFORM, 3, a, b, 0), FV_NONE, &raise);
-    const fv_value y = node(d, &fv_op_nd_unary, input(d, FV_GRAD_UNIFORM, 3, chance(d, 0.5) ? a : 1, b, 0), FV_NONE, &raise);
+    const fv_value y =
+        node(d, &fv_op_nd_unary, input(d, FV_GRAD_UNIFORM, 3, chance(d, 0.5) ? a : 1, b, 0), FV_NONE, &raise);
     fv_grad_output(d, node(d, &fv_op_nd_binary, x, y, &attr));
 }
 
 ROW(unary) {
-    static const int32_t kinds[] = {FV_ND_NEG, FV_ND_EXP, FV_ND_SIN, FV_ND_COS, FV_ND_ATAN, FV_ND_SINH, FV_ND_COSH, FV_ND_TANH, FV_ND_ASINH,
-                                    FV_ND_ERF, FV_ND_SIGMOID, FV_ND_SOFTPLUS, FV_ND_MISH, FV_ND_GELU, FV_ND_GELU_TANH, FV_ND_LINEAR};
+    static const int32_t kinds[] = {FV_ND_NEG,  FV_ND_EXP,  FV_ND_SIN,       FV_ND_COS,   FV_ND_ATAN,    FV_ND_SINH,
+                                    FV_ND_COSH, FV_ND_TANH, FV_ND_ASINH,     FV_ND_ERF,   FV_ND_SIGMOID, FV_ND_SOFTPLUS,
+                                    FV_ND_MISH, FV_ND_GELU, FV_ND_GELU_TANH, FV_ND_LINEAR};
     const fv_nd_attr attr = {.kind = kinds[between(d, 0, 15)], .alpha = 0.75, .beta = 0.5};
     fv_grad_output(d, node(d, &fv_op_nd_unary, maps_or_vector(d, FV_GRAD_UNIFORM), FV_NONE, &attr));
 }
 
 ROW(softmax) {
-    const fv_nd_attr attr = {.kind = chance(d, 0.5) ? FV_ND_SOFTMAX : FV_ND_LOG_SOFTMAX, .mode = between(d, 1, 2), .count = 1};
-    fv_grad_output(d, node(d, &fv_op_nd_softmax, input(d, FV_GRAD_UNIFORM, 4, between(d, 2, 9), between(d, 2, 5), between(d, 1, 5)), FV_NONE, &attr));
+    const fv_nd_attr attr = {
+        .kind = chance(d, 0.5) ? FV_ND_SOFTMAX : FV_ND_LOG_SOFTMAX, .mode = between(d, 1, 2), .count = 1};
+    fv_grad_output(d, node(d, &fv_op_nd_softmax,
+                           input(d, FV_GRAD_UNIFORM, 4, between(d, 2, 9), between(d, 2, 5), between(d, 1, 5)), FV_NONE,
+                           &attr));
 }
 
 ROW(matmul) {
@@ -59,8 +66,8 @@ ROW(matmul) {
 
 /* x less its mean, over the deviation. */
 ROW(normal) {
-    const fv_nd_attr axes = {.mode = between(d, 0, 1) ? 12 : 8, .keep = true}, less = {.kind = FV_ND_SUB}, root = {.kind = FV_ND_RSQRT, .alpha = 0.1},
-                     times = {.kind = FV_ND_MUL};
+    const fv_nd_attr axes = {.mode = between(d, 0, 1) ? 12 : 8, .keep = true}, less = {.kind = FV_ND_SUB},
+                     root = {.kind = FV_ND_RSQRT, .alpha = 0.1}, times = {.kind = FV_ND_MUL};
     const fv_value x = input(d, FV_GRAD_UNIFORM, 4, between(d, 1, 9), between(d, 2, 5), between(d, 4, 6));
     const fv_attributes attr = {.nd = axes};
     const fv_value mean = fv_graph_node(fv_grad_graph(d), &fv_op_nd_moments, NULL, &x, 1, 2, &attr);
@@ -82,13 +89,16 @@ ROW(pool) {
     const fv_nd_window w = draw_window(d);
     fv_nd_attr attr = {.kind = between(d, 0, 2), .flag = chance(d, 0.5), .alpha = 2};
     fv_nd_window_put(&w, &attr);
-    fv_grad_output(d, node(d, &fv_op_nd_pool, input(d, FV_GRAD_SPACED, 3, between(d, 1, 4), between(d, 5, 9), 0), FV_NONE, &attr));
+    fv_grad_output(
+        d, node(d, &fv_op_nd_pool, input(d, FV_GRAD_SPACED, 3, between(d, 1, 4), between(d, 5, 9), 0), FV_NONE, &attr));
 }
 
-/* Layers over 1 to 3 axes, grouped or not, with weights and a bias of their own: out (C) and, of the transposed one, its sizes. */
+/* Layers over 1 to 3 axes, grouped or not, with weights and a bias of their own: out (C) and, of the transposed one,
+ * its sizes. */
 static void build_layer(fv_grad_draw *d, const fv_op *op) {
     const bool up = op == &fv_op_nd_conv_transpose;
-    const int32_t axes = between(d, 1, 3), groups = between(d, 1, 2), in = groups * between(d, 1, 3), out = groups * between(d, 1, 3);
+    const int32_t axes = between(d, 1, 3), groups = between(d, 1, 2), in = groups * between(d, 1, 3),
+                  out = groups * between(d, 1, 3);
     fv_nd_window w = {.axes = axes};
     fv_attributes attr = {.nd = {.kind = groups}};
     int64_t shape[5] = {0, in}, weights[5] = {up ? in : out, (up ? out : in) / groups}, bias[1] = {out};
@@ -100,14 +110,17 @@ static void build_layer(fv_grad_draw *d, const fv_op *op) {
         w.before[i] = between(d, 0, reach / 2);
         w.after[i] = between(d, 0, reach / 2);
         shape[2 + i] = between(d, 1, 4) + (up ? 1 : reach - 1);
-        attr.nd.c[4 + i] = up ? (shape[2 + i] - 1) * w.stride[i] + reach - w.before[i] - w.after[i] + between(d, 0, (int32_t)w.stride[i] - 1) : 0;
+        attr.nd.c[4 + i] = up ? (shape[2 + i] - 1) * w.stride[i] + reach - w.before[i] - w.after[i] +
+                                    between(d, 0, (int32_t)w.stride[i] - 1)
+                              : 0;
     }
     fv_nd_window_put(&w, &attr.nd);
     fv_graph *g = fv_grad_graph(d);
     const int32_t inputs = between(d, 2, 3);
     const fv_value x[3] = {fv_grad_input(d, FV_GRAD_UNIFORM, 2, axes + 2, shape),
                            fv_graph_parameter(g, "layer.weight", axes + 2, weights, NULL, FV_INIT_HE, true),
-                           inputs == 3 ? fv_graph_parameter(g, "layer.bias", 1, bias, NULL, FV_INIT_ZEROS, true) : FV_NONE};
+                           inputs == 3 ? fv_graph_parameter(g, "layer.bias", 1, bias, NULL, FV_INIT_ZEROS, true)
+                                       : FV_NONE};
     fv_grad_output(d, fv_graph_node(g, op, NULL, x, inputs, 1, &attr));
 }
 ROW(conv) { build_layer(d, &fv_op_nd_conv); }
@@ -119,7 +132,8 @@ ROW(where) {
     const fv_shape rows = {3, {1, a, chance(d, 0.5) ? b : 1}};
     uint8_t chosen[25];
     for (int i = 0; i < 25; i++) chosen[i] = i < 2 ? (uint8_t)i : chance(d, 0.5);
-    const fv_value in[3] = {fv_graph_constant(fv_grad_graph(d), NULL, FV_BOOL, &rows, chosen), input(d, FV_GRAD_UNIFORM, 3, a, b, 0),
+    const fv_value in[3] = {fv_graph_constant(fv_grad_graph(d), NULL, FV_BOOL, &rows, chosen),
+                            input(d, FV_GRAD_UNIFORM, 3, a, b, 0),
                             input(d, FV_GRAD_UNIFORM, 3, chance(d, 0.5) ? a : 1, b, 0)};
     const fv_attributes attr = {.nd = {0}};
     fv_grad_output(d, fv_graph_node(fv_grad_graph(d), &fv_op_nd_where, NULL, in, 3, 1, &attr));
@@ -131,7 +145,8 @@ ROW(cast) {
     fv_grad_output(d, node(d, &fv_op_nd_cast, maps_or_vector(d, FV_GRAD_UNIFORM), FV_NONE, &attr));
 }
 
-/* Targets are constant, the batch is not: the batch is summed up first. One of the classes may be ignored, all may have weights. */
+/* Targets are constant, the batch is not: the batch is summed up first. One of the classes may be ignored, all may have
+ * weights. */
 ROW(nll) {
     const int64_t classes = between(d, 2, 5), size = between(d, 2, 6);
     const fv_shape places = {2, {1, size}}, each = {1, {classes}};
@@ -143,13 +158,24 @@ ROW(nll) {
     for (int i = 0; i < 6; i++) target[i] = i == 0 ? 0 : between(d, 0, (int32_t)classes - 1);
     for (int i = 0; i < 5; i++) weight[i] = check_uniform(fv_grad_random(d), 0.5f, 2);
     const fv_value x = input(d, FV_GRAD_UNIFORM, 3, classes, size, 0);
-    const fv_value in[3] = {fv_graph_node(g, &fv_op_reduce, NULL, &x, 1, 1, &sum), fv_graph_constant(g, NULL, FV_I32, &places, target),
+    const fv_value in[3] = {fv_graph_node(g, &fv_op_reduce, NULL, &x, 1, 1, &sum),
+                            fv_graph_constant(g, NULL, FV_I32, &places, target),
                             fv_graph_constant(g, NULL, FV_REAL_DTYPE, &each, weight)};
     fv_grad_output(d, fv_graph_node(g, &fv_op_nd_nll, NULL, in, between(d, 2, 3), 1, &attr));
 }
 
 const fv_grad_row fv_grad_rows_nd_math[] = {
-    {"nd.binary", build_binary},   {"nd.quotient", build_quotient}, {"nd.unary", build_unary}, {"nd.softmax", build_softmax},
-    {"nd.matmul", build_matmul},   {"nd.normal", build_normal},     {"nd.pool", build_pool},   {"nd.conv", build_conv},
-    {"nd.conv_transpose", build_conv_transpose}, {"nd.where", build_where}, {"nd.cast", build_cast}, {"nd.nll", build_nll}, {NULL, NULL},
+    {"nd.binary", build_binary},
+    {"nd.quotient", build_quotient},
+    {"nd.unary", build_unary},
+    {"nd.softmax", build_softmax},
+    {"nd.matmul", build_matmul},
+    {"nd.normal", build_normal},
+    {"nd.pool", build_pool},
+    {"nd.conv", build_conv},
+    {"nd.conv_transpose", build_conv_transpose},
+    {"nd.where", build_where},
+    {"nd.cast", build_cast},
+    {"nd.nll", build_nll},
+    {NULL, NULL},
 };

@@ -59,11 +59,17 @@ ROW(layer_norm_maps) { build_layer_norm(d, norm_input(d, between(d, 1, 20))); }
 ROW(layer_norm_vectors) { build_layer_norm(d, vector(d, FV_GRAD_UNIFORM, 4, 60)); }
 
 ROW(instance_norm) {
-    fv_grad_output(d, after(d, fv_graph_instance_norm(fv_grad_graph(d), norm_input(d, between(d, 1, 20)), 1e-5f, "norm")));
+    fv_grad_output(d,
+                   after(d, fv_graph_instance_norm(fv_grad_graph(d), norm_input(d, between(d, 1, 20)), 1e-5f, "norm")));
 }
 
 const fv_grad_row fv_grad_rows_norm[] = {
-    {"batch_norm", build_batch_norm}, {"batch_norm.conv", build_conv_batch_norm}, {"norm.group", build_group_norm},
-    {"norm.layer.maps", build_layer_norm_maps}, {"norm.layer.vectors", build_layer_norm_vectors}, {"norm.instance", build_instance_norm}, {"batch_norm.unbiased", build_batch_norm_unbiased},
+    {"batch_norm", build_batch_norm},
+    {"batch_norm.conv", build_conv_batch_norm},
+    {"norm.group", build_group_norm},
+    {"norm.layer.maps", build_layer_norm_maps},
+    {"norm.layer.vectors", build_layer_norm_vectors},
+    {"norm.instance", build_instance_norm},
+    {"batch_norm.unbiased", build_batch_norm_unbiased},
     {NULL, NULL},
 };

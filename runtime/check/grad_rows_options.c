@@ -96,7 +96,8 @@ static void build_transposed_option(fv_grad_draw *d, transposed_option set) {
     for (int i = 0; i < 2; i++) s.kernel[i] = between(d, 1, 4);
     set(d, &s);
     const int64_t shape[4] = {0, s.groups * between(d, 1, 5), between(d, 3, 5), between(d, 3, 5)};
-    fv_grad_output(d, fv_graph_conv_transpose(fv_grad_graph(d), fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "up"));
+    fv_grad_output(d,
+                   fv_graph_conv_transpose(fv_grad_graph(d), fv_grad_input(d, FV_GRAD_UNIFORM, 1, 4, shape), &s, "up"));
 }
 
 static void up_stride(fv_grad_draw *d, fv_conv_transpose_settings *s) {
@@ -232,7 +233,8 @@ static fv_value network_input(fv_grad_draw *d) {
 /* Paths of their own, joined along the maps. */
 ROW(multipath) {
     const fv_value x = network_input(d);
-    const fv_value paths[2] = {smooth_conv(d, x, 3, 1, "left"), smooth_conv(d, smooth_conv(d, x, 2, 1, "right1"), 4, 1, "right2")};
+    const fv_value paths[2] = {smooth_conv(d, x, 3, 1, "left"),
+                               smooth_conv(d, smooth_conv(d, x, 2, 1, "right1"), 4, 1, "right2")};
     fv_grad_output(d, smooth_conv(d, fv_graph_concat(fv_grad_graph(d), paths, 2, 1, NULL), 3, 1, "last"));
 }
 
@@ -257,7 +259,8 @@ ROW(all_convolutional) {
     pool.global = true;
     fv_graph *g = fv_grad_graph(d);
     const fv_value x = smooth_conv(d, smooth_conv(d, network_input(d), 4, 2, "conv1"), 5, 1, "conv2");
-    fv_grad_loss(d, fv_graph_flatten(g, fv_graph_pool(g, x, &pool, NULL), NULL), FV_LOSS_CROSS_ENTROPY, FV_REDUCTION_MEAN, 0);
+    fv_grad_loss(d, fv_graph_flatten(g, fv_graph_pool(g, x, &pool, NULL), NULL), FV_LOSS_CROSS_ENTROPY,
+                 FV_REDUCTION_MEAN, 0);
 }
 
 /* ---- losses ---- */
@@ -270,7 +273,10 @@ ROW(entropy_smoothed) {
 }
 ROW(squared_mean) { fv_grad_loss(d, vector(d, FV_GRAD_UNIFORM, 1, 40), FV_LOSS_SQUARED_ERROR, FV_REDUCTION_MEAN, 0); }
 ROW(squared_sum) { fv_grad_loss(d, vector(d, FV_GRAD_UNIFORM, 1, 40), FV_LOSS_SQUARED_ERROR, FV_REDUCTION_SUM, 0); }
-ROW(squared_maps) { fv_grad_loss(d, fv_graph_tanh(fv_grad_graph(d), maps(d, FV_GRAD_UNIFORM, 6), NULL), FV_LOSS_SQUARED_ERROR, FV_REDUCTION_MEAN, 0); }
+ROW(squared_maps) {
+    fv_grad_loss(d, fv_graph_tanh(fv_grad_graph(d), maps(d, FV_GRAD_UNIFORM, 6), NULL), FV_LOSS_SQUARED_ERROR,
+                 FV_REDUCTION_MEAN, 0);
+}
 
 const fv_grad_row fv_grad_rows_options[] = {
     {"conv.valid", build_conv_valid},

@@ -4,8 +4,8 @@
  *
  * The file: a header line "section,operator,option,slots,grad,onnx", then a line an option. slots: kernel slots or
  * families, separated by
- * ';'. grad: a row of the gradient check, or where none has that name a family. onnx: standard, function (a model-local function of the domain
- * "fovea") or none. slots and grad may be empty: not applicable. */
+ * ';'. grad: a row of the gradient check, or where none has that name a family. onnx: standard, function (a model-local
+ * function of the domain "fovea") or none. slots and grad may be empty: not applicable. */
 #ifndef FV_CHECK_SPEC_H
 #define FV_CHECK_SPEC_H
 
@@ -34,7 +34,8 @@ typedef struct fv_spec_slot {
 
 typedef struct fv_spec_grad {
     char name[64];
-    const char *form; /* "standard", "function" or "none": what its files are made of, the same for every row that names it */
+    const char
+        *form; /* "standard", "function" or "none": what its files are made of, the same for every row that names it */
     fv_spec_cell forward, gradient, onnx;
 } fv_spec_grad;
 

@@ -31,17 +31,18 @@ static fv_status choose_isa(fv_context *c) {
     for (const fv_isa *row = fv_isa_table; row->name; row++)
         if (strcmp(row->name, wanted) == 0) c->settings.isa = row->name;
     if (fv_kernels_for(wanted, &c->kernels)) return FV_OK;
-    return fv_fail(FV_ERR_ARGUMENT, "the ISA \"%.40s\"%s is not one this machine runs; the best here is %s", wanted, source,
-                   fv_isa_best());
+    return fv_fail(FV_ERR_ARGUMENT, "the ISA \"%.40s\"%s is not one this machine runs; the best here is %s", wanted,
+                   source, fv_isa_best());
 }
 
 static fv_status resolve(fv_context *c) {
     FV_FORWARD(check_backend(c->settings.backend));
     FV_RETURN_IF(c->settings.threads < 0 || c->settings.threads > 1024, FV_ERR_ARGUMENT,
                  "the thread count is %d; allowed are 0 (as many as fit) to 1024", c->settings.threads);
-    FV_RETURN_IF(c->settings.model_nodes < 0 || c->settings.model_depth < 0 || c->settings.model_depth > 256, FV_ERR_ARGUMENT,
-                 "models of %d nodes, %d deep; allowed are 0 (the default) and more, and a depth of at most 256", c->settings.model_nodes,
-                 c->settings.model_depth);
+    FV_RETURN_IF(c->settings.model_nodes < 0 || c->settings.model_depth < 0 || c->settings.model_depth > 256,
+                 FV_ERR_ARGUMENT,
+                 "models of %d nodes, %d deep; allowed are 0 (the default) and more, and a depth of at most 256",
+                 c->settings.model_nodes, c->settings.model_depth);
     FV_RETURN_IF(!c->settings.alloc != !c->settings.free, FV_ERR_ARGUMENT, "alloc and free hooks come together");
     if (!c->settings.model_nodes) c->settings.model_nodes = 1000 * 1000;
     if (!c->settings.model_depth) c->settings.model_depth = 32;
@@ -67,8 +68,8 @@ fv_status fv_context_create(const fv_context_settings *s, fv_context **out) {
     FV_FORWARD(fv_alloc(&wanted, sizeof *c, "a context", (void **)&c));
     memcpy(c, &wanted, sizeof *c);
     atomic_init(&c->references, 1);
-    fv_log(c, FV_LOG_DEBUG, "fovea %s: %s kernels, %s, %d threads", FV_VERSION, c->settings.isa,
-           fv_backend_name(c->settings.backend), c->settings.threads);
+    fv_log_message(c, FV_LOG_DEBUG, "fovea %s: %s kernels, %s, %d threads", FV_VERSION, c->settings.isa,
+                   fv_backend_name(c->settings.backend), c->settings.threads);
     *out = c;
     return FV_OK;
 }

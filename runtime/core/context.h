@@ -31,7 +31,7 @@ fv_status fv_strdup(const fv_context *c, const char *text, char **out);
 /* Grows an array of *capacity elements (doubling) so that it holds at least `need`; old contents move, new ones are zero. */
 fv_status fv_grow(const fv_context *c, void **array, size_t *capacity, size_t need, size_t element, const char *what);
 void fv_release(const fv_context *c, void *memory); /* NULL is allowed */
-void fv_log(const fv_context *c, fv_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void fv_log_message(const fv_context *c, fv_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* CPUs of the affinity mask; *quota: CPUs the cgroup allows, 0 without a limit. */
 int fv_cpu_count(double *quota);

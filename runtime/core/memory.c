@@ -81,7 +81,7 @@ void fv_release(const fv_context *c, void *memory) {
         free(memory);
 }
 
-void fv_log(const fv_context *c, fv_log_level level, const char *format, ...) {
+void fv_log_message(const fv_context *c, fv_log_level level, const char *format, ...) {
     if (!c->settings.log) return;
     char sentence[512];
     va_list arguments;

@@ -136,7 +136,8 @@ fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, f
     if (g->status != FV_OK) return FV_NONE;
     if (g->value_count >= INT32_MAX / 2) return fv_graph_fail(g, FV_ERR_LIMIT, "the graph has too many values");
     const fv_shape wanted = shape ? *shape : (fv_shape){0}; /* it may be another value's, and those move */
-    fv_status status = fv_grow(g->context, (void **)&g->values, &g->value_capacity, g->value_count + 1, sizeof *g->values, "a graph");
+    fv_status status =
+        fv_grow(g->context, (void **)&g->values, &g->value_capacity, g->value_count + 1, sizeof *g->values, "a graph");
     if (status != FV_OK) return fv_build_keep_error(g, status);
     fv_value_info *v = &g->values[g->value_count];
     *v = (fv_value_info){.kind = kind, .dtype = dtype, .producer = -1, .twin = FV_NONE};
@@ -147,8 +148,10 @@ fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, f
 }
 
 fv_value fv_graph_any_input(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape) {
-    if (fv_graph_find_name(g, name) != FV_NONE) return fv_graph_fail(g, FV_ERR_ARGUMENT, "two inputs are called \"%.200s\"", name);
-    const fv_status status = fv_grow(g->context, (void **)&g->inputs, &g->input_capacity, g->input_count + 1, sizeof *g->inputs, "a graph");
+    if (fv_graph_find_name(g, name) != FV_NONE)
+        return fv_graph_fail(g, FV_ERR_ARGUMENT, "two inputs are called \"%.200s\"", name);
+    const fv_status status =
+        fv_grow(g->context, (void **)&g->inputs, &g->input_capacity, g->input_count + 1, sizeof *g->inputs, "a graph");
     if (status != FV_OK) return fv_build_keep_error(g, status);
     const fv_value v = fv_graph_new_value(g, FV_VALUE_INPUT, name, dtype, shape);
     if (v == FV_NONE) return v;
@@ -162,8 +165,10 @@ fv_value fv_graph_constant(fv_graph *g, const char *name, fv_dtype dtype, const 
     if (v == FV_NONE) return v;
     size_t count = 1, bytes;
     for (int32_t i = 0; i < shape->rank; i++)
-        if (!fv_mul_size(count, (size_t)shape->dim[i], &count)) return fv_graph_fail(g, FV_ERR_LIMIT, "a constant has too many elements");
-    if (!fv_mul_size(count, fv_dtype_bytes(dtype), &bytes)) return fv_graph_fail(g, FV_ERR_LIMIT, "a constant has too many bytes");
+        if (!fv_mul_size(count, (size_t)shape->dim[i], &count))
+            return fv_graph_fail(g, FV_ERR_LIMIT, "a constant has too many elements");
+    if (!fv_mul_size(count, fv_dtype_bytes(dtype), &bytes))
+        return fv_graph_fail(g, FV_ERR_LIMIT, "a constant has too many bytes");
     void *copy = NULL;
     const fv_status status = fv_alloc(g->context, fv_max_size(bytes, 1), name ? name : "a constant", &copy);
     if (status != FV_OK) return fv_build_keep_error(g, status);
@@ -176,8 +181,8 @@ fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool ag
     fv_value_info *info = &g->values[v];
     char *copy;
     if (info->name && (!again || strcmp(info->name, name) == 0)) return FV_OK;
-    FV_RETURN_IF(info->kind != FV_VALUE_ACTIVATION, FV_ERR_UNSUPPORTED, "\"%.200s\" is only another name of \"%.200s\"", name,
-                 info->name ? info->name : "");
+    FV_RETURN_IF(info->kind != FV_VALUE_ACTIVATION, FV_ERR_UNSUPPORTED, "\"%.200s\" is only another name of \"%.200s\"",
+                 name, info->name ? info->name : "");
     FV_FORWARD(fv_strdup(g->context, name, &copy));
     fv_release(g->context, info->name);
     info->name = copy;
@@ -190,18 +195,18 @@ fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool ag
 static fv_status check_count(const char *what, const char *name, const fv_shape *s) {
     size_t count = sizeof(double);
     for (int32_t i = 0; i < s->rank; i++) {
-        FV_RETURN_IF(s->dim[i] < 0 || s->dim[i] > INT32_MAX, FV_ERR_LIMIT, "%s \"%s\" has size %lld on axis %d", what, name,
-                     (long long)s->dim[i], i);
-        FV_RETURN_IF(!fv_mul_size(count, (size_t)s->dim[i], &count) || count > PTRDIFF_MAX / 4, FV_ERR_LIMIT, "%s \"%s\" has too many elements", what,
-                     name);
+        FV_RETURN_IF(s->dim[i] < 0 || s->dim[i] > INT32_MAX, FV_ERR_LIMIT, "%s \"%s\" has size %lld on axis %d", what,
+                     name, (long long)s->dim[i], i);
+        FV_RETURN_IF(!fv_mul_size(count, (size_t)s->dim[i], &count) || count > PTRDIFF_MAX / 4, FV_ERR_LIMIT,
+                     "%s \"%s\" has too many elements", what, name);
     }
     return FV_OK;
 }
 
 /* ---- nodes ---- */
 
-static fv_status fill_node(fv_graph *g, fv_node *n, const fv_op *op, const char *name, const fv_value *in, int32_t in_count,
-                           int32_t outs) {
+static fv_status fill_node(fv_graph *g, fv_node *n, const fv_op *op, const char *name, const fv_value *in,
+                           int32_t in_count, int32_t outs) {
     char made[64];
     if (!name) {
         snprintf(made, sizeof made, "%s%zu", op->name, g->node_count);
@@ -217,9 +222,11 @@ static fv_status fill_node(fv_graph *g, fv_node *n, const fv_op *op, const char 
         n->in[i] = in[i];
         FV_RETURN_IF(in[i] != FV_NONE && (in[i] < 0 || (size_t)in[i] >= g->value_count), FV_ERR_ARGUMENT,
                      "node \"%s\": input %d is not a value of this graph", name, i);
-        FV_RETURN_IF(in[i] == FV_NONE && i < op->in_min && op != &fv_op_pool_grad, FV_ERR_ARGUMENT, "node \"%s\": input %d is missing", name, i);
+        FV_RETURN_IF(in[i] == FV_NONE && i < op->in_min && op != &fv_op_pool_grad, FV_ERR_ARGUMENT,
+                     "node \"%s\": input %d is missing", name, i);
     }
-    FV_RETURN_IF(in_count < op->in_min || in_count > op->in_max, FV_ERR_ARGUMENT, "node \"%s\": %d inputs", name, in_count);
+    FV_RETURN_IF(in_count < op->in_min || in_count > op->in_max, FV_ERR_ARGUMENT, "node \"%s\": %d inputs", name,
+                 in_count);
     for (int32_t i = 0; i < n->out_count; i++) n->out[i] = FV_NONE;
     for (int32_t i = 0; i < outs; i++) {
         n->out[i] = fv_graph_new_value(g, FV_VALUE_ACTIVATION, NULL, FV_REAL_DTYPE, NULL);
@@ -230,7 +237,9 @@ static fv_status fill_node(fv_graph *g, fv_node *n, const fv_op *op, const char 
 
 /* ---- layouts: an operator gets its activations as it wants them ---- */
 
-static bool is_activation(const fv_value_info *v) { return v->kind == FV_VALUE_ACTIVATION || v->kind == FV_VALUE_INPUT; }
+static bool is_activation(const fv_value_info *v) {
+    return v->kind == FV_VALUE_ACTIVATION || v->kind == FV_VALUE_INPUT;
+}
 
 static bool wants(const fv_op *op, const fv_value_info *v, fv_layout *layout) {
     if (op->flags & FV_OP_ANY_LAYOUT || op == &fv_op_layout || !is_activation(v)) return false;
@@ -256,7 +265,8 @@ static fv_status lay_inputs(fv_graph *g, fv_node *n) {
     fv_layout layout;
     if (n->op == &fv_op_binary && n->in[0] != FV_NONE && n->in[1] != FV_NONE && g->values[n->in[0]].shape.rank == 4)
         n->in[1] = fv_graph_in_layout(g, n->in[1], g->values[n->in[0]].layout);
-    const bool all = n->op->flags & FV_OP_PLAIN || n->op == &fv_op_concat || n->op == &fv_op_scale_maps || n->op == &fv_op_scale_pixels;
+    const bool all = n->op->flags & FV_OP_PLAIN || n->op == &fv_op_concat || n->op == &fv_op_scale_maps ||
+                     n->op == &fv_op_scale_pixels;
     for (int32_t i = 0; i < (all ? n->in_count : 1) && i < n->in_count; i++) {
         if (n->in[i] == FV_NONE || !wants(n->op, &g->values[n->in[i]], &layout)) continue;
         n->in[i] = fv_graph_in_layout(g, n->in[i], layout);
@@ -272,15 +282,16 @@ static fv_status infer_node(fv_graph *g, fv_node *n) {
     return FV_OK;
 }
 
-fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count, int32_t outs,
-                       const fv_attributes *attr) {
+fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count,
+                       int32_t outs, const fv_attributes *attr) {
     if (g->status != FV_OK) return FV_NONE;
     fv_node n = {0};
     if (attr) n.attr = *attr;
     fv_status status = fill_node(g, &n, op, name, in, in_count, outs);
     if (status == FV_OK) status = lay_inputs(g, &n); /* may add nodes before this one */
     if (status == FV_OK)
-        status = fv_grow(g->context, (void **)&g->nodes, &g->node_capacity, g->node_count + 1, sizeof *g->nodes, "a graph");
+        status =
+            fv_grow(g->context, (void **)&g->nodes, &g->node_capacity, g->node_count + 1, sizeof *g->nodes, "a graph");
     if (status == FV_OK) status = infer_node(g, &n);
     if (status != FV_OK) {
         free_node(g->context, &n);
@@ -296,7 +307,8 @@ const fv_value_info *fv_emit_info(const fv_graph *g, fv_value v) { return &g->va
 
 fv_value fv_emit_in_layout(fv_graph *g, fv_value v, fv_layout layout) { return fv_graph_in_layout(g, v, layout); }
 
-fv_value fv_emit_node(fv_graph *g, const fv_op *op, const fv_value *in, int32_t in_count, int32_t outs, const fv_attributes *attr) {
+fv_value fv_emit_node(fv_graph *g, const fv_op *op, const fv_value *in, int32_t in_count, int32_t outs,
+                      const fv_attributes *attr) {
     return fv_graph_node(g, op, NULL, in, in_count, outs, attr);
 }
 
@@ -340,7 +352,8 @@ static fv_status copy_node(fv_graph *to, const fv_node *from) {
     return FV_OK;
 }
 
-static fv_status copy_list(fv_graph *to, const fv_value *from, size_t count, fv_value **list, size_t *capacity, size_t *copied) {
+static fv_status copy_list(fv_graph *to, const fv_value *from, size_t count, fv_value **list, size_t *capacity,
+                           size_t *copied) {
     FV_FORWARD(fv_grow(to->context, (void **)list, capacity, count, sizeof **list, "a graph"));
     if (count) memcpy(*list, from, count * sizeof **list);
     *copied = count;
@@ -349,8 +362,10 @@ static fv_status copy_list(fv_graph *to, const fv_value *from, size_t count, fv_
 
 static fv_status copy_into(fv_graph *to, const fv_graph *from, bool share_data) {
     to->borrowed = share_data;
-    FV_FORWARD(fv_grow(to->context, (void **)&to->values, &to->value_capacity, from->value_count, sizeof *to->values, "a graph"));
-    FV_FORWARD(fv_grow(to->context, (void **)&to->nodes, &to->node_capacity, from->node_count, sizeof *to->nodes, "a graph"));
+    FV_FORWARD(fv_grow(to->context, (void **)&to->values, &to->value_capacity, from->value_count, sizeof *to->values,
+                       "a graph"));
+    FV_FORWARD(
+        fv_grow(to->context, (void **)&to->nodes, &to->node_capacity, from->node_count, sizeof *to->nodes, "a graph"));
     for (size_t i = 0; i < from->value_count; i++) FV_FORWARD(copy_value(to, &from->values[i], share_data));
     for (size_t i = 0; i < from->node_count; i++) FV_FORWARD(copy_node(to, &from->nodes[i]));
     FV_FORWARD(copy_list(to, from->inputs, from->input_count, &to->inputs, &to->input_capacity, &to->input_count));
@@ -369,11 +384,13 @@ fv_status fv_graph_copy(const fv_graph *g, bool share_data, fv_graph **out) {
 }
 
 fv_status fv_graph_set_batch(fv_graph *g, int64_t batch) {
-    FV_RETURN_IF(batch < 1 || batch > INT32_MAX, FV_ERR_ARGUMENT, "a batch of %lld; it must be 1 or more", (long long)batch);
+    FV_RETURN_IF(batch < 1 || batch > INT32_MAX, FV_ERR_ARGUMENT, "a batch of %lld; it must be 1 or more",
+                 (long long)batch);
     for (size_t i = 0; i < g->input_count; i++) {
         fv_value_info *v = &g->values[g->inputs[i]];
-        FV_RETURN_IF(v->shape.dim[0] != 0 && v->shape.dim[0] != batch, FV_ERR_SHAPE, "input \"%s\" has a fixed batch of %lld, not %lld",
-                     v->name ? v->name : "", (long long)v->shape.dim[0], (long long)batch);
+        FV_RETURN_IF(v->shape.dim[0] != 0 && v->shape.dim[0] != batch, FV_ERR_SHAPE,
+                     "input \"%s\" has a fixed batch of %lld, not %lld", v->name ? v->name : "",
+                     (long long)v->shape.dim[0], (long long)batch);
         v->shape.dim[0] = batch;
         FV_FORWARD(check_count("input", v->name ? v->name : "", &v->shape));
     }
@@ -395,7 +412,8 @@ void fv_graph_move_last(fv_graph *g, size_t at) {
 }
 
 void fv_graph_relink(fv_graph *g) {
-    for (size_t i = 0; i < g->value_count; i++) g->values[i].producer = -1, g->values[i].twin = FV_NONE; /* a twin may be gone */
+    for (size_t i = 0; i < g->value_count; i++)
+        g->values[i].producer = -1, g->values[i].twin = FV_NONE; /* a twin may be gone */
     for (size_t i = 0; i < g->node_count; i++)
         for (int32_t k = 0; k < g->nodes[i].out_count; k++)
             if (g->nodes[i].out[k] != FV_NONE) g->values[g->nodes[i].out[k]].producer = (int32_t)i;

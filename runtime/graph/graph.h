@@ -19,13 +19,15 @@ struct fv_graph {
     char error[512];
 };
 
-/* Deep copy, parameters' data included (share_data: pointers are shared instead, and the copy must not outlive the source). */
+/* Deep copy, parameters' data included (share_data: pointers are shared instead, and the copy must not outlive the
+ * source). */
 fv_status fv_graph_copy(const fv_graph *g, bool share_data, fv_graph **out);
 /* Builder pieces used by ONNX, autodiff and the zoo: -1 and a sticky error on failure. */
 fv_value fv_graph_new_value(fv_graph *g, fv_value_kind kind, const char *name, fv_dtype dtype, const fv_shape *shape);
-fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count, int32_t outs,
-                       const fv_attributes *attr);
-/* A parameter that training leaves alone, of any type and rank (0 too), its data copied; in memory sizes of 0 are allowed. */
+fv_value fv_graph_node(fv_graph *g, const fv_op *op, const char *name, const fv_value *in, int32_t in_count,
+                       int32_t outs, const fv_attributes *attr);
+/* A parameter that training leaves alone, of any type and rank (0 too), its data copied; in memory sizes of 0 are
+ * allowed. */
 fv_value fv_graph_constant(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data);
 /* An input of any type and rank; sizes of 0 are sizes. */
 fv_value fv_graph_any_input(fv_graph *g, const char *name, fv_dtype dtype, const fv_shape *shape);
@@ -43,8 +45,9 @@ static inline bool fv_graph_lasts(const fv_graph *g, fv_value v) { return g->bor
 fv_value fv_graph_in_layout(fv_graph *g, fv_value v, fv_layout layout);
 /* Sets the first error (later ones are ignored) and returns FV_NONE. */
 fv_value fv_graph_fail(fv_graph *g, fv_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Pieces of the builder's files (build*.c): the graph is there and has no error; v is one of its values, else an error that calls it
- * `what`; the layer's name, or one made of its kind and its number; a parameter NAME.suffix; the window of settings (arrays are y, x). */
+/* Pieces of the builder's files (build*.c): the graph is there and has no error; v is one of its values, else an error
+ * that calls it `what`; the layer's name, or one made of its kind and its number; a parameter NAME.suffix; the window
+ * of settings (arrays are y, x). */
 typedef struct fv_layer_name {
     char text[512];
 } fv_layer_name;
@@ -53,18 +56,20 @@ fv_value fv_build_keep_error(fv_graph *g, fv_status status);
 bool fv_build_usable(const fv_graph *g);
 bool fv_build_valid(fv_graph *g, fv_value v, const char *what);
 fv_layer_name fv_build_name(const fv_graph *g, const char *name, const char *kind);
-fv_value fv_build_owned(fv_graph *g, const char *name, const char *suffix, int32_t rank, const int64_t *shape, fv_init init, bool trainable);
+fv_value fv_build_owned(fv_graph *g, const char *name, const char *suffix, int32_t rank, const int64_t *shape,
+                        fv_init init, bool trainable);
 void fv_build_window(fv_window_attr *w, const int32_t kernel[2], const int32_t stride[2], const int32_t dilation[2],
                      const int32_t before[2], const int32_t after[2], fv_padding padding);
 /* The untied bias of layer `name`, as a node of its own. */
 fv_value fv_build_untied(fv_graph *g, fv_value x, fv_value bias, const char *layer);
 /* Gives a weight its connection table, copied. */
 fv_status fv_graph_set_edges(const fv_graph *g, fv_value_info *weight, const uint8_t *edges);
-/* Names a value that has no name, or with `again` any value but inputs and parameters (FV_ERR_UNSUPPORTED for those). */
+/* Names a value that has no name, or with `again` any value but inputs and parameters (FV_ERR_UNSUPPORTED for those).
+ */
 fv_status fv_graph_name_value(fv_graph *g, fv_value v, const char *name, bool again);
 /* Fixes the batch (inputs' dim[0] 0 -> batch) and infers every shape again. */
 fv_status fv_graph_set_batch(fv_graph *g, int64_t batch);
-fv_status fv_graph_infer(fv_graph *g); /* every shape again */
+fv_status fv_graph_infer(fv_graph *g);           /* every shape again */
 void fv_graph_move_last(fv_graph *g, size_t at); /* the last node to place `at` */
 /* After nodes moved: producers again. */
 void fv_graph_relink(fv_graph *g);
@@ -76,16 +81,16 @@ bool fv_graph_is_output(const fv_graph *g, fv_value v);
 size_t fv_graph_uses(const fv_graph *g, fv_value v); /* by nodes and as outputs */
 
 /* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
-fv_status fv_pass_dead(fv_graph *g);           /* nodes no output or effect needs */
-fv_status fv_pass_inference(fv_graph *g);      /* dropout removed, a surrogate gradient forgotten */
-fv_status fv_pass_flatten_linear(fv_graph *g); /* flatten + linear -> linear over maps */
+fv_status fv_pass_dead(fv_graph *g);                /* nodes no output or effect needs */
+fv_status fv_pass_inference(fv_graph *g);           /* dropout removed, a surrogate gradient forgotten */
+fv_status fv_pass_flatten_linear(fv_graph *g);      /* flatten + linear -> linear over maps */
 fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
 fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */
-fv_status fv_pass_layout_cancel(fv_graph *g);  /* there and back is nothing */
-fv_status fv_pass_pool_index(fv_graph *g);     /* training: max pooling keeps where its values came from */
-fv_status fv_pass_norm_kept(fv_graph *g);      /* training: normalization keeps its moments */
-/* Of a training step, after its gradients: pool_grad and the gradients of the convolution before it become one each, which leave the
- * zeros out (kernels/conv_pooled.h). */
+fv_status fv_pass_layout_cancel(fv_graph *g);                                           /* there and back is nothing */
+fv_status fv_pass_pool_index(fv_graph *g); /* training: max pooling keeps where its values came from */
+fv_status fv_pass_norm_kept(fv_graph *g);  /* training: normalization keeps its moments */
+/* Of a training step, after its gradients: pool_grad and the gradients of the convolution before it become one each,
+ * which leave the zeros out (kernels/conv_pooled.h). */
 fv_status fv_pass_pooled_gradients(fv_graph *g);
 /* Windows that neither overlap nor reach out of the map: what that pass needs. */
 bool fv_pool_windows_lie_apart(const fv_pool_attr *a, const fv_shape *in, const fv_shape *out);
@@ -93,36 +98,38 @@ bool fv_pool_windows_lie_apart(const fv_pool_attr *a, const fv_shape *in, const 
 void fv_pass_join(fv_graph *g);
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout);
 
-/* Of a graph prepared for inference with its batch set: the first node whose images are not each computed from the inputs' alone, or NULL:
- * then the batch may run in parts, which must divide it. */
+/* Of a graph prepared for inference with its batch set: the first node whose images are not each computed from the
+ * inputs' alone, or NULL: then the batch may run in parts, which must divide it. */
 const fv_node *fv_batch_joins(const fv_graph *g, int64_t batch);
-/* Images a part: so few that what a layer reads and writes stays in a cache of 16 MB, but enough of them that reading the weights again
- * for each part costs less than the maps do. A function of shapes alone. */
+/* Images a part: so few that what a layer reads and writes stays in a cache of 16 MB, but enough of them that reading
+ * the weights again for each part costs less than the maps do. A function of shapes alone. */
 int64_t fv_batch_part(const fv_graph *g, int64_t batch);
 
 /* ---- Model: a graph that no longer changes ---- */
 
 typedef struct fv_packed_cache fv_packed_cache; /* packed weights shared by sessions, locked inside */
-/* Inference, before fv_graph_prepare, on a graph that shares a model's data: batch normalization goes into the product before it. The
- * folded numbers are the model's. */
+/* Inference, before fv_graph_prepare, on a graph that shares a model's data: batch normalization goes into the product
+ * before it. The folded numbers are the model's. */
 fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed);
 
-/* Where graphs come from when shapes are known only in the session. `lower` may be called by several threads at once. */
+/* Where graphs come from when shapes are known only in the session. `lower` may be called by several threads at once.
+ */
 typedef struct fv_lowering {
-    const fv_tensor *inputs; /* in the model's order: shapes, and data where values may shape the graph; NULL: the file's sizes */
+    /* In the model's order: shapes, and data where values may shape the graph; NULL: the file's sizes. */
+    const fv_tensor *inputs;
     size_t input_count;
     int64_t batch; /* of open first axes, where the file's sizes are taken */
 } fv_lowering;
 typedef struct fv_model_source {
-    /* A graph of fixed sizes, owned by the caller, whose shared parameters belong to the source. *pinned: [input_count], what of the
-     * inputs' data went into it. */
+    /* A graph of fixed sizes, owned by the caller, whose shared parameters belong to the source. *pinned:
+     * [input_count], what of the inputs' data went into it. */
     fv_status (*lower)(void *self, const fv_lowering *l, fv_graph **out, bool *pinned);
     void (*free)(void *self);
     void *self;
 } fv_model_source;
 
 struct fv_model {
-    fv_graph *graph; /* with a source: of default sizes, for looking at; it may have no nodes */
+    fv_graph *graph;        /* with a source: of default sizes, for looking at; it may have no nodes */
     fv_model_source source; /* lower NULL: the graph serves every batch */
     fv_packed_cache *packed;
     atomic_int references;
@@ -140,13 +147,14 @@ fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_m
 
 typedef struct fv_plan_settings {
     bool training, profile;
-    bool bind_outputs;        /* outputs are written to what fv_plan_bind says; else they stay in the arena until the next run */
-    fv_packed_cache *packed;  /* NULL: weights are packed in the run */
-    void *arena;              /* the caller's, or NULL */
+    /* Outputs are written to what fv_plan_bind says; else they stay in the arena until the next run. */
+    bool bind_outputs;
+    fv_packed_cache *packed; /* NULL: weights are packed in the run */
+    void *arena;             /* the caller's, or NULL */
     size_t arena_bytes;
     fv_run_info *run;
-    int threads;              /* 0: the context's */
-    fv_parallel *team;        /* borrowed, shared by plans that never run at once; NULL: the plan's own */
+    int threads;       /* 0: the context's */
+    fv_parallel *team; /* borrowed, shared by plans that never run at once; NULL: the plan's own */
 } fv_plan_settings;
 
 /* g must be prepared, with its batch set; it must outlive the plan. fv_plan_size makes nothing that lasts. */
@@ -154,7 +162,7 @@ fv_status fv_plan_create(const fv_graph *g, const fv_plan_settings *s, fv_plan *
 fv_status fv_plan_size(const fv_graph *g, const fv_plan_settings *s, size_t *bytes);
 void fv_plan_free(fv_plan *p);
 void fv_plan_bind(fv_plan *p, fv_value v, void *data); /* inputs, outputs, parameters, state: before a run */
-void *fv_plan_data(const fv_plan *p, fv_value v);       /* of a value kept after the run: graph outputs */
+void *fv_plan_data(const fv_plan *p, fv_value v);      /* of a value kept after the run: graph outputs */
 void fv_plan_run(fv_plan *p);
 size_t fv_plan_arena_bytes(const fv_plan *p);
 size_t fv_plan_packed_bytes(const fv_plan *p);
@@ -167,7 +175,8 @@ void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out);
 /* A session on a team that others use too, of which one runs at a time; the team outlives it. */
 fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, fv_parallel *team, fv_session **out);
 /* What fv_session_run says to these tensors, without running. Any number of threads. */
-fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count);
+fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs,
+                           size_t output_count);
 const fv_graph *fv_session_graph(const fv_session *s); /* prepared: its inputs and outputs have the planned shapes */
 
 #endif

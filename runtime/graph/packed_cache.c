@@ -46,9 +46,11 @@ void fv_packed_unlock(fv_packed_cache *p, bool all_ready) {
     pthread_mutex_unlock(&p->lock);
 }
 
-fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes, fv_packed_entry **out) {
+fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes,
+                        fv_packed_entry **out) {
     for (fv_packed_entry *e = p->first; e; e = e->next)
-        if (e->weight == weight && e->key_bytes == key_bytes && e->bytes == bytes && memcmp(e->key, key, key_bytes) == 0) {
+        if (e->weight == weight && e->key_bytes == key_bytes && e->bytes == bytes &&
+            memcmp(e->key, key, key_bytes) == 0) {
             *out = e;
             return FV_OK;
         }

@@ -1,5 +1,6 @@
-/* conv [+ clamp] -> max pooling, backwards. Of a window one value alone has a gradient, and the clamp lets it pass as it lets the
- * window's largest pass: the clamp's gradient moves behind the pooling, and the convolution's gradients take the pooled map's. */
+/* conv [+ clamp] -> max pooling, backwards. Of a window one value alone has a gradient, and the clamp lets it pass as
+ * it lets the window's largest pass: the clamp's gradient moves behind the pooling, and the convolution's gradients
+ * take the pooled map's. */
 #include "graph/graph.h"
 
 #include "ops/conv_plan.h"
@@ -9,7 +10,7 @@
 
 typedef struct pooled_match {
     size_t pool_grad;
-    int32_t clamp; /* node that undoes the clamp, -1: none */
+    int32_t clamp;  /* node that undoes the clamp, -1: none */
     fv_value dense; /* the gradient of the convolution's output, which goes away */
     fv_value pooled, index;
 } pooled_match;
@@ -42,7 +43,8 @@ static int32_t only_reader(const fv_graph *g, fv_value v) {
 /* Of the very map y that was pooled: a sum, or an untied bias, between them passes gradients on as they are. */
 static bool undoes_clamp(const fv_node *n, fv_value y, fv_value dy) {
     const int32_t kind = n->attr.pointwise.kind;
-    return n->op == &fv_op_unary_grad && n->in[0] == y && n->in[1] == dy && (kind == FV_UNARY_RELU || kind == FV_UNARY_CLAMP);
+    return n->op == &fv_op_unary_grad && n->in[0] == y && n->in[1] == dy &&
+           (kind == FV_UNARY_RELU || kind == FV_UNARY_CLAMP);
 }
 
 /* A gradient of a convolution that the kernels can take through the pooling. */
@@ -63,10 +65,16 @@ static bool gradient_suits(const fv_graph *g, const fv_node *n, const pooled_mat
 
 static bool match(const fv_graph *g, size_t i, pooled_match *m) {
     const fv_node *n = &g->nodes[i];
-    if (n->op != &fv_op_pool_grad || n->attr.pool.kind != FV_POOL_MAX || n->in_count < 3 || n->in[2] == FV_NONE) return false;
+    if (n->op != &fv_op_pool_grad || n->attr.pool.kind != FV_POOL_MAX || n->in_count < 3 || n->in[2] == FV_NONE)
+        return false;
     const int32_t pool = g->values[n->in[2]].producer;
-    if (pool < 0 || !fv_pool_windows_lie_apart(&n->attr.pool, &g->values[n->in[1]].shape, &g->values[n->in[0]].shape)) return false;
-    *m = (pooled_match){.pool_grad = i, .clamp = only_reader(g, n->out[0]), .dense = n->out[0], .pooled = g->nodes[pool].out[0], .index = n->in[2]};
+    if (pool < 0 || !fv_pool_windows_lie_apart(&n->attr.pool, &g->values[n->in[1]].shape, &g->values[n->in[0]].shape))
+        return false;
+    *m = (pooled_match){.pool_grad = i,
+                        .clamp = only_reader(g, n->out[0]),
+                        .dense = n->out[0],
+                        .pooled = g->nodes[pool].out[0],
+                        .index = n->in[2]};
     if (m->clamp >= 0 && !undoes_clamp(&g->nodes[m->clamp], n->in[1], n->out[0])) m->clamp = -1;
     if (m->clamp >= 0) m->dense = g->nodes[m->clamp].out[0];
     size_t readers = 0;
@@ -79,7 +87,8 @@ static bool match(const fv_graph *g, size_t i, pooled_match *m) {
 }
 
 /* n becomes the pooled form of itself, reading the pooled map's gradient. */
-static fv_status rewrite_gradient(fv_graph *g, fv_node *n, fv_value gradient, const pooled_match *m, const fv_pool_attr *pool) {
+static fv_status rewrite_gradient(fv_graph *g, fv_node *n, fv_value gradient, const pooled_match *m,
+                                  const fv_pool_attr *pool) {
     fv_value *in = NULL;
     FV_FORWARD(fv_alloc_array(g->context, 4, sizeof *in, "a node", (void **)&in));
     in[0] = gradient;

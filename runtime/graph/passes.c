@@ -11,7 +11,8 @@ static fv_status marks(const fv_graph *g, bool **out) {
 fv_status fv_pass_dead(fv_graph *g) {
     bool *dead = NULL, *needed = NULL;
     FV_FORWARD(marks(g, &dead));
-    const fv_status status = fv_alloc_array(g->context, g->value_count + 1, sizeof *needed, "a graph pass", (void **)&needed);
+    const fv_status status =
+        fv_alloc_array(g->context, g->value_count + 1, sizeof *needed, "a graph pass", (void **)&needed);
     if (status != FV_OK) {
         fv_release(g->context, dead);
         return status;
@@ -40,7 +41,8 @@ bool fv_graph_is_output(const fv_graph *g, fv_value v) {
 fv_status fv_pass_inference(fv_graph *g) {
     for (size_t i = 0; i < g->node_count; i++) {
         fv_node *n = &g->nodes[i];
-        if (n->op == &fv_op_unary && n->attr.pointwise.kind == FV_UNARY_RELU_SURROGATE) n->attr.pointwise.kind = FV_UNARY_RELU;
+        if (n->op == &fv_op_unary && n->attr.pointwise.kind == FV_UNARY_RELU_SURROGATE)
+            n->attr.pointwise.kind = FV_UNARY_RELU;
         if (n->op == &fv_op_dropout && !fv_graph_is_output(g, n->out[0])) fv_graph_replace(g, n->out[0], n->in[0]);
     }
     return fv_pass_dead(g);
@@ -123,7 +125,8 @@ static fv_status attach(fv_graph *g, size_t i, fv_node *product, fv_value other,
 static fv_status fuse_untied(fv_graph *g, size_t i, bool *dead) {
     const fv_node *n = &g->nodes[i];
     fv_node *product = n->op == &fv_op_untied_bias ? open_product(g, n->in[0]) : NULL;
-    if (!product || product->op != &fv_op_conv || product->attr.conv.residual || g->values[n->in[1]].producer >= 0) return FV_OK;
+    if (!product || product->op != &fv_op_conv || product->attr.conv.residual || g->values[n->in[1]].producer >= 0)
+        return FV_OK;
     product->attr.conv.untied = true;
     return attach(g, i, product, n->in[1], dead);
 }
@@ -197,7 +200,8 @@ static fv_status convert_output(fv_graph *g, size_t i, fv_layout layout) {
     const fv_value_info *info = &g->values[v];
     bool twice = false;
     for (size_t k = 0; k < i; k++) twice = twice || g->outputs[k] == v;
-    const bool other = info->dtype == FV_REAL_DTYPE && info->shape.rank == 4 && layout != info->layout && !layouts_agree(&info->shape);
+    const bool other =
+        info->dtype == FV_REAL_DTYPE && info->shape.rank == 4 && layout != info->layout && !layouts_agree(&info->shape);
     if (!other && !twice && info->producer >= 0) return FV_OK;
     const fv_layout wanted = other ? layout : info->layout;
     const fv_value made = fv_graph_node(g, &fv_op_layout, NULL, &v, 1, 1, NULL);

@@ -1,5 +1,5 @@
-/* From a prepared graph to phases over one arena. Everything that can fail, allocates or chooses happens here; a run walks the
- * phases. */
+/* From a prepared graph to phases over one arena. Everything that can fail, allocates or chooses happens here; a run
+ * walks the phases. */
 #include "graph/arena.h"
 #include "graph/model.h"
 #include "ops/window.h"
@@ -76,14 +76,16 @@ fv_status fv_plan_workspace(fv_plan_op *p, size_t bytes, fv_buffer **out) {
     return FV_OK;
 }
 
-void fv_plan_scratch(fv_plan_op *p, size_t bytes) { p->plan->scratch_bytes = fv_max_size(p->plan->scratch_bytes, bytes); }
+void fv_plan_scratch(fv_plan_op *p, size_t bytes) {
+    p->plan->scratch_bytes = fv_max_size(p->plan->scratch_bytes, bytes);
+}
 
 bool fv_plan_packs_in_run(const fv_plan_op *p, fv_value weight) {
     return !p->plan->settings.packed || p->values[weight].kind != FV_VALUE_PARAMETER;
 }
 
-fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes, fv_buffer **out,
-                         bool *fresh, bool *in_run) {
+fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes,
+                         fv_buffer **out, bool *fresh, bool *in_run) {
     const fv_value_info *w = &p->values[weight];
     if (fv_plan_packs_in_run(p, weight)) {
         *fresh = *in_run = true;
@@ -121,8 +123,13 @@ fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg,
 /* ---- planning nodes ---- */
 
 static fv_status plan_node(fv_plan *p, size_t i) {
-    fv_plan_op op = {.plan = p, .context = p->context, .kernels = &p->context->kernels, .node = &p->graph->nodes[i],
-                     .values = p->graph->values, .run = p->settings.run, .training = p->settings.training};
+    fv_plan_op op = {.plan = p,
+                     .context = p->context,
+                     .kernels = &p->context->kernels,
+                     .node = &p->graph->nodes[i],
+                     .values = p->graph->values,
+                     .run = p->settings.run,
+                     .training = p->settings.training};
     planned_node *n = &p->nodes[i];
     p->current = i;
     n->first_phase = p->run.count;
@@ -205,7 +212,8 @@ static void add_items(const fv_plan *p, memory_plan *m) {
 
 static fv_status plan_memory(fv_plan *p, memory_plan *m) {
     const size_t values = p->graph->value_count + 1;
-    FV_FORWARD(fv_alloc_array(p->context, values + p->workspace_count, sizeof *m->items, "the memory plan", (void **)&m->items));
+    FV_FORWARD(fv_alloc_array(p->context, values + p->workspace_count, sizeof *m->items, "the memory plan",
+                              (void **)&m->items));
     FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->item_of, "the memory plan", (void **)&m->item_of));
     FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->last_use, "the memory plan", (void **)&m->last_use));
     FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->pinned, "the memory plan", (void **)&m->pinned));
@@ -232,9 +240,10 @@ static fv_status take_arena(fv_plan *p) {
         p->owns_arena = true;
         return fv_alloc(p->context, p->arena_bytes, "the network's arena", &p->arena);
     }
-    FV_RETURN_IF(s->arena_bytes < p->arena_bytes, FV_ERR_LIMIT, "the arena given has %zu bytes, the network needs %zu", s->arena_bytes,
-                 p->arena_bytes);
-    FV_RETURN_IF((uintptr_t)s->arena % FV_ALIGNMENT, FV_ERR_ARGUMENT, "the arena given is not %d-byte aligned", FV_ALIGNMENT);
+    FV_RETURN_IF(s->arena_bytes < p->arena_bytes, FV_ERR_LIMIT, "the arena given has %zu bytes, the network needs %zu",
+                 s->arena_bytes, p->arena_bytes);
+    FV_RETURN_IF((uintptr_t)s->arena % FV_ALIGNMENT, FV_ERR_ARGUMENT, "the arena given is not %d-byte aligned",
+                 FV_ALIGNMENT);
     p->arena = s->arena;
     return FV_OK;
 }
@@ -250,7 +259,8 @@ static fv_status take_team(fv_plan *p) {
 /* ---- life ---- */
 
 static fv_status plan_nodes(fv_plan *p) {
-    FV_FORWARD(fv_alloc_array(p->context, p->graph->value_count + 1, sizeof *p->buffers, "a plan", (void **)&p->buffers));
+    FV_FORWARD(
+        fv_alloc_array(p->context, p->graph->value_count + 1, sizeof *p->buffers, "a plan", (void **)&p->buffers));
     FV_FORWARD(fv_alloc_array(p->context, p->graph->node_count + 1, sizeof *p->nodes, "a plan", (void **)&p->nodes));
     for (size_t i = 0; i < p->graph->node_count; i++) FV_FORWARD(plan_node(p, i));
     return FV_OK;
@@ -332,8 +342,13 @@ size_t fv_plan_node_count(const fv_plan *p) { return p->graph->node_count; }
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
     const fv_node *n = &p->graph->nodes[i];
     const planned_node *planned = &p->nodes[i];
-    *out = (fv_node_info){.name = n->name, .op = n->op->name, .algorithm = planned->algorithm, .flops = planned->flops,
-                          .phases = planned->phases, .pieces = planned->pieces, .workspace_bytes = planned->workspace_bytes,
+    *out = (fv_node_info){.name = n->name,
+                          .op = n->op->name,
+                          .algorithm = planned->algorithm,
+                          .flops = planned->flops,
+                          .phases = planned->phases,
+                          .pieces = planned->pieces,
+                          .workspace_bytes = planned->workspace_bytes,
                           .packed_bytes = planned->packed_bytes};
     if (n->out_count && n->out[0] != FV_NONE) {
         out->rank = p->graph->values[n->out[0]].shape.rank;

@@ -10,23 +10,25 @@ static size_t bytes_of(const fv_value_info *v) { return fv_shape_count(&v->shape
 
 /* The batch of a graph that is open in it: what the inputs given have in common. */
 static fv_status batch_of(const fv_graph *g, const fv_tensor *inputs, size_t count, int64_t *batch) {
-    FV_RETURN_IF(count != g->input_count, FV_ERR_ARGUMENT, "%zu inputs were given; the model has %zu", count, g->input_count);
+    FV_RETURN_IF(count != g->input_count, FV_ERR_ARGUMENT, "%zu inputs were given; the model has %zu", count,
+                 g->input_count);
     for (size_t i = 0; i < count; i++) {
         const fv_value_info *v = &g->values[g->inputs[i]];
         fv_shape given = {.rank = inputs[i].rank}, wanted = v->shape;
         FV_RETURN_IF(given.rank != wanted.rank || inputs[i].dtype != v->dtype, FV_ERR_SHAPE,
-                     "input \"%.200s\" is %s of rank %d, not %s of rank %d", v->name, fv_dtype_name(v->dtype), wanted.rank,
-                     fv_dtype_name(inputs[i].dtype), given.rank);
+                     "input \"%.200s\" is %s of rank %d, not %s of rank %d", v->name, fv_dtype_name(v->dtype),
+                     wanted.rank, fv_dtype_name(inputs[i].dtype), given.rank);
         memcpy(given.dim, inputs[i].shape, sizeof given.dim);
         if (i == 0 && wanted.dim[0] == 0) *batch = given.dim[0];
         if (wanted.dim[0] == 0) wanted.dim[0] = *batch;
-        FV_RETURN_IF(!fv_shape_same(&given, &wanted), FV_ERR_SHAPE, "input \"%.200s\" has shape %s, the model takes %s", v->name,
-                     fv_shape_print(&given).text, fv_shape_print(&wanted).text);
+        FV_RETURN_IF(!fv_shape_same(&given, &wanted), FV_ERR_SHAPE, "input \"%.200s\" has shape %s, the model takes %s",
+                     v->name, fv_shape_print(&given).text, fv_shape_print(&wanted).text);
     }
     return FV_OK;
 }
 
-static fv_status lower(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count, fv_planned *p) {
+static fv_status lower(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
+                       fv_planned *p) {
     const size_t places = m->graph->input_count + 1;
     bool *pinned = NULL;
     const fv_lowering l = {inputs, count, s->batch};
@@ -62,16 +64,19 @@ static bool has_own_batch(const fv_graph *g) {
 
 /* Images a part. */
 static fv_status choose_part(const fv_model *m, const fv_graph *whole, int64_t batch, int64_t *images) {
-    const bool invariant = m->graph->context->settings.batch_invariant, own = has_own_batch(m->graph) || m->source.lower;
+    const bool invariant = m->graph->context->settings.batch_invariant,
+               own = has_own_batch(m->graph) || m->source.lower;
     *images = batch;
     if (batch == 1) return FV_OK;
     FV_RETURN_IF(invariant && m->source.lower, FV_ERR_UNSUPPORTED,
                  "the model is planned for a batch of %lld as a whole: with batch_invariant it runs in batches of one alone", (long long)batch);
     FV_RETURN_IF(invariant && own, FV_ERR_UNSUPPORTED,
-                 "the model's own batch of %lld cannot be run with batch_invariant: export it with a free batch", (long long)batch);
+                 "the model's own batch of %lld cannot be run with batch_invariant: export it with a free batch",
+                 (long long)batch);
     const fv_node *joins = own ? NULL : fv_batch_joins(whole, batch);
     FV_RETURN_IF(invariant && joins, FV_ERR_UNSUPPORTED,
-                 "node \"%s\" (%s) may read several images together: with batch_invariant this network runs in batches of one alone",
+                 "node \"%s\" (%s) may read several images together: with batch_invariant this network runs in batches "
+                 "of one alone",
                  joins->name, joins->op->name);
     if (invariant)
         *images = 1;
@@ -88,10 +93,12 @@ static fv_status make_part(const fv_model *m, const fv_session_settings *s, int6
     return images < batch ? at_batch(m, s, images, &p->part) : FV_OK;
 }
 
-static fv_status make_graph(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count, fv_planned *p) {
+static fv_status make_graph(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
+                            fv_planned *p) {
     int64_t batch = s->batch;
     p->parts = 1;
-    FV_FORWARD(fv_alloc_array(m->graph->context, m->graph->input_count + 1, sizeof *p->pinned, "a session", (void **)&p->pinned));
+    FV_FORWARD(fv_alloc_array(m->graph->context, m->graph->input_count + 1, sizeof *p->pinned, "a session",
+                              (void **)&p->pinned));
     if (m->source.lower) {
         FV_FORWARD(lower(m, s, inputs, count, p));
         FV_FORWARD(simplify(m, s, p->graph));
@@ -105,8 +112,14 @@ static fv_status make_graph(const fv_model *m, const fv_session_settings *s, con
 
 static fv_plan_settings plan_settings(const fv_model *m, const fv_session_settings *s, fv_parallel *team) {
     static fv_run_info nothing; /* inference reads no run info; never written */
-    return (fv_plan_settings){.profile = s->profile, .bind_outputs = true, .packed = m->packed, .arena = s->arena,
-                              .arena_bytes = s->arena_bytes, .run = &nothing, .threads = s->threads, .team = team};
+    return (fv_plan_settings){.profile = s->profile,
+                              .bind_outputs = true,
+                              .packed = m->packed,
+                              .arena = s->arena,
+                              .arena_bytes = s->arena_bytes,
+                              .run = &nothing,
+                              .threads = s->threads,
+                              .team = team};
 }
 
 /* ---- receptive fields: windows widen them, strides spread them ---- */
@@ -134,7 +147,9 @@ static fv_status find_fields(fv_planned *s) {
     for (size_t i = 0; i < g->input_count; i++) s->fields[g->inputs[i]] = (fv_field){{1, 1}, {1, 1}};
     for (size_t i = 0; i < g->node_count; i++) {
         const fv_node *n = &g->nodes[i];
-        if (n->in_count < 1 || n->in[0] == FV_NONE || n->out_count < 1 || n->out[0] == FV_NONE || g->values[n->out[0]].shape.rank != 4) continue;
+        if (n->in_count < 1 || n->in[0] == FV_NONE || n->out_count < 1 || n->out[0] == FV_NONE ||
+            g->values[n->out[0]].shape.rank != 4)
+            continue;
         const fv_field *in = &s->fields[n->in[0]];
         fv_field *out = &s->fields[n->out[0]];
         *out = *in;
@@ -144,14 +159,16 @@ static fv_status find_fields(fv_planned *s) {
         if (n->op == &fv_op_conv || n->op == &fv_op_local) widen(&n->attr.conv.window, in, out);
         if (n->op == &fv_op_pool) widen(&n->attr.pool.window, in, out);
         for (int32_t k = 1; k < n->in_count; k++)
-            if (n->in[k] != FV_NONE && g->values[n->in[k]].kind == FV_VALUE_ACTIVATION) *out = joined(out, &s->fields[n->in[k]]);
+            if (n->in[k] != FV_NONE && g->values[n->in[k]].kind == FV_VALUE_ACTIVATION)
+                *out = joined(out, &s->fields[n->in[k]]);
     }
     return FV_OK;
 }
 
 /* ---- life ---- */
 
-static fv_status begin(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count, fv_planned **out) {
+static fv_status begin(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
+                       fv_planned **out) {
     fv_planned *p = NULL;
     FV_FORWARD(fv_alloc_zero(m->graph->context, sizeof *p, "a session", (void **)&p));
     const fv_status status = make_graph(m, s, inputs, count, p);
@@ -167,8 +184,8 @@ static fv_status begin(const fv_model *m, const fv_session_settings *s, const fv
     return status;
 }
 
-fv_status fv_planned_create(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count, fv_parallel *team,
-                            fv_planned **out) {
+fv_status fv_planned_create(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
+                            fv_parallel *team, fv_planned **out) {
     fv_planned *p;
     FV_FORWARD(begin(m, s, inputs, count, &p));
     const fv_plan_settings planned = plan_settings(m, s, team);

@@ -1,4 +1,5 @@
-/* What a session runs for one set of input shapes: the graph, its plan, and the values of inputs that went into them. */
+/* What a session runs for one set of input shapes: the graph, its plan, and the values of inputs that went into them.
+ */
 #ifndef FV_GRAPH_PLANNED_H
 #define FV_GRAPH_PLANNED_H
 
@@ -20,8 +21,8 @@ typedef struct fv_planned {
 } fv_planned;
 
 /* inputs NULL: the model's own sizes with settings' batch. team: the threads to run on, NULL: its own. */
-fv_status fv_planned_create(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count, fv_parallel *team,
-                            fv_planned **out);
+fv_status fv_planned_create(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
+                            fv_parallel *team, fv_planned **out);
 /* Bytes of its arena alone. */
 fv_status fv_planned_bytes(const fv_model *m, const fv_session_settings *s, size_t *out);
 void fv_planned_free(fv_planned *p);

@@ -28,12 +28,15 @@ static fv_status check_inputs(const fv_tensor *inputs, size_t count) {
 }
 
 static fv_status check_settings(const fv_session_settings *s) {
-    FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT, "a session of batch %lld; it must be 1 or more", (long long)s->batch);
-    FV_RETURN_IF((s->input_layout != FV_PLAIN && s->input_layout != FV_NHWC) || (s->output_layout != FV_PLAIN && s->output_layout != FV_NHWC),
+    FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT, "a session of batch %lld; it must be 1 or more",
+                 (long long)s->batch);
+    FV_RETURN_IF((s->input_layout != FV_PLAIN && s->input_layout != FV_NHWC) ||
+                     (s->output_layout != FV_PLAIN && s->output_layout != FV_NHWC),
                  FV_ERR_ARGUMENT, "a session's layouts are FV_PLAIN or FV_NHWC");
     FV_RETURN_IF(s->threads < 0 || s->threads > 1024, FV_ERR_ARGUMENT,
                  "a session of %d threads; allowed are 0 (the context's count) to 1024", s->threads);
-    FV_RETURN_IF(s->plan_cache < 1 || s->plan_cache > 1024, FV_ERR_ARGUMENT, "a session keeps 1 to 1024 plans, not %d", s->plan_cache);
+    FV_RETURN_IF(s->plan_cache < 1 || s->plan_cache > 1024, FV_ERR_ARGUMENT, "a session keeps 1 to 1024 plans, not %d",
+                 s->plan_cache);
     FV_RETURN_IF(!s->inputs && s->input_count, FV_ERR_ARGUMENT, "a session's inputs are missing");
     return check_inputs(s->inputs, s->input_count);
 }
@@ -61,7 +64,8 @@ fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, 
     atomic_flag_clear(&made->busy);
     fv_status status = check_settings(&made->settings);
     if (status == FV_OK)
-        status = fv_planned_create(m, &made->settings, made->settings.inputs, made->settings.input_count, team, &made->planned);
+        status = fv_planned_create(m, &made->settings, made->settings.inputs, made->settings.input_count, team,
+                                   &made->planned);
     made->settings.inputs = NULL; /* the caller's */
     if (status == FV_OK)
         *out = made;
@@ -143,10 +147,13 @@ static fv_status check_tensor(const fv_value_info *v, const fv_tensor *t, const 
     FV_RETURN_IF(t->dtype != v->dtype, FV_ERR_ARGUMENT, "%s \"%s\" has another element type than planned", what, name);
     FV_RETURN_IF(t->rank < 0 || t->rank > FV_MAX_RANK, FV_ERR_SHAPE, "%s \"%s\" has rank %d", what, name, t->rank);
     memcpy(given.dim, t->shape, sizeof given.dim);
-    FV_RETURN_IF(!fv_shape_same(&given, &v->shape), FV_ERR_SHAPE, "%s \"%s\" has shape %s, but the session was planned for %s", what, name,
-                 fv_shape_print(&given).text, fv_shape_print(&v->shape).text);
-    FV_RETURN_IF(!layout_fits(v, t->layout), FV_ERR_SHAPE, "%s \"%s\" has another layout than the session was planned for", what, name);
-    FV_RETURN_IF((uintptr_t)t->data % fv_dtype_bytes(t->dtype), FV_ERR_ARGUMENT, "%s \"%s\" is not aligned to its elements", what, name);
+    FV_RETURN_IF(!fv_shape_same(&given, &v->shape), FV_ERR_SHAPE,
+                 "%s \"%s\" has shape %s, but the session was planned for %s", what, name, fv_shape_print(&given).text,
+                 fv_shape_print(&v->shape).text);
+    FV_RETURN_IF(!layout_fits(v, t->layout), FV_ERR_SHAPE,
+                 "%s \"%s\" has another layout than the session was planned for", what, name);
+    FV_RETURN_IF((uintptr_t)t->data % fv_dtype_bytes(t->dtype), FV_ERR_ARGUMENT,
+                 "%s \"%s\" is not aligned to its elements", what, name);
     return FV_OK;
 }
 
@@ -170,17 +177,20 @@ static fv_status check_overlaps(const fv_graph *g, const fv_tensor *inputs, cons
     return FV_OK;
 }
 
-fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
+fv_status fv_session_check(const fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs,
+                           size_t output_count) {
     const fv_graph *g = s->planned->graph;
     FV_RETURN_IF(input_count != g->input_count || output_count != g->output_count, FV_ERR_ARGUMENT,
-                 "%zu inputs and %zu outputs were given; the model has %zu and %zu", input_count, output_count, g->input_count,
-                 g->output_count);
+                 "%zu inputs and %zu outputs were given; the model has %zu and %zu", input_count, output_count,
+                 g->input_count, g->output_count);
     for (size_t i = 0; i < input_count; i++) FV_FORWARD(check_tensor(&g->values[g->inputs[i]], &inputs[i], "input"));
-    for (size_t i = 0; i < output_count; i++) FV_FORWARD(check_tensor(&g->values[g->outputs[i]], &outputs[i], "output"));
+    for (size_t i = 0; i < output_count; i++)
+        FV_FORWARD(check_tensor(&g->values[g->outputs[i]], &outputs[i], "output"));
     FV_FORWARD(check_overlaps(g, inputs, outputs));
     for (size_t i = 0; i < input_count; i++)
         FV_RETURN_IF(!fv_planned_has(s->planned, i, inputs[i].data), FV_ERR_STATE,
-                     "input \"%.200s\" has other values than the session was planned for; they decide shapes: call fv_session_prepare first",
+                     "input \"%.200s\" has other values than the session was planned for; they decide shapes: call "
+                     "fv_session_prepare first",
                      g->values[g->inputs[i]].name);
     return FV_OK;
 }
@@ -189,20 +199,25 @@ static void *part_of(const fv_planned *p, fv_value v, const fv_tensor *t, size_t
     return !t->data ? NULL : (char *)t->data + part * (bytes_of(&p->graph->values[v]) / (size_t)p->parts);
 }
 
-static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
+static fv_status run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs,
+                     size_t output_count) {
     const fv_planned *p = s->planned;
     const fv_graph *g = p->graph;
     FV_FORWARD(fv_session_check(s, inputs, input_count, outputs, output_count));
     for (size_t part = 0; part < (size_t)p->parts; part++) {
-        for (size_t i = 0; i < input_count; i++) fv_plan_bind(p->plan, g->inputs[i], part_of(p, g->inputs[i], &inputs[i], part));
-        for (size_t i = 0; i < output_count; i++) fv_plan_bind(p->plan, g->outputs[i], part_of(p, g->outputs[i], &outputs[i], part));
+        for (size_t i = 0; i < input_count; i++)
+            fv_plan_bind(p->plan, g->inputs[i], part_of(p, g->inputs[i], &inputs[i], part));
+        for (size_t i = 0; i < output_count; i++)
+            fv_plan_bind(p->plan, g->outputs[i], part_of(p, g->outputs[i], &outputs[i], part));
         fv_plan_run(p->plan);
     }
     return FV_OK;
 }
 
-fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs, size_t output_count) {
-    FV_RETURN_IF(!s || (!inputs && input_count) || !outputs, FV_ERR_ARGUMENT, "fv_session_run needs a session, inputs and outputs");
+fv_status fv_session_run(fv_session *s, const fv_tensor *inputs, size_t input_count, const fv_tensor *outputs,
+                         size_t output_count) {
+    FV_RETURN_IF(!s || (!inputs && input_count) || !outputs, FV_ERR_ARGUMENT,
+                 "fv_session_run needs a session, inputs and outputs");
     FV_RETURN_IF(!enter(s), FV_ERR_BUSY, "the session is running on another thread; use one session per thread");
     const fv_status status = run(s, inputs, input_count, outputs, output_count);
     leave(s);

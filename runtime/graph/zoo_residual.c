@@ -45,7 +45,8 @@ static fv_value basic_block(fv_graph *g, fv_value x, int32_t maps, int32_t strid
 /* 1x1, 3x3 and 1x1 to four times the maps, beside the same. */
 static fv_value bottleneck(fv_graph *g, fv_value x, int32_t maps, int32_t stride, bool project, const char *name) {
     char full[48];
-    const layer in = {maps, 1, 1, 1}, middle = {maps, 3, stride, 1}, out = {4 * maps, 1, 1, 1}, beside = {4 * maps, 1, stride, 1};
+    const layer in = {maps, 1, 1, 1}, middle = {maps, 3, stride, 1}, out = {4 * maps, 1, 1, 1},
+                beside = {4 * maps, 1, stride, 1};
     snprintf(full, sizeof full, "%s.1", name);
     fv_value y = fv_graph_relu(g, conv_norm(g, x, &in, full), NULL);
     snprintf(full, sizeof full, "%s.2", name);
@@ -56,7 +57,8 @@ static fv_value bottleneck(fv_graph *g, fv_value x, int32_t maps, int32_t stride
     return fv_graph_relu(g, fv_graph_add(g, y, project ? conv_norm(g, x, &beside, full) : x, NULL), NULL);
 }
 
-typedef fv_value (*residual_block)(fv_graph *g, fv_value x, int32_t maps, int32_t stride, bool project, const char *name);
+typedef fv_value (*residual_block)(fv_graph *g, fv_value x, int32_t maps, int32_t stride, bool project,
+                                   const char *name);
 
 /* Four stages of 64, 128, 256 and 512 maps; each but the first halves the map. */
 static fv_value residual_stages(fv_graph *g, fv_value x, residual_block block, const int32_t blocks[4]) {
@@ -64,7 +66,8 @@ static fv_value residual_stages(fv_graph *g, fv_value x, residual_block block, c
         for (int32_t i = 0; i < blocks[stage]; i++) {
             char name[32];
             snprintf(name, sizeof name, "stage%d.%d", stage + 1, i + 1);
-            x = block(g, x, 64 << stage, stage > 0 && i == 0 ? 2 : 1, i == 0 && (stage > 0 || block == bottleneck), name);
+            x = block(g, x, 64 << stage, stage > 0 && i == 0 ? 2 : 1, i == 0 && (stage > 0 || block == bottleneck),
+                      name);
         }
     return x;
 }
@@ -120,7 +123,8 @@ static fv_value inverted_residual(fv_graph *g, fv_value x, int32_t in, int32_t o
 static fv_value mobilenet(fv_graph *g, const zoo_shape *s, int32_t stem_stride, int32_t stage2_stride, float dropout) {
     const struct {
         int32_t expand, maps, blocks, stride;
-    } stages[] = {{1, 16, 1, 1}, {6, 24, 2, stage2_stride}, {6, 32, 3, 2}, {6, 64, 4, 2}, {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
+    } stages[] = {{1, 16, 1, 1}, {6, 24, 2, stage2_stride}, {6, 32, 3, 2}, {6, 64, 4, 2}, {6, 96, 3, 1}, {6, 160, 3, 2},
+                  {6, 320, 1, 1}};
     const layer stem = {32, 3, stem_stride, 1}, head = {1280, 1, 1, 1};
     fv_value x = fv_graph_clip(g, conv_norm(g, fv_zoo_input(g, s), &stem, "stem"), 0, 6, NULL);
     int32_t in = stem.maps;
@@ -128,8 +132,8 @@ static fv_value mobilenet(fv_graph *g, const zoo_shape *s, int32_t stem_stride, 
         for (int32_t block = 0; block < stages[stage].blocks; block++) {
             char name[32];
             snprintf(name, sizeof name, "stage%zu.%d", stage + 1, block + 1);
-            x = inverted_residual(g, x, in, stages[stage].maps, stages[stage].expand, block == 0 ? stages[stage].stride : 1,
-                                  name);
+            x = inverted_residual(g, x, in, stages[stage].maps, stages[stage].expand,
+                                  block == 0 ? stages[stage].stride : 1, name);
             in = stages[stage].maps;
         }
     x = fv_graph_clip(g, conv_norm(g, x, &head, "head"), 0, 6, NULL);

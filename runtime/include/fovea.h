@@ -437,9 +437,9 @@ typedef struct fv_zoo_settings {
 
 FV_API void fv_zoo_settings_default(fv_zoo_settings *s);
 /** `name` of a built-in network, for example "lenet5"; fv_zoo_name lists them all. Their outputs are logits (N,classes), but for
- *  "autoencoder": images 0..1 of the input's shape, to be trained by squared error against images without noise; classes mean nothing to it.
+ *  "autoencoder": images 0..1 of the input's shape, to be trained by squared error against images without noise; classes mean nothing
+ *  to it.
  *  @return FV_ERR_NOT_FOUND naming the ones there are. */
-/** `name` of a built-in network, one of fv_zoo_name. @return FV_ERR_NOT_FOUND naming the ones there are. */
 FV_API fv_status fv_model_zoo(fv_context *c, const char *name, const fv_zoo_settings *s, fv_model **out);
 /** Name of the i-th, its sentence in *about (may be NULL); NULL past the end. Static. */
 FV_API const char *fv_zoo_name(size_t i, const char **about);

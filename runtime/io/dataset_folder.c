@@ -97,7 +97,7 @@ static fv_status probe(image_list *l, int32_t *height, int32_t *width, int32_t *
         char *path = l->paths.names[i];
         const fv_status found = status == FV_OK ? fv_image_probe(l->paths.context, path, &image) : FV_OK;
         if (found == FV_ERR_UNSUPPORTED) {
-            fv_log(l->paths.context, FV_LOG_WARNING, "%s is left out", fv_last_error());
+            fv_log_message(l->paths.context, FV_LOG_WARNING, "%s is left out", fv_last_error());
             fv_release(l->paths.context, path);
             continue;
         }

@@ -1,5 +1,6 @@
-/* Constants computed while reading: a node that depends on nothing else is read into a graph of its own, planned for one thread and run;
- * so what exporters write to compute shapes is gone before the network is planned, by the operators' one implementation. */
+/* Constants computed while reading: a node that depends on nothing else is read into a graph of its own, planned for
+ * one thread and run; so what exporters write to compute shapes is gone before the network is planned, by the
+ * operators' one implementation. */
 #include "io/onnx_scope.h"
 #include "ops/window.h"
 
@@ -35,8 +36,12 @@ static fv_status take_inputs(fv_onnx_reader *inner, const fv_onnx_reader *r, con
     for (size_t i = 0; i < n->n_input; i++) {
         const fv_onnx_name *known = *n->input[i] ? fv_onnx_find(r, n->input[i]) : NULL;
         if (!known || fv_onnx_find(inner, n->input[i])) continue;
-        fv_onnx_name entry = {.name = n->input[i], .constant = known->constant, .absent = known->absent, .tensor = known->tensor,
-                              .value = FV_NONE, .made = true};
+        fv_onnx_name entry = {.name = n->input[i],
+                              .constant = known->constant,
+                              .absent = known->absent,
+                              .tensor = known->tensor,
+                              .value = FV_NONE,
+                              .made = true};
         FV_FORWARD(fv_onnx_define(inner, &entry));
     }
     return FV_OK;
@@ -87,12 +92,13 @@ static fv_status compute_outputs(fv_onnx_reader *r, const fv_onnx_reader *inner,
         if (known->constant) continue;
         const fv_value_info *v = &g->values[g->outputs[k]];
         const size_t count = fv_shape_count(&v->shape), bytes = count * fv_dtype_bytes(v->dtype);
-        FV_RETURN_IF(bytes > most_bytes, FV_ERR_LIMIT, "node \"%.100s\" (%.60s): the constant it makes has %zu bytes", n->name ? n->name : "",
-                     n->op_type, bytes);
+        FV_RETURN_IF(bytes > most_bytes, FV_ERR_LIMIT, "node \"%.100s\" (%.60s): the constant it makes has %zu bytes",
+                     n->name ? n->name : "", n->op_type, bytes);
         FV_FORWARD(fv_onnx_take_bytes(r->memory, bytes, &data[k]));
         made[i].constant = true;
         made[i].value = FV_NONE;
-        made[i].tensor = (fv_onnx_tensor){.shape = v->shape, .count = count, .type = fv_onnx_type_of(v->dtype), .data = data[k++]};
+        made[i].tensor =
+            (fv_onnx_tensor){.shape = v->shape, .count = count, .type = fv_onnx_type_of(v->dtype), .data = data[k++]};
     }
     if (g->output_count) FV_FORWARD(run(g, data));
     for (size_t i = 0; i < n->n_output; i++)

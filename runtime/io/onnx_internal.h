@@ -150,8 +150,6 @@ fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v);
 fv_status fv_onnx_check_variance(const FvOnnx__Node *n, const fv_onnx_tensor *t, float epsilon);
 /* ... of several outputs: those with a name. */
 fv_status fv_onnx_done_all(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_value *v, size_t count);
-/* Somebody reads the value of this name; an output that nobody reads need not be made. */
-bool fv_onnx_is_read(const fv_onnx_reader *r, const char *name);
 /* The node gives x (N,C) as (N,C,1,1), for factors of maps; whether a reshape to `shape` does that. */
 fv_status fv_onnx_done_as_maps(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x);
 bool fv_onnx_is_as_maps(const fv_shape *x, const fv_onnx_tensor *shape);

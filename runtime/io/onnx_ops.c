@@ -208,7 +208,7 @@ fv_status fv_onnx_known_shape(fv_onnx_reader *r, const FvOnnx__Node *n, const fv
 }
 
 /* Whether a node, a branch or the graph's outputs want this name; branches are not looked into, so any of their names counts. */
-bool fv_onnx_is_read(const fv_onnx_reader *r, const char *name) {
+static bool is_read(const fv_onnx_reader *r, const char *name) {
     const FvOnnx__Graph *g = r->model->graph;
     if (r->depth > 0) return true;
     for (size_t i = 0; i < g->n_output; i++)
@@ -242,7 +242,7 @@ fv_status fv_onnx_done(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v) {
     FV_RETURN_IF(n->n_output > most, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) has %zu outputs, %zu %s possible", n->name ? n->name : "",
                  n->op_type, n->n_output, most, most == 1 ? "is" : "are");
     for (size_t i = 1; i < n->n_output; i++)
-        FV_RETURN_IF(*n->output[i] && fv_onnx_is_read(r, n->output[i]), FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) has a second output \"%.100s\"",
+        FV_RETURN_IF(*n->output[i] && is_read(r, n->output[i]), FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s) has a second output \"%.100s\"",
                      n->name ? n->name : "", n->op_type, n->output[i]);
     FV_FORWARD(fv_graph_name_value(r->graph, v, n->output[0], false));
     return fv_onnx_define(r, &(fv_onnx_name){.name = n->output[0], .value = v});

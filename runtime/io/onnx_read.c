@@ -49,7 +49,8 @@ static fv_status open_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info, in
     const size_t rank = given->n_dim;
     const bool indices = type == FV_ONNX_INT64 && rank == 4;
     FV_RETURN_IF(type != FV_ONNX_FLOAT && !indices, FV_ERR_UNSUPPORTED,
-                 "input \"%.200s\" has ONNX data type %d, only float (1) and indices of pooling are read", info->name, type);
+                 "input \"%.200s\" has ONNX data type %d, only float (1) and indices of pooling are read", info->name,
+                 type);
     FV_RETURN_IF(rank < 1 || rank > FV_MAX_RANK, FV_ERR_UNSUPPORTED, "input \"%.200s\" has rank %zu", info->name, rank);
     int64_t shape[FV_MAX_RANK];
     for (size_t i = 0; i < rank; i++) {
@@ -59,33 +60,41 @@ static fv_status open_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info, in
                      "input \"%.200s\" has no fixed size on axis %zu; only the batch may be open", info->name, i);
         FV_RETURN_IF(shape[i] < 0, FV_ERR_SHAPE, "input \"%.200s\" has a negative size", info->name);
     }
-    FV_RETURN_IF(*batch >= 0 && *batch != shape[0], FV_ERR_UNSUPPORTED, "input \"%.200s\" has another first size than the one before it", info->name);
+    FV_RETURN_IF(*batch >= 0 && *batch != shape[0], FV_ERR_UNSUPPORTED,
+                 "input \"%.200s\" has another first size than the one before it", info->name);
     *batch = shape[0];
     shape[0] = 0; /* any batch */
-    const fv_value v = indices ? fv_graph_input_indices(r->graph, info->name, shape) : fv_graph_input(r->graph, info->name, (int32_t)rank, shape);
+    const fv_value v = indices ? fv_graph_input_indices(r->graph, info->name, shape)
+                               : fv_graph_input(r->graph, info->name, (int32_t)rank, shape);
     FV_FORWARD(fv_graph_status(r->graph));
     return fv_onnx_define(r, &(fv_onnx_name){.name = info->name, .value = v, .input = r->graph->input_count});
 }
 
 /* The sizes given for input k, or the file's own: 1, or the batch, where those are open. */
-static fv_status input_shape(const fv_onnx_reader *r, const FvOnnx__ValueInfo *info, size_t k, fv_dtype dtype, fv_shape *out) {
+static fv_status input_shape(const fv_onnx_reader *r, const FvOnnx__ValueInfo *info, size_t k, fv_dtype dtype,
+                             fv_shape *out) {
     const FvOnnx__Shape *own = shape_of(info);
     const fv_tensor *given = r->wanted->inputs ? &r->wanted->inputs[k] : NULL;
     *out = (fv_shape){.rank = given ? given->rank : own ? (int32_t)own->n_dim : 0};
-    FV_RETURN_IF(!given && !own, FV_ERR_UNSUPPORTED, "input \"%.200s\" has no shape in the file: give it in settings.inputs", info->name);
-    FV_RETURN_IF(own && own->n_dim > FV_MAX_RANK, FV_ERR_UNSUPPORTED, "input \"%.200s\" has rank %zu", info->name, own->n_dim);
-    FV_RETURN_IF(given && given->dtype != dtype, FV_ERR_ARGUMENT, "input \"%.200s\" is %s, not %s", info->name, fv_dtype_name(dtype),
-                 fv_dtype_name(given->dtype));
-    FV_RETURN_IF(given && own && (size_t)given->rank != own->n_dim, FV_ERR_SHAPE, "input \"%.200s\" has rank %zu, not %d", info->name,
-                 own->n_dim, given->rank);
+    FV_RETURN_IF(!given && !own, FV_ERR_UNSUPPORTED,
+                 "input \"%.200s\" has no shape in the file: give it in settings.inputs", info->name);
+    FV_RETURN_IF(own && own->n_dim > FV_MAX_RANK, FV_ERR_UNSUPPORTED, "input \"%.200s\" has rank %zu", info->name,
+                 own->n_dim);
+    FV_RETURN_IF(given && given->dtype != dtype, FV_ERR_ARGUMENT, "input \"%.200s\" is %s, not %s", info->name,
+                 fv_dtype_name(dtype), fv_dtype_name(given->dtype));
+    FV_RETURN_IF(given && own && (size_t)given->rank != own->n_dim, FV_ERR_SHAPE,
+                 "input \"%.200s\" has rank %zu, not %d", info->name, own->n_dim, given->rank);
     for (int32_t i = 0; i < out->rank; i++) {
         const bool fixed = own && own->dim[i]->has_dim_value && own->dim[i]->dim_value >= 0;
-        FV_RETURN_IF(own && own->dim[i]->has_dim_value && own->dim[i]->dim_value < 0, FV_ERR_SHAPE, "input \"%.200s\" has a negative size", info->name);
+        FV_RETURN_IF(own && own->dim[i]->has_dim_value && own->dim[i]->dim_value < 0, FV_ERR_SHAPE,
+                     "input \"%.200s\" has a negative size", info->name);
         const int64_t size = fixed ? own->dim[i]->dim_value : i == 0 ? r->wanted->batch : 1;
         out->dim[i] = given ? given->shape[i] : size;
-        FV_RETURN_IF(given && fixed && i > 0 && given->shape[i] != size, FV_ERR_SHAPE, "input \"%.200s\" has size %lld on axis %d, not %lld",
-                     info->name, (long long)size, i, (long long)given->shape[i]);
-        FV_RETURN_IF(out->dim[i] > INT32_MAX, FV_ERR_SHAPE, "input \"%.200s\" has size %lld on axis %d", info->name, (long long)out->dim[i], i);
+        FV_RETURN_IF(given && fixed && i > 0 && given->shape[i] != size, FV_ERR_SHAPE,
+                     "input \"%.200s\" has size %lld on axis %d, not %lld", info->name, (long long)size, i,
+                     (long long)given->shape[i]);
+        FV_RETURN_IF(out->dim[i] > INT32_MAX, FV_ERR_SHAPE, "input \"%.200s\" has size %lld on axis %d", info->name,
+                     (long long)out->dim[i], i);
     }
     return FV_OK;
 }
@@ -98,7 +107,8 @@ static fv_status fixed_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info) {
     size_t count;
     snprintf(what, sizeof what, "input \"%.200s\"", info->name);
     FV_RETURN_IF(!info->type || !info->type->tensor_type, FV_ERR_UNSUPPORTED, "%s is no tensor", what);
-    FV_RETURN_IF(r->wanted->inputs && k >= r->wanted->input_count, FV_ERR_ARGUMENT, "%zu inputs were given, the model has more", r->wanted->input_count);
+    FV_RETURN_IF(r->wanted->inputs && k >= r->wanted->input_count, FV_ERR_ARGUMENT,
+                 "%zu inputs were given, the model has more", r->wanted->input_count);
     FV_FORWARD(fv_onnx_dtype(info->type->tensor_type->elem_type, what, &dtype));
     FV_FORWARD(input_shape(r, info, k, dtype, &shape));
     fv_tensor sized = {.dtype = dtype, .rank = shape.rank};
@@ -110,7 +120,8 @@ static fv_status fixed_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info) {
     if (r->pinned[k]) {
         entry.constant = entry.made = true;
         entry.value = FV_NONE;
-        entry.tensor = (fv_onnx_tensor){.shape = shape, .count = count, .type = fv_onnx_type_of(dtype), .data = r->wanted->inputs[k].data};
+        entry.tensor = (fv_onnx_tensor){
+            .shape = shape, .count = count, .type = fv_onnx_type_of(dtype), .data = r->wanted->inputs[k].data};
     }
     return fv_onnx_define(r, &entry);
 }
@@ -139,8 +150,8 @@ typedef struct refused {
 static void add_refused(refused *l, const FvOnnx__Node *n) {
     if (l->count++ == 0) snprintf(l->first, sizeof l->first, "%s", fv_last_error());
     if (l->used < sizeof l->list - 1)
-        l->used += (size_t)snprintf(l->list + l->used, sizeof l->list - l->used, "%s%.60s \"%.60s\"", l->count > 1 ? ", " : "", n->op_type,
-                                    n->name ? n->name : "");
+        l->used += (size_t)snprintf(l->list + l->used, sizeof l->list - l->used, "%s%.60s \"%.60s\"",
+                                    l->count > 1 ? ", " : "", n->op_type, n->name ? n->name : "");
 }
 
 static fv_status say_refused(const refused *l) {
@@ -181,7 +192,8 @@ fv_status fv_onnx_check_operators(const FvOnnx__Model *model) {
         for (size_t k = 0; k < model->n_functions && !known; k++)
             known = model->functions[k]->name && strcmp(model->functions[k]->name, n->op_type) == 0;
         if (known) continue;
-        fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": operator %.60s is not supported", n->name ? n->name : "", n->op_type);
+        fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": operator %.60s is not supported", n->name ? n->name : "",
+                n->op_type);
         add_refused(&l, n);
     }
     return say_refused(&l);
@@ -240,8 +252,9 @@ static fv_status read_versions(fv_onnx_reader *r) {
                  "the model has ONNX IR version %lld; 3 to 13 are read", (long long)r->model->ir_version);
     for (size_t i = 0; i < r->model->n_opset_import; i++) {
         const FvOnnx__OperatorSetId *o = r->model->opset_import[i];
-        FV_RETURN_IF(o->domain && strcmp(o->domain, FV_ONNX_DOMAIN) == 0 && o->version != FV_ONNX_DOMAIN_VERSION, FV_ERR_UNSUPPORTED,
-                     "the model uses version %lld of fovea's functions; %d is read", (long long)o->version, FV_ONNX_DOMAIN_VERSION);
+        FV_RETURN_IF(o->domain && strcmp(o->domain, FV_ONNX_DOMAIN) == 0 && o->version != FV_ONNX_DOMAIN_VERSION,
+                     FV_ERR_UNSUPPORTED, "the model uses version %lld of fovea's functions; %d is read",
+                     (long long)o->version, FV_ONNX_DOMAIN_VERSION);
         training = training || (o->domain && strcmp(o->domain, "ai.onnx.preview.training") == 0);
         if (o->domain && *o->domain && strcmp(o->domain, "ai.onnx") != 0) continue;
         FV_RETURN_IF(r->opset, FV_ERR_FORMAT, "the model imports the standard operator set twice");
@@ -267,11 +280,20 @@ static fv_status read_graph(fv_onnx_reader *r) {
     return fv_graph_status(r->graph);
 }
 
-fv_status fv_onnx_read_model(fv_onnx_source *s, const fv_lowering *wanted, bool share, bool *pinned, fv_graph **out, bool *again, bool *missing) {
+fv_status fv_onnx_read_model(fv_onnx_source *s, const fv_lowering *wanted, bool share, bool *pinned, fv_graph **out,
+                             bool *again, bool *missing) {
     fv_onnx_memory memory = {.context = s->context};
     size_t budget = (size_t)s->context->settings.model_nodes; /* once functions and branches are opened */
-    fv_onnx_reader r = {.context = s->context, .file = s->file.data, .file_bytes = s->file.bytes, .files = s->files, .model = s->model,
-                        .memory = &memory, .wanted = wanted, .source = share ? s : NULL, .pinned = pinned, .budget = &budget};
+    fv_onnx_reader r = {.context = s->context,
+                        .file = s->file.data,
+                        .file_bytes = s->file.bytes,
+                        .files = s->files,
+                        .model = s->model,
+                        .memory = &memory,
+                        .wanted = wanted,
+                        .source = share ? s : NULL,
+                        .pinned = pinned,
+                        .budget = &budget};
     *again = *missing = false;
     FV_FORWARD(fv_graph_create(s->context, &r.graph));
     fv_status status = fv_onnx_new_scope(&r, NULL, &r.names);
@@ -295,7 +317,8 @@ static fv_status declared(const FvOnnx__ValueInfo *info, fv_dtype *dtype, fv_sha
     FV_RETURN_IF(!info->type || !info->type->tensor_type, FV_ERR_UNSUPPORTED, "%s is no tensor", what);
     FV_FORWARD(fv_onnx_dtype(info->type->tensor_type->elem_type, what, dtype));
     *shape = (fv_shape){.rank = own ? (int32_t)fv_min_size(own->n_dim, FV_MAX_RANK) : 0};
-    for (int32_t i = 0; i < shape->rank; i++) shape->dim[i] = own->dim[i]->has_dim_value && own->dim[i]->dim_value > 0 ? own->dim[i]->dim_value : 0;
+    for (int32_t i = 0; i < shape->rank; i++)
+        shape->dim[i] = own->dim[i]->has_dim_value && own->dim[i]->dim_value > 0 ? own->dim[i]->dim_value : 0;
     return FV_OK;
 }
 
@@ -309,13 +332,15 @@ static fv_status fill_interface(const FvOnnx__Graph *from, fv_graph *g) {
     fv_dtype dtype;
     fv_shape shape;
     for (size_t i = 0; i < from->n_input; i++) {
-        FV_RETURN_IF(!from->input[i]->name || !*from->input[i]->name, FV_ERR_FORMAT, "an input of the graph has no name");
+        FV_RETURN_IF(!from->input[i]->name || !*from->input[i]->name, FV_ERR_FORMAT,
+                     "an input of the graph has no name");
         if (is_initializer(from, from->input[i]->name)) continue;
         FV_FORWARD(declared(from->input[i], &dtype, &shape));
         fv_graph_any_input(g, from->input[i]->name, dtype, &shape);
     }
     for (size_t i = 0; i < from->n_output; i++) {
-        FV_RETURN_IF(!from->output[i]->name || !*from->output[i]->name, FV_ERR_FORMAT, "an output of the graph has no name");
+        FV_RETURN_IF(!from->output[i]->name || !*from->output[i]->name, FV_ERR_FORMAT,
+                     "an output of the graph has no name");
         FV_FORWARD(declared(from->output[i], &dtype, &shape));
         const fv_value v = fv_graph_new_value(g, FV_VALUE_ACTIVATION, from->output[i]->name, dtype, &shape);
         FV_FORWARD(fv_graph_output(g, v, NULL));

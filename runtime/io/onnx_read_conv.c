@@ -65,7 +65,8 @@ static void turn_weight(const fv_onnx_tensor *t, const void *arg, fv_real *out) 
     const int64_t rows = t->shape.dim[0], columns = t->shape.dim[1];
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
-            out[how->transposed ? i * columns + j : j * rows + i] = how->alpha * fv_onnx_tensor_float(t, (size_t)(i * columns + j));
+            out[how->transposed ? i * columns + j : j * rows + i] =
+                how->alpha * fv_onnx_tensor_float(t, (size_t)(i * columns + j));
 }
 
 /* The weight (O,F) of a linear layer from a constant matrix, transposed when the file has (F,O). */

@@ -1,5 +1,5 @@
 /* Losses over classes along axis 1. */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/nd_loss.h"
 #include "ops/nd_matrix.h"
 
@@ -8,10 +8,14 @@ static fv_status nll_of(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv
     FV_FORWARD(fv_onnx_value(r, n, 1, &in[1]));
     FV_FORWARD(fv_onnx_optional(r, n, 2, &in[2]));
     const FvOnnx__Attribute *ignored = fv_onnx_attribute(n, "ignore_index");
-    const bool none = fv_onnx_attribute_is(n, "reduction", "none", false), sum = fv_onnx_attribute_is(n, "reduction", "sum", false);
-    FV_RETURN_IF(!none && !sum && !fv_onnx_attribute_is(n, "reduction", "mean", true), FV_ERR_FORMAT, "node \"%.100s\" (%.60s): unknown reduction",
-                 n->name ? n->name : "", n->op_type);
-    const fv_attributes attr = {.nd = {.mode = none ? FV_ND_LOSS_NONE : sum ? FV_ND_LOSS_SUM : FV_ND_LOSS_MEAN, .flag = ignored != NULL,
+    const bool none = fv_onnx_text_is(n, "reduction", "none", false),
+               sum = fv_onnx_text_is(n, "reduction", "sum", false);
+    FV_RETURN_IF(!none && !sum && !fv_onnx_text_is(n, "reduction", "mean", true), FV_ERR_FORMAT,
+                 "node \"%.100s\" (%.60s): unknown reduction", n->name ? n->name : "", n->op_type);
+    const fv_attributes attr = {.nd = {.mode = none  ? FV_ND_LOSS_NONE
+                                               : sum ? FV_ND_LOSS_SUM
+                                                     : FV_ND_LOSS_MEAN,
+                                       .flag = ignored != NULL,
                                        .a = {ignored && ignored->has_i ? ignored->i : 0}}};
     *loss = fv_graph_node(r->graph, &fv_op_nd_nll, fv_onnx_node_name(n), in, in[2] == FV_NONE ? 2 : 3, 1, &attr);
     return fv_graph_status(r->graph);

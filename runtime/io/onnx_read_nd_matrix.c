@@ -1,5 +1,5 @@
 /* Softmax over any axis, products of matrices. */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/nd_matrix.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@ static fv_status read_softmax(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     int32_t axis;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    const int32_t rank = fv_onnx_shape_of(r, x).rank;
+    const int32_t rank = fv_onnx_shape(r, x)->rank;
     const bool one = r->opset >= 13;
     FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", one ? -1 : 1), rank, !one, &axis));
     const int32_t kind = n->op_type[0] == 'S' ? FV_ND_SOFTMAX : n->op_type[0] == 'L' ? FV_ND_LOG_SOFTMAX : FV_ND_HARDMAX;
@@ -55,7 +55,7 @@ static fv_status centred(fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, siz
     FV_FORWARD(fv_onnx_optional(r, n, zero, &point));
     *out = fv_onnx_cast(r, x, FV_I32, NULL);
     if (point == FV_NONE) return fv_graph_status(r->graph);
-    if (fv_onnx_shape_of(r, point).rank != 1 || fv_onnx_shape_of(r, point).dim[0] == 1) trailing = 0;
+    if (fv_onnx_shape(r, point)->rank != 1 || fv_onnx_shape(r, point)->dim[0] == 1) trailing = 0;
     *out = fv_onnx_binary(r, FV_ND_SUB, *out, fv_onnx_cast(r, point, FV_I32, NULL), trailing, NULL);
     return fv_graph_status(r->graph);
 }

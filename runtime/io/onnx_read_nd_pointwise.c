@@ -1,6 +1,6 @@
-/* Element-wise operators on general tensors: every type, full broadcasting. Layers of fovea.h read the same operators first where they
- * are faster or have a gradient of their own (onnx_read_pointwise.c, onnx_read_activation.c). */
-#include "io/onnx_emit.h"
+/* Element-wise operators on general tensors: every type, full broadcasting. Layers of fovea.h read the same operators
+ * first where they are faster or have a gradient of their own (onnx_read_pointwise.c, onnx_read_activation.c). */
+#include "io/onnx_nd.h"
 #include "ops/window.h"
 
 #include <string.h>
@@ -14,29 +14,39 @@ typedef struct binary_row {
 } binary_row;
 
 static const binary_row binaries[] = {
-    {"Add", FV_ND_ADD, false},           {"Sub", FV_ND_SUB, false},
-    {"Mul", FV_ND_MUL, false},           {"Div", FV_ND_DIV, false},
-    {"PRelu", FV_ND_PRELU, false},       {"And", FV_ND_BIT_AND, false},
-    {"Or", FV_ND_BIT_OR, false},         {"Xor", FV_ND_BIT_XOR, false},
-    {"BitwiseAnd", FV_ND_BIT_AND, false}, {"BitwiseOr", FV_ND_BIT_OR, false},
-    {"BitwiseXor", FV_ND_BIT_XOR, false}, {"Equal", FV_ND_EQUAL, false},
-    {"Less", FV_ND_LESS, false},         {"Greater", FV_ND_LESS, true},
-    {"LessOrEqual", FV_ND_LESS_EQUAL, false}, {"GreaterOrEqual", FV_ND_LESS_EQUAL, true},
+    {"Add", FV_ND_ADD, false},
+    {"Sub", FV_ND_SUB, false},
+    {"Mul", FV_ND_MUL, false},
+    {"Div", FV_ND_DIV, false},
+    {"PRelu", FV_ND_PRELU, false},
+    {"And", FV_ND_BIT_AND, false},
+    {"Or", FV_ND_BIT_OR, false},
+    {"Xor", FV_ND_BIT_XOR, false},
+    {"BitwiseAnd", FV_ND_BIT_AND, false},
+    {"BitwiseOr", FV_ND_BIT_OR, false},
+    {"BitwiseXor", FV_ND_BIT_XOR, false},
+    {"Equal", FV_ND_EQUAL, false},
+    {"Less", FV_ND_LESS, false},
+    {"Greater", FV_ND_LESS, true},
+    {"LessOrEqual", FV_ND_LESS_EQUAL, false},
+    {"GreaterOrEqual", FV_ND_LESS_EQUAL, true},
 };
 
 /* Before version 7 the second operand had to say that it broadcasts, and from which axis. */
 static fv_status trailing_axes(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value a, fv_value b, int32_t *out) {
-    const int32_t left = fv_onnx_shape_of(r, a).rank, right = fv_onnx_shape_of(r, b).rank;
+    const int32_t left = fv_onnx_shape(r, a)->rank, right = fv_onnx_shape(r, b)->rank;
     *out = 0;
-    if (strcmp(n->op_type, "PRelu") == 0 && r->opset < 9 && right == 1 && left > 1) { /* slopes were those of the channels */
-        *out = fv_onnx_shape_of(r, b).dim[0] == fv_onnx_shape_of(r, a).dim[1] ? left - 2 : 0;
+    if (strcmp(n->op_type, "PRelu") == 0 && r->opset < 9 && right == 1 &&
+        left > 1) { /* slopes were those of the channels */
+        *out = fv_onnx_shape(r, b)->dim[0] == fv_onnx_shape(r, a)->dim[1] ? left - 2 : 0;
         return FV_OK;
     }
     if (r->opset >= 7 || !fv_onnx_attribute(n, "axis") || !fv_onnx_attribute_int(n, "broadcast", 0)) return FV_OK;
     int64_t axis = fv_onnx_attribute_int(n, "axis", 0);
     if (axis < 0) axis += left;
-    FV_RETURN_IF(axis < 0 || axis + right > left, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): axis %lld of a tensor of rank %d", n->name ? n->name : "",
-                 n->op_type, (long long)axis, left);
+    FV_RETURN_IF(axis < 0 || axis + right > left, FV_ERR_SHAPE,
+                 "node \"%.100s\" (%.60s): axis %lld of a tensor of rank %d", n->name ? n->name : "", n->op_type,
+                 (long long)axis, left);
     *out = (int32_t)(left - axis - right);
     return FV_OK;
 }
@@ -50,7 +60,8 @@ static fv_status read_binary(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 1, &b));
     FV_FORWARD(trailing_axes(r, n, a, b, &trailing));
     if (row->swap && trailing) return fv_onnx_refuse(n, "its axis is not read");
-    return fv_onnx_done(r, n, fv_onnx_binary(r, row->kind, row->swap ? b : a, row->swap ? a : b, trailing, fv_onnx_node_name(n)));
+    return fv_onnx_done(
+        r, n, fv_onnx_binary(r, row->kind, row->swap ? b : a, row->swap ? a : b, trailing, fv_onnx_node_name(n)));
 }
 
 /* The result has the base's type; a float among the two makes the computation one of floats. */
@@ -65,7 +76,8 @@ static fv_status read_pow(fv_onnx_reader *r, const FvOnnx__Node *n) {
         b = fv_onnx_cast(r, b, base, NULL);
         return fv_onnx_done(r, n, fv_onnx_binary(r, FV_ND_POW, a, b, trailing, fv_onnx_node_name(n)));
     }
-    const fv_value y = fv_onnx_binary(r, FV_ND_POW, fv_onnx_cast(r, a, FV_F64, NULL), fv_onnx_cast(r, b, FV_F64, NULL), trailing, NULL);
+    const fv_value y = fv_onnx_binary(r, FV_ND_POW, fv_onnx_cast(r, a, FV_F64, NULL), fv_onnx_cast(r, b, FV_F64, NULL),
+                                      trailing, NULL);
     return fv_onnx_done(r, n, fv_onnx_cast(r, y, base, fv_onnx_node_name(n)));
 }
 
@@ -81,16 +93,19 @@ static fv_status read_shift(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value a, b;
     FV_FORWARD(fv_onnx_value(r, n, 0, &a));
     FV_FORWARD(fv_onnx_value(r, n, 1, &b));
-    const bool left = fv_onnx_attribute_is(n, "direction", "LEFT", false);
-    FV_RETURN_IF(!left && !fv_onnx_attribute_is(n, "direction", "RIGHT", false), FV_ERR_FORMAT, "node \"%.100s\" (BitShift) has no direction",
-                 n->name ? n->name : "");
-    return fv_onnx_done(r, n, fv_onnx_binary(r, left ? FV_ND_SHIFT_LEFT : FV_ND_SHIFT_RIGHT, a, b, 0, fv_onnx_node_name(n)));
+    const bool left = fv_onnx_text_is(n, "direction", "LEFT", false);
+    FV_RETURN_IF(!left && !fv_onnx_text_is(n, "direction", "RIGHT", false), FV_ERR_FORMAT,
+                 "node \"%.100s\" (BitShift) has no direction", n->name ? n->name : "");
+    return fv_onnx_done(r, n,
+                        fv_onnx_binary(r, left ? FV_ND_SHIFT_LEFT : FV_ND_SHIFT_RIGHT, a, b, 0, fv_onnx_node_name(n)));
 }
 
 /* Sum, Mean, Min, Max of any number. */
 static fv_status read_many(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const bool mean = strcmp(n->op_type, "Mean") == 0;
-    const fv_nd_binary kind = mean || strcmp(n->op_type, "Sum") == 0 ? FV_ND_ADD : strcmp(n->op_type, "Min") == 0 ? FV_ND_LEAST : FV_ND_LARGEST;
+    const fv_nd_binary kind = mean || strcmp(n->op_type, "Sum") == 0 ? FV_ND_ADD
+                              : strcmp(n->op_type, "Min") == 0       ? FV_ND_LEAST
+                                                                     : FV_ND_LARGEST;
     fv_value all, next;
     FV_FORWARD(fv_onnx_value(r, n, 0, &all));
     const fv_value first = all;
@@ -99,7 +114,8 @@ static fv_status read_many(fv_onnx_reader *r, const FvOnnx__Node *n) {
         all = fv_onnx_binary(r, kind, all, next, 0, mean || i + 1 < n->n_input ? NULL : fv_onnx_node_name(n));
     }
     if (mean) all = fv_onnx_unary(r, FV_ND_LINEAR, all, 1 / (double)n->n_input, 0, fv_onnx_node_name(n));
-    if (all == first && all != FV_NONE) all = fv_onnx_cast(r, all, fv_onnx_dtype_of(r, all), fv_onnx_node_name(n)); /* a value of its own */
+    if (all == first && all != FV_NONE)
+        all = fv_onnx_cast(r, all, fv_onnx_dtype_of(r, all), fv_onnx_node_name(n)); /* a value of its own */
     return fv_onnx_done(r, n, all);
 }
 
@@ -167,14 +183,15 @@ static fv_status read_unary(fv_onnx_reader *r, const FvOnnx__Node *n) {
 static fv_status read_gelu(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    const bool by_tanh = fv_onnx_attribute_is(n, "approximate", "tanh", false);
-    FV_RETURN_IF(!by_tanh && !fv_onnx_attribute_is(n, "approximate", "none", true), FV_ERR_FORMAT, "node \"%.100s\" (Gelu): unknown approximation",
-                 n->name ? n->name : "");
+    const bool by_tanh = fv_onnx_text_is(n, "approximate", "tanh", false);
+    FV_RETURN_IF(!by_tanh && !fv_onnx_text_is(n, "approximate", "none", true), FV_ERR_FORMAT,
+                 "node \"%.100s\" (Gelu): unknown approximation", n->name ? n->name : "");
     return fv_onnx_done(r, n, fv_onnx_unary(r, by_tanh ? FV_ND_GELU_TANH : FV_ND_GELU, x, 0, 0, fv_onnx_node_name(n)));
 }
 
 static fv_status read_is_inf(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    const bool positive = fv_onnx_attribute_int(n, "detect_positive", 1), negative = fv_onnx_attribute_int(n, "detect_negative", 1);
+    const bool positive = fv_onnx_attribute_int(n, "detect_positive", 1),
+               negative = fv_onnx_attribute_int(n, "detect_negative", 1);
     const fv_attributes attr = {.nd = {.kind = FV_ND_IS_INF, .mode = positive | negative << 1}};
     fv_value x;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
@@ -234,27 +251,73 @@ static fv_status read_cast_like(fv_onnx_reader *r, const FvOnnx__Node *n) {
 }
 
 const fv_onnx_read_row fv_onnx_read_nd_pointwise[] = {
-    {"Add", read_binary},         {"Sub", read_binary},          {"Mul", read_binary},
-    {"Div", read_binary},         {"PRelu", read_binary},        {"And", read_binary},
-    {"Or", read_binary},          {"Xor", read_binary},          {"BitwiseAnd", read_binary},
-    {"BitwiseOr", read_binary},   {"BitwiseXor", read_binary},   {"Equal", read_binary},
-    {"Less", read_binary},        {"Greater", read_binary},      {"LessOrEqual", read_binary},
-    {"GreaterOrEqual", read_binary}, {"Pow", read_pow},          {"Mod", read_mod},
-    {"BitShift", read_shift},     {"Sum", read_many},            {"Mean", read_many},
-    {"Min", read_many},           {"Max", read_many},            {"Neg", read_unary},
-    {"Abs", read_unary},          {"Sign", read_unary},          {"Relu", read_unary},
-    {"Not", read_unary},          {"BitwiseNot", read_unary},    {"Reciprocal", read_unary},
-    {"Sqrt", read_unary},         {"Floor", read_unary},         {"Ceil", read_unary},
-    {"Round", read_unary},        {"Exp", read_unary},           {"Log", read_unary},
-    {"Sin", read_unary},          {"Cos", read_unary},           {"Tan", read_unary},
-    {"Asin", read_unary},         {"Acos", read_unary},          {"Atan", read_unary},
-    {"Sinh", read_unary},         {"Cosh", read_unary},          {"Tanh", read_unary},
-    {"Asinh", read_unary},        {"Acosh", read_unary},         {"Atanh", read_unary},
-    {"Erf", read_unary},          {"Sigmoid", read_unary},       {"Softplus", read_unary},
-    {"Softsign", read_unary},     {"HardSigmoid", read_unary},   {"HardSwish", read_unary},
-    {"Mish", read_unary},         {"LeakyRelu", read_unary},     {"Elu", read_unary},
-    {"Selu", read_unary},         {"Celu", read_unary},          {"ThresholdedRelu", read_unary},
-    {"Shrink", read_unary},       {"IsNaN", read_unary},         {"IsInf", read_is_inf},
-    {"Gelu", read_gelu},          {"Clip", read_clip},           {"Where", read_where},
-    {"Cast", read_cast},          {"CastLike", read_cast_like},  {NULL, NULL},
+    {"Add", read_binary},
+    {"Sub", read_binary},
+    {"Mul", read_binary},
+    {"Div", read_binary},
+    {"PRelu", read_binary},
+    {"And", read_binary},
+    {"Or", read_binary},
+    {"Xor", read_binary},
+    {"BitwiseAnd", read_binary},
+    {"BitwiseOr", read_binary},
+    {"BitwiseXor", read_binary},
+    {"Equal", read_binary},
+    {"Less", read_binary},
+    {"Greater", read_binary},
+    {"LessOrEqual", read_binary},
+    {"GreaterOrEqual", read_binary},
+    {"Pow", read_pow},
+    {"Mod", read_mod},
+    {"BitShift", read_shift},
+    {"Sum", read_many},
+    {"Mean", read_many},
+    {"Min", read_many},
+    {"Max", read_many},
+    {"Neg", read_unary},
+    {"Abs", read_unary},
+    {"Sign", read_unary},
+    {"Relu", read_unary},
+    {"Not", read_unary},
+    {"BitwiseNot", read_unary},
+    {"Reciprocal", read_unary},
+    {"Sqrt", read_unary},
+    {"Floor", read_unary},
+    {"Ceil", read_unary},
+    {"Round", read_unary},
+    {"Exp", read_unary},
+    {"Log", read_unary},
+    {"Sin", read_unary},
+    {"Cos", read_unary},
+    {"Tan", read_unary},
+    {"Asin", read_unary},
+    {"Acos", read_unary},
+    {"Atan", read_unary},
+    {"Sinh", read_unary},
+    {"Cosh", read_unary},
+    {"Tanh", read_unary},
+    {"Asinh", read_unary},
+    {"Acosh", read_unary},
+    {"Atanh", read_unary},
+    {"Erf", read_unary},
+    {"Sigmoid", read_unary},
+    {"Softplus", read_unary},
+    {"Softsign", read_unary},
+    {"HardSigmoid", read_unary},
+    {"HardSwish", read_unary},
+    {"Mish", read_unary},
+    {"LeakyRelu", read_unary},
+    {"Elu", read_unary},
+    {"Selu", read_unary},
+    {"Celu", read_unary},
+    {"ThresholdedRelu", read_unary},
+    {"Shrink", read_unary},
+    {"IsNaN", read_unary},
+    {"IsInf", read_is_inf},
+    {"Gelu", read_gelu},
+    {"Clip", read_clip},
+    {"Where", read_where},
+    {"Cast", read_cast},
+    {"CastLike", read_cast_like},
+    {NULL, NULL},
 };

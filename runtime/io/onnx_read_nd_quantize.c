@@ -1,16 +1,32 @@
 /* Quantization and products of quantized numbers, of casts, differences and products: right, not fast. */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/nd_matrix.h"
 #include "ops/nd_window.h"
 
 /* A scale or zero point of one axis of a tensor: how many axes follow it. One number stands for all. */
 static int32_t behind(const fv_onnx_reader *r, fv_value v, int32_t rank, int32_t axis) {
-    const fv_shape s = fv_onnx_shape_of(r, v);
+    const fv_shape s = *fv_onnx_shape(r, v);
     return s.rank != 1 || s.dim[0] == 1 ? 0 : rank - axis - 1;
 }
 
+/* x, its scale and zero point (FV_NONE: none), and how many axes follow the scale's. */
+static fv_status read_scaled(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value *x, fv_value *scale, fv_value *zero,
+                             int32_t *trailing) {
+    int32_t axis = 0;
+    FV_FORWARD(fv_onnx_value(r, n, 0, x));
+    FV_FORWARD(fv_onnx_value(r, n, 1, scale));
+    FV_FORWARD(fv_onnx_optional(r, n, 2, zero));
+    const int32_t rank = fv_onnx_shape(r, *x)->rank;
+    const bool along = fv_onnx_shape(r, *scale)->rank == 1 && fv_onnx_shape(r, *scale)->dim[0] != 1;
+    if (along) FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", 1), rank, false, &axis));
+    if (fv_onnx_attribute_int(n, "block_size", 0)) return fv_onnx_refuse(n, "scales of blocks are not read");
+    *trailing = behind(r, *scale, rank, axis);
+    return FV_OK;
+}
+
 /* saturate(round(x / scale) + zero point). */
-static fv_value quantize(fv_onnx_reader *r, fv_value x, fv_value scale, fv_value zero, fv_dtype to, int32_t trailing, const char *name) {
+static fv_value quantize(fv_onnx_reader *r, fv_value x, fv_value scale, fv_value zero, fv_dtype to, int32_t trailing,
+                         const char *name) {
     const fv_dtype type = fv_onnx_dtype_of(r, scale);
     fv_value y = fv_onnx_binary(r, FV_ND_DIV, fv_onnx_cast(r, x, type, NULL), scale, trailing, NULL);
     y = fv_onnx_unary(r, FV_ND_ROUND, y, 0, 0, NULL);
@@ -21,19 +37,13 @@ static fv_value quantize(fv_onnx_reader *r, fv_value x, fv_value scale, fv_value
 static fv_status read_quantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x, scale, zero;
     fv_dtype to = FV_U8;
-    int32_t axis = 0;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_value(r, n, 1, &scale));
-    FV_FORWARD(fv_onnx_optional(r, n, 2, &zero));
-    const int32_t rank = fv_onnx_shape_of(r, x).rank;
-    const bool along = fv_onnx_shape_of(r, scale).rank == 1 && fv_onnx_shape_of(r, scale).dim[0] != 1;
-    if (along) FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", 1), rank, false, &axis));
-    if (fv_onnx_attribute_int(n, "block_size", 0)) return fv_onnx_refuse(n, "scales of blocks are not read");
+    int32_t trailing = 0;
+    FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
     if (zero != FV_NONE)
         to = fv_onnx_dtype_of(r, zero);
     else if (fv_onnx_attribute_int(n, "output_dtype", 0))
         FV_FORWARD(fv_onnx_type_named(n, fv_onnx_attribute_int(n, "output_dtype", 0), &to));
-    return fv_onnx_done(r, n, quantize(r, x, scale, zero, to, behind(r, scale, rank, axis), fv_onnx_node_name(n)));
+    return fv_onnx_done(r, n, quantize(r, x, scale, zero, to, trailing, fv_onnx_node_name(n)));
 }
 
 /* x less its zero point, as int32. */
@@ -44,15 +54,8 @@ static fv_value centred(fv_onnx_reader *r, fv_value x, fv_value zero, int32_t tr
 
 static fv_status read_dequantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x, scale, zero;
-    int32_t axis = 0;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_value(r, n, 1, &scale));
-    FV_FORWARD(fv_onnx_optional(r, n, 2, &zero));
-    const int32_t rank = fv_onnx_shape_of(r, x).rank;
-    const bool along = fv_onnx_shape_of(r, scale).rank == 1 && fv_onnx_shape_of(r, scale).dim[0] != 1;
-    if (along) FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", 1), rank, false, &axis));
-    if (fv_onnx_attribute_int(n, "block_size", 0)) return fv_onnx_refuse(n, "scales of blocks are not read");
-    const int32_t trailing = behind(r, scale, rank, axis);
+    int32_t trailing = 0;
+    FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
     const fv_value y = fv_onnx_cast(r, centred(r, x, zero, trailing), fv_onnx_dtype_of(r, scale), NULL);
     return fv_onnx_done(r, n, fv_onnx_binary(r, FV_ND_MUL, y, scale, trailing, fv_onnx_node_name(n)));
 }
@@ -74,13 +77,15 @@ static fv_status read_dynamic(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_value high = fv_onnx_binary(r, FV_ND_LARGEST, extreme(r, x, FV_ND_MAX), nothing, 0, NULL);
     const fv_value range = fv_onnx_binary(r, FV_ND_SUB, high, low, 0, NULL);
     const fv_value scale = fv_onnx_unary(r, FV_ND_LINEAR, range, 1.0 / 255, 0, NULL);
-    const fv_value place = fv_onnx_binary(r, FV_ND_SUB, nothing, fv_onnx_binary(r, FV_ND_DIV, low, scale, 0, NULL), 0, NULL);
+    const fv_value place =
+        fv_onnx_binary(r, FV_ND_SUB, nothing, fv_onnx_binary(r, FV_ND_DIV, low, scale, 0, NULL), 0, NULL);
     const fv_value point = fv_onnx_cast(r, fv_onnx_unary(r, FV_ND_ROUND, place, 0, 0, NULL), FV_U8, NULL);
     const fv_value y[3] = {quantize(r, x, scale, point, FV_U8, 0, fv_onnx_node_name(n)), scale, point};
     return fv_onnx_done_all(r, n, y, 3);
 }
 
-static fv_value convolve(fv_onnx_reader *r, fv_value x, fv_value w, fv_value bias, const fv_attributes *attr, const char *name) {
+static fv_value convolve(fv_onnx_reader *r, fv_value x, fv_value w, fv_value bias, const fv_attributes *attr,
+                         const char *name) {
     const fv_value in[3] = {x, w, bias};
     return fv_graph_node(r->graph, &fv_op_nd_conv, name, in, bias == FV_NONE ? 2 : 3, 1, attr);
 }
@@ -93,14 +98,15 @@ static fv_status read_conv_integer(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_optional(r, n, 2, &x_zero));
     FV_FORWARD(fv_onnx_optional(r, n, 3, &w_zero));
     FV_FORWARD(fv_onnx_conv_window(r, n, x, w, &attr));
-    const int32_t trailing = w_zero == FV_NONE ? 0 : behind(r, w_zero, fv_onnx_shape_of(r, w).rank, 0);
+    const int32_t trailing = w_zero == FV_NONE ? 0 : behind(r, w_zero, fv_onnx_shape(r, w)->rank, 0);
     const fv_value left = centred(r, x, x_zero, 0), right = centred(r, w, w_zero, trailing);
     FV_FORWARD(fv_graph_status(r->graph));
     return fv_onnx_done(r, n, convolve(r, left, right, FV_NONE, &attr, fv_onnx_node_name(n)));
 }
 
 /* Whole sums times both scales, quantized again. */
-static fv_value requantized(fv_onnx_reader *r, fv_value sum, fv_value scale, int32_t trailing, fv_value y_scale, fv_value y_zero, const char *name) {
+static fv_value requantized(fv_onnx_reader *r, fv_value sum, fv_value scale, int32_t trailing, fv_value y_scale,
+                            fv_value y_zero, const char *name) {
     const fv_value real = fv_onnx_binary(r, FV_ND_MUL, fv_onnx_cast(r, sum, FV_F32, NULL), scale, trailing, NULL);
     return real == FV_NONE ? FV_NONE : quantize(r, real, y_scale, y_zero, fv_onnx_dtype_of(r, y_zero), 0, name);
 }
@@ -112,12 +118,14 @@ static fv_status read_qlinear_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
     for (size_t i = 0; i < 8; i++) FV_FORWARD(fv_onnx_value(r, n, i, &in[i]));
     FV_FORWARD(fv_onnx_optional(r, n, 8, &in[8]));
     FV_FORWARD(fv_onnx_conv_window(r, n, in[0], in[3], &attr));
-    const int32_t rank = fv_onnx_shape_of(r, in[0]).rank;
+    const int32_t rank = fv_onnx_shape(r, in[0])->rank;
     const fv_value x = centred(r, in[0], in[2], 0), w = centred(r, in[3], in[5], behind(r, in[5], rank, 0));
     FV_FORWARD(fv_graph_status(r->graph));
-    const fv_value sum = convolve(r, x, w, in[8], &attr, NULL), scale = fv_onnx_binary(r, FV_ND_MUL, in[4], in[1], 0, NULL);
+    const fv_value sum = convolve(r, x, w, in[8], &attr, NULL),
+                   scale = fv_onnx_binary(r, FV_ND_MUL, in[4], in[1], 0, NULL);
     FV_FORWARD(fv_graph_status(r->graph));
-    return fv_onnx_done(r, n, requantized(r, sum, scale, behind(r, scale, rank, 1), in[6], in[7], fv_onnx_node_name(n)));
+    return fv_onnx_done(r, n,
+                        requantized(r, sum, scale, behind(r, scale, rank, 1), in[6], in[7], fv_onnx_node_name(n)));
 }
 
 /* a, scale, zero point, b, its two, y's two: numbers a row of a, a column of b, or one. */
@@ -128,11 +136,13 @@ static fv_status read_qlinear_matmul(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_value factors[2] = {centred(r, in[0], in[2], behind(r, in[2], 2, 0)), centred(r, in[3], in[5], 0)};
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value sum = fv_graph_node(r->graph, &fv_op_nd_matmul, NULL, factors, 2, 1, &attr);
-    const fv_value rows = fv_onnx_binary(r, FV_ND_MUL, fv_onnx_cast(r, sum, FV_F32, NULL), in[1], behind(r, in[1], 2, 0), NULL);
+    const fv_value rows =
+        fv_onnx_binary(r, FV_ND_MUL, fv_onnx_cast(r, sum, FV_F32, NULL), in[1], behind(r, in[1], 2, 0), NULL);
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value y = fv_onnx_binary(r, FV_ND_MUL, rows, in[4], 0, NULL);
     FV_FORWARD(fv_graph_status(r->graph));
-    return fv_onnx_done(r, n, quantize(r, y, in[6], in[7], fv_onnx_dtype_of(r, in[7]), behind(r, in[6], 2, 0), fv_onnx_node_name(n)));
+    return fv_onnx_done(
+        r, n, quantize(r, y, in[6], in[7], fv_onnx_dtype_of(r, in[7]), behind(r, in[6], 2, 0), fv_onnx_node_name(n)));
 }
 
 const fv_onnx_read_row fv_onnx_read_nd_quantize[] = {

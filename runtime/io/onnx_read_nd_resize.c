@@ -37,16 +37,7 @@ static fv_status read_pad(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_pad, fv_onnx_node_name(n), in, in[1] == FV_NONE ? 1 : 2, 1, &attr));
 }
 
-static fv_status read_tile(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    fv_value x;
-    fv_onnx_list repeats;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_list_of(r, n, NULL, 1, &repeats));
-    FV_ONNX_REFUSE_IF(!repeats.given || repeats.count > FV_MAX_RANK, n, "it needs repeats of at most %d axes", FV_MAX_RANK);
-    fv_attributes attr = {.nd = {.count = repeats.count}};
-    memcpy(attr.nd.a, repeats.value, sizeof attr.nd.a);
-    return fv_onnx_node_of(r, n, &fv_op_tile, x, &attr);
-}
+static fv_status read_tile(fv_onnx_reader *r, const FvOnnx__Node *n) { return fv_onnx_node_sized(r, n, &fv_op_tile, "repeats"); }
 
 /* The middle of what is too long, zeros around what is too short. */
 static fv_status read_center(fv_onnx_reader *r, const FvOnnx__Node *n) {

@@ -188,14 +188,7 @@ static fv_status read_slice(fv_onnx_reader *r, const FvOnnx__Node *n) {
 }
 
 static fv_status read_expand(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    fv_value x;
-    fv_onnx_list shape;
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_list_of(r, n, NULL, 1, &shape));
-    FV_ONNX_REFUSE_IF(!shape.given || shape.count > FV_MAX_RANK, n, "it needs a shape of at most %d axes", FV_MAX_RANK);
-    fv_attributes attr = {.nd = {.count = shape.count}};
-    memcpy(attr.nd.a, shape.value, sizeof attr.nd.a);
-    return fv_onnx_node_of(r, n, &fv_op_expand, x, &attr);
+    return fv_onnx_node_sized(r, n, &fv_op_expand, "a shape");
 }
 
 static fv_status read_blocks(fv_onnx_reader *r, const FvOnnx__Node *n) {

@@ -1,21 +1,21 @@
 /* Convolution, pooling and unpooling of 1, 2 and 3 spatial axes. Float maps (N,C,H,W) are read by the layers of fovea.h first. */
-#include "io/onnx_emit.h"
+#include "io/onnx_nd.h"
 #include "ops/nd_window.h"
 
 #include <string.h>
 
 /* An attribute of exactly `wanted` integers; left out, *out stays. */
 static bool is_same(const FvOnnx__Node *n) {
-    return fv_onnx_attribute_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false);
+    return fv_onnx_text_is(n, "auto_pad", "SAME_UPPER", false) || fv_onnx_text_is(n, "auto_pad", "SAME_LOWER", false);
 }
 
 static bool fits(int64_t size) { return size >= -INT32_MAX && size <= INT32_MAX; }
 
 /* strides, dilations, pads of a window over x's spatial axes. The kernel is there already. */
 static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_nd_window *w) {
-    const fv_shape shape = fv_onnx_shape_of(r, x);
+    const fv_shape shape = *fv_onnx_shape(r, x);
     int64_t pads[2 * FV_ND_SPATIAL] = {0};
-    const bool known = is_same(n) || fv_onnx_attribute_is(n, "auto_pad", "VALID", false) || fv_onnx_attribute_is(n, "auto_pad", "NOTSET", true);
+    const bool known = is_same(n) || fv_onnx_text_is(n, "auto_pad", "VALID", false) || fv_onnx_text_is(n, "auto_pad", "NOTSET", true);
     FV_RETURN_IF(!known, FV_ERR_FORMAT, "node \"%.100s\" (%.60s): unknown auto_pad", n->name ? n->name : "", n->op_type);
     w->axes = shape.rank - 2;
     if (w->axes < 1 || w->axes > FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
@@ -38,23 +38,23 @@ static fv_status window_of(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_va
 
 static void share_out(const FvOnnx__Node *n, int64_t total, int64_t *before, int64_t *after) {
     const int64_t more = total < 0 ? 0 : total;
-    *before = fv_onnx_attribute_is(n, "auto_pad", "SAME_LOWER", false) ? (more + 1) / 2 : more / 2;
+    *before = fv_onnx_text_is(n, "auto_pad", "SAME_LOWER", false) ? (more + 1) / 2 : more / 2;
     *after = more - *before;
 }
 
 /* auto_pad of a window that slides over x. */
 static void pad_alone(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_nd_window *w) {
     for (int32_t i = 0; i < w->axes; i++) {
-        const int64_t in = fv_onnx_shape_of(r, x).dim[2 + i], out = (in + w->stride[i] - 1) / w->stride[i];
+        const int64_t in = fv_onnx_shape(r, x)->dim[2 + i], out = (in + w->stride[i] - 1) / w->stride[i];
         if (is_same(n)) share_out(n, (out - 1) * w->stride[i] + w->dilation[i] * (w->kernel[i] - 1) + 1 - in, &w->before[i], &w->after[i]);
-        if (fv_onnx_attribute_is(n, "auto_pad", "VALID", false)) w->before[i] = w->after[i] = 0;
+        if (fv_onnx_text_is(n, "auto_pad", "VALID", false)) w->before[i] = w->after[i] = 0;
     }
 }
 
 static fv_status kernel_of_weights(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value weights, fv_nd_window *w) {
-    const fv_shape shape = fv_onnx_shape_of(r, weights);
-    FV_RETURN_IF(shape.rank != fv_onnx_shape_of(r, x).rank || shape.rank < 3, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): weights of rank %d for a tensor of rank %d",
-                 n->name ? n->name : "", n->op_type, shape.rank, fv_onnx_shape_of(r, x).rank);
+    const fv_shape shape = *fv_onnx_shape(r, weights);
+    FV_RETURN_IF(shape.rank != fv_onnx_shape(r, x)->rank || shape.rank < 3, FV_ERR_SHAPE, "node \"%.100s\" (%.60s): weights of rank %d for a tensor of rank %d",
+                 n->name ? n->name : "", n->op_type, shape.rank, fv_onnx_shape(r, x)->rank);
     if (shape.rank > 2 + FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
     int64_t given[FV_ND_SPATIAL] = {0};
     FV_FORWARD(fv_onnx_whole_list(n, "kernel_shape", (size_t)shape.rank - 2, given));
@@ -96,11 +96,11 @@ static fv_status transposed_sizes(const fv_onnx_reader *r, const FvOnnx__Node *n
     FV_FORWARD(fv_onnx_whole_list(n, "output_padding", (size_t)w->axes, more));
     FV_FORWARD(fv_onnx_whole_list(n, "output_shape", (size_t)w->axes, given));
     for (int32_t i = 0; i < w->axes; i++) {
-        const int64_t in = fv_onnx_shape_of(r, x).dim[2 + i], asked = sizes ? given[i] : 0;
+        const int64_t in = fv_onnx_shape(r, x)->dim[2 + i], asked = sizes ? given[i] : 0;
         FV_RETURN_IF(!fits(in) || !fits(more[i]) || !fits(asked), FV_ERR_SHAPE, "node \"%.100s\" (ConvTranspose): a size is out of range",
                      n->name ? n->name : "");
         const int64_t reach = (in - 1) * w->stride[i] + more[i] + w->dilation[i] * (w->kernel[i] - 1) + 1;
-        if (fv_onnx_attribute_is(n, "auto_pad", "VALID", false)) w->before[i] = w->after[i] = 0;
+        if (fv_onnx_text_is(n, "auto_pad", "VALID", false)) w->before[i] = w->after[i] = 0;
         out[i] = sizes ? asked : is_same(n) ? in * w->stride[i] : reach - w->before[i] - w->after[i];
         if (sizes || is_same(n)) share_out(n, reach - out[i], &w->before[i], &w->after[i]);
         FV_RETURN_IF(more[i] < 0 || (more[i] > 0 && more[i] >= w->stride[i] && more[i] >= w->dilation[i]), FV_ERR_SHAPE,
@@ -138,7 +138,7 @@ static fv_status read_pool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_nd_window w = {0};
     fv_value x, y[2] = {FV_NONE, FV_NONE};
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    const fv_shape shape = fv_onnx_shape_of(r, x);
+    const fv_shape shape = *fv_onnx_shape(r, x);
     if (shape.rank < 3 || shape.rank > 2 + FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
     for (int32_t i = 0; i < shape.rank - 2; i++) w.kernel[i] = shape.dim[2 + i];
     if (!global) FV_FORWARD(fv_onnx_whole_list(n, "kernel_shape", (size_t)shape.rank - 2, w.kernel));
@@ -165,12 +165,12 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_onnx_tensor *sizes = NULL;
     fv_nd_window w = {0};
     fv_value in[2];
-    size_t count;
     FV_FORWARD(fv_onnx_value(r, n, 0, &in[0]));
     FV_FORWARD(fv_onnx_value(r, n, 1, &in[1]));
     if (n->n_input > 2 && *n->input[2]) FV_FORWARD(fv_onnx_constant(r, n, 2, &sizes));
-    const fv_shape shape = fv_onnx_shape_of(r, in[0]);
-    FV_FORWARD(fv_onnx_list(n, "kernel_shape", FV_ND_SPATIAL, &count, w.kernel));
+    const fv_shape shape = *fv_onnx_shape(r, in[0]);
+    if (shape.rank < 3 || shape.rank > 2 + FV_ND_SPATIAL) return fv_onnx_refuse(n, "windows have 1 to 3 axes");
+    FV_FORWARD(fv_onnx_whole_list(n, "kernel_shape", (size_t)shape.rank - 2, w.kernel));
     FV_FORWARD(window_of(r, n, in[0], &w));
     fv_attributes attr = {.nd = {.count = shape.rank}};
     FV_RETURN_IF(sizes && sizes->count != (size_t)shape.rank, FV_ERR_SHAPE, "node \"%.100s\" (MaxUnpool): %zu sizes for a tensor of rank %d",

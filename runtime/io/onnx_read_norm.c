@@ -6,15 +6,16 @@
 #include <string.h>
 
 /* Input i: a constant of one value a channel. */
-static fv_status channel_values(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const char *what, int64_t channels,
-                                const fv_onnx_name **out) {
+static fv_status channel_values(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const char *what,
+                                int64_t channels, const fv_onnx_name **out) {
     FV_FORWARD(fv_onnx_input(r, n, i, out));
-    FV_RETURN_IF(!*out, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) lacks its %s", n->name ? n->name : "", n->op_type, what);
+    FV_RETURN_IF(!*out, FV_ERR_FORMAT, "node \"%.100s\" (%.60s) lacks its %s", n->name ? n->name : "", n->op_type,
+                 what);
     FV_RETURN_IF(!(*out)->constant, FV_ERR_UNSUPPORTED, "node \"%.100s\" (%.60s): the %s must be a constant",
                  n->name ? n->name : "", n->op_type, what);
     FV_RETURN_IF((int64_t)(*out)->tensor.count != channels, FV_ERR_SHAPE,
-                 "node \"%.100s\" (%.60s): the %s has %zu values for %lld channels", n->name ? n->name : "", n->op_type, what,
-                 (*out)->tensor.count, (long long)channels);
+                 "node \"%.100s\" (%.60s): the %s has %zu values for %lld channels", n->name ? n->name : "", n->op_type,
+                 what, (*out)->tensor.count, (long long)channels);
     return FV_OK;
 }
 
@@ -69,10 +70,11 @@ static fv_status moments_unread(const fv_onnx_reader *r, const FvOnnx__Node *n) 
     const FvOnnx__Graph *g = r->model->graph;
     for (size_t i = 1; i < n->n_output; i++) {
         bool read = uses_of(r, n->output[i]) > 0;
-        for (size_t k = 0; k < g->n_output; k++) read = read || (g->output[k]->name && strcmp(g->output[k]->name, n->output[i]) == 0);
+        for (size_t k = 0; k < g->n_output; k++)
+            read = read || (g->output[k]->name && strcmp(g->output[k]->name, n->output[i]) == 0);
         FV_RETURN_IF(*n->output[i] && read, FV_ERR_UNSUPPORTED,
-                     "node \"%.100s\" (%.60s): its moments \"%.100s\" are read, which fovea keeps to itself", n->name ? n->name : "",
-                     n->op_type, n->output[i]);
+                     "node \"%.100s\" (%.60s): its moments \"%.100s\" are read, which fovea keeps to itself",
+                     n->name ? n->name : "", n->op_type, n->output[i]);
     }
     return FV_OK;
 }
@@ -107,7 +109,8 @@ static fv_status batch_norm(fv_onnx_reader *r, const FvOnnx__Node *n, bool unbia
     FvOnnx__Node first = *n;
     first.n_output = fv_min_size(n->n_output, 1);
     return fv_onnx_done(
-        r, &first, fv_graph_batch_norm_with(r->graph, x, given[0], given[1], moments[0], moments[1], &s, fv_onnx_node_name(n)));
+        r, &first,
+        fv_graph_batch_norm_with(r->graph, x, given[0], given[1], moments[0], moments[1], &s, fv_onnx_node_name(n)));
 }
 
 static fv_status read_batch_norm(fv_onnx_reader *r, const FvOnnx__Node *n) { return batch_norm(r, n, false); }
@@ -115,7 +118,8 @@ static fv_status read_unbiased_batch_norm(fv_onnx_reader *r, const FvOnnx__Node 
 
 /* ---- groups ---- */
 
-static fv_status group_norm(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_value given[2], int64_t groups) {
+static fv_status group_norm(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_value given[2],
+                            int64_t groups) {
     FV_RETURN_IF(groups < 1 || groups > INT32_MAX, FV_ERR_ARGUMENT, "node \"%.100s\" (%.60s): %lld groups",
                  n->name ? n->name : "", n->op_type, (long long)groups);
     return fv_onnx_done(r, n,
@@ -152,7 +156,8 @@ static fv_status read_layer_norm(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(normalized(r, n, &x, &channels));
     const int32_t rank = fv_emit_info(r->graph, x)->shape.rank;
     const int64_t axis = fv_onnx_attribute_int(n, "axis", -1);
-    if ((axis < 0 ? axis + rank : axis) != 1) return fv_onnx_refuse(n, "only axis 1, everything but the batch, is read");
+    if ((axis < 0 ? axis + rank : axis) != 1)
+        return fv_onnx_refuse(n, "only axis 1, everything but the batch, is read");
     FV_FORWARD(fv_onnx_input(r, n, 1, &scale));
     if (rank == 4 && scale && scale->constant &&
         (scale->tensor.shape.rank != 3 || scale->tensor.shape.dim[0] != (int64_t)scale->tensor.count))

@@ -8,7 +8,8 @@ static fv_status read_unary(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x;
     FV_FORWARD(fv_onnx_value(r, n, 0, &x));
     if (strcmp(n->op_type, "Relu") == 0) return fv_onnx_done(r, n, fv_graph_relu(r->graph, x, fv_onnx_node_name(n)));
-    if (strcmp(n->op_type, "Sigmoid") == 0) return fv_onnx_done(r, n, fv_graph_sigmoid(r->graph, x, fv_onnx_node_name(n)));
+    if (strcmp(n->op_type, "Sigmoid") == 0)
+        return fv_onnx_done(r, n, fv_graph_sigmoid(r->graph, x, fv_onnx_node_name(n)));
     if (strcmp(n->op_type, "Tanh") == 0) return fv_onnx_done(r, n, fv_graph_tanh(r->graph, x, fv_onnx_node_name(n)));
     return fv_onnx_done(r, n, fv_graph_exp(r->graph, x, fv_onnx_node_name(n)));
 }
@@ -54,32 +55,40 @@ static fv_status read_untied_bias(fv_onnx_reader *r, const FvOnnx__Node *n, fv_v
 static fv_status read_with_constant(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, const fv_onnx_name *entry,
                                     bool first) {
     const char op = n->op_type[0]; /* Add, Sub, Mul */
-    if (op == 'A' && is_per_value(&entry->tensor, &fv_emit_info(r->graph, x)->shape)) return read_untied_bias(r, n, x, entry);
+    if (op == 'A' && is_per_value(&entry->tensor, &fv_emit_info(r->graph, x)->shape))
+        return read_untied_bias(r, n, x, entry);
     const fv_shape *shape = &fv_emit_info(r->graph, x)->shape;
-    const bool one_map = op == 'M' && entry->tensor.shape.rank == shape->rank - 1 && fv_onnx_is_per_map(&entry->tensor, shape); /* a gain */
+    const bool one_map = op == 'M' && entry->tensor.shape.rank == shape->rank - 1 &&
+                         fv_onnx_is_per_map(&entry->tensor, shape); /* a gain */
     if (entry->tensor.count == 1 && !one_map) {
         const float k = fv_onnx_tensor_float(&entry->tensor, 0);
         if (op == 'M') return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, k, 0, fv_onnx_node_name(n)));
         if (op == 'A') return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, 1, k, fv_onnx_node_name(n)));
-        return fv_onnx_done(r, n, fv_graph_scale(r->graph, x, first ? -1.0f : 1.0f, first ? k : -k, fv_onnx_node_name(n)));
+        return fv_onnx_done(r, n,
+                            fv_graph_scale(r->graph, x, first ? -1.0f : 1.0f, first ? k : -k, fv_onnx_node_name(n)));
     }
     if (op != 'M' || !fv_onnx_is_per_map(&entry->tensor, &fv_emit_info(r->graph, x)->shape))
-        return fv_onnx_refuse(n, "only one number, a factor a map, or an addend a value of the image is combined as a constant");
+        return fv_onnx_refuse(
+            n, "only one number, a factor a map, or an addend a value of the image is combined as a constant");
     fv_value gain;
     const int64_t channels = (int64_t)entry->tensor.count;
     FV_FORWARD(fv_onnx_parameter(r, entry, 1, &channels, &gain));
     return fv_onnx_done(r, n, fv_graph_gain_with(r->graph, x, gain, fv_onnx_node_name(n)));
 }
 
-/* Mul of maps with one factor an image and map, or an image and pixel; x and y may stand in either order. *out FV_NONE: neither. */
-static fv_status read_attention(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_name *x, const fv_onnx_name *y, fv_value *out) {
+/* Mul of maps with one factor an image and map, or an image and pixel; x and y may stand in either order. *out FV_NONE:
+ * neither. */
+static fv_status read_attention(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_onnx_name *x, const fv_onnx_name *y,
+                                fv_value *out) {
     *out = FV_NONE;
     if (n->op_type[0] != 'M' || x->value == FV_NONE || y->value == FV_NONE) return FV_OK;
-    const fv_shape *maps = &fv_emit_info(r->graph, x->value)->shape, *factors = &fv_emit_info(r->graph, y->value)->shape;
+    const fv_shape *maps = &fv_emit_info(r->graph, x->value)->shape,
+                   *factors = &fv_emit_info(r->graph, y->value)->shape;
     if (maps->rank != 4 || (!y->as_maps && factors->rank != 4)) return FV_OK;
     const int64_t pixels = y->as_maps ? 1 : factors->dim[2] * factors->dim[3];
     const bool by_map = pixels == 1 && factors->dim[1] == maps->dim[1] && maps->dim[2] * maps->dim[3] != 1;
-    const bool by_pixel = !y->as_maps && factors->dim[1] == 1 && maps->dim[1] != 1 && factors->dim[2] == maps->dim[2] && factors->dim[3] == maps->dim[3];
+    const bool by_pixel = !y->as_maps && factors->dim[1] == 1 && maps->dim[1] != 1 && factors->dim[2] == maps->dim[2] &&
+                          factors->dim[3] == maps->dim[3];
     if (y->as_maps || by_map)
         *out = fv_graph_scale_maps(r->graph, x->value, y->value, fv_onnx_node_name(n));
     else if (by_pixel)
@@ -109,13 +118,6 @@ static fv_status read_binary(fv_onnx_reader *r, const FvOnnx__Node *n) {
 }
 
 const fv_onnx_read_row fv_onnx_read_pointwise[] = {
-    {"Relu", read_unary},
-    {"Sigmoid", read_unary},
-    {"Tanh", read_unary},
-    {"Exp", read_unary},
-    {"Clip", read_clip},
-    {"Add", read_binary},
-    {"Sub", read_binary},
-    {"Mul", read_binary},
-    {NULL, NULL},
+    {"Relu", read_unary}, {"Sigmoid", read_unary}, {"Tanh", read_unary}, {"Exp", read_unary}, {"Clip", read_clip},
+    {"Add", read_binary}, {"Sub", read_binary},    {"Mul", read_binary}, {NULL, NULL},
 };

@@ -75,7 +75,8 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
         FV_RETURN_IF(wanted->count != 4 || fv_onnx_tensor_int(wanted, 1) != shape.dim[1], FV_ERR_SHAPE,
                      "node \"%.100s\" (MaxUnpool): output_shape does not fit its input", n->name ? n->name : "");
         const bool other = fv_onnx_tensor_int(wanted, 2) != size[0] || fv_onnx_tensor_int(wanted, 3) != size[1];
-        if (other && fv_emit_info(r->graph, indices)->producer < 0) /* not a pooling's here: they count in what the window gives */
+        if (other && fv_emit_info(r->graph, indices)->producer <
+                         0) /* not a pooling's here: they count in what the window gives */
             return fv_onnx_refuse(n, "its indices do not count in its output");
         for (size_t i = 0; i < 2; i++) size[i] = fv_onnx_tensor_int(wanted, 2 + i);
     }

@@ -24,8 +24,10 @@ static fv_status read_dropout(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* Maps to (N, rest): a flatten in other words. */
 static bool is_flatten(const fv_value_info *x, const fv_onnx_tensor *t) {
-    if (!t || t->count != 2 || x->shape.rank != 4 || x->dtype != FV_REAL_DTYPE || x->kind == FV_VALUE_PARAMETER) return false;
-    const int64_t rest = x->shape.dim[1] * x->shape.dim[2] * x->shape.dim[3], rows = fv_onnx_tensor_int(t, 0), columns = fv_onnx_tensor_int(t, 1);
+    if (!t || t->count != 2 || x->shape.rank != 4 || x->dtype != FV_REAL_DTYPE || x->kind == FV_VALUE_PARAMETER)
+        return false;
+    const int64_t rest = x->shape.dim[1] * x->shape.dim[2] * x->shape.dim[3], rows = fv_onnx_tensor_int(t, 0),
+                  columns = fv_onnx_tensor_int(t, 1);
     const bool all = rows == 0 || rows == x->shape.dim[0] || x->shape.dim[0] == 0; /* an open batch takes any number */
     return columns == rest ? rows == -1 || all : columns == -1 && rows != -1 && rows < 2 && all;
 }
@@ -42,27 +44,9 @@ static fv_status read_reshape(fv_onnx_reader *r, const FvOnnx__Node *n) {
     return fv_onnx_refuse(n, "only maps to (N, features)");
 }
 
-static fv_status read_unsqueeze(fv_onnx_reader *r, const FvOnnx__Node *n) {
-    fv_value x;
-    const fv_onnx_tensor *t;
-    const FvOnnx__Attribute *a = fv_onnx_attribute(n, "axes");
-    int64_t axes[2] = {0, 0};
-    FV_FORWARD(fv_onnx_value(r, n, 0, &x));
-    FV_FORWARD(fv_onnx_constant(r, n, 1, &t));
-    const size_t count = t ? t->count : a ? a->n_ints : 0;
-    for (size_t i = 0; i < count && i < 2; i++) {
-        axes[i] = t ? fv_onnx_tensor_int(t, i) : a->ints[i];
-        if (axes[i] < 0 && axes[i] >= -4) axes[i] += 4;
-    }
-    if (count != 2 || axes[0] != 2 || axes[1] != 3 || fv_emit_info(r->graph, x)->shape.rank != 2)
-        return fv_onnx_refuse(n, "only (N,C) to (N,C,1,1)");
-    return fv_onnx_done_as_maps(r, n, x);
-}
-
 const fv_onnx_read_row fv_onnx_read_rest[] = {
     {"Softmax", read_softmax},
     {"Dropout", read_dropout},
     {"Reshape", read_reshape},
-    {"Unsqueeze", read_unsqueeze},
     {NULL, NULL},
 };

@@ -86,7 +86,8 @@ const fv_onnx_name *fv_onnx_find(const fv_onnx_reader *r, const char *name) { re
 fv_status fv_onnx_define(fv_onnx_reader *r, const fv_onnx_name *entry) {
     fv_onnx_names *names = r->names;
     fv_onnx_name *mine = NULL;
-    FV_RETURN_IF(*slot_of(names, entry->name), FV_ERR_FORMAT, "the name \"%.200s\" is given to two values", entry->name);
+    FV_RETURN_IF(*slot_of(names, entry->name), FV_ERR_FORMAT, "the name \"%.200s\" is given to two values",
+                 entry->name);
     if (2 * (names->count + 1) > names->size) FV_FORWARD(grow(r, names));
     FV_FORWARD(fv_onnx_take_bytes(r->memory, sizeof *mine, (void **)&mine));
     *mine = *entry;
@@ -98,18 +99,24 @@ fv_status fv_onnx_define(fv_onnx_reader *r, const fv_onnx_name *entry) {
 }
 
 void fv_onnx_forget(fv_onnx_names *names, size_t count) {
-    while (names->count > count) *slot_of(names, names->list[--names->count]->name) = NULL; /* the newest is in nobody's way */
+    while (names->count > count)
+        *slot_of(names, names->list[--names->count]->name) = NULL; /* the newest is in nobody's way */
 }
 
-fv_status fv_onnx_define_constant(fv_onnx_reader *r, const char *name, fv_dtype dtype, const fv_shape *shape, const void *data) {
-    fv_onnx_name entry = {.name = name, .constant = true, .value = FV_NONE, .made = true,
+fv_status fv_onnx_define_constant(fv_onnx_reader *r, const char *name, fv_dtype dtype, const fv_shape *shape,
+                                  const void *data) {
+    fv_onnx_name entry = {.name = name,
+                          .constant = true,
+                          .value = FV_NONE,
+                          .made = true,
                           .tensor = {.shape = *shape, .count = 1, .type = fv_onnx_type_of(dtype)}};
     void *copy;
     size_t bytes;
     for (int32_t i = 0; i < shape->rank; i++)
         FV_RETURN_IF(!fv_mul_size(entry.tensor.count, (size_t)shape->dim[i], &entry.tensor.count), FV_ERR_LIMIT,
                      "\"%.200s\" has too many elements", name);
-    FV_RETURN_IF(!fv_mul_size(entry.tensor.count, fv_dtype_bytes(dtype), &bytes), FV_ERR_LIMIT, "\"%.200s\" has too many bytes", name);
+    FV_RETURN_IF(!fv_mul_size(entry.tensor.count, fv_dtype_bytes(dtype), &bytes), FV_ERR_LIMIT,
+                 "\"%.200s\" has too many bytes", name);
     FV_FORWARD(fv_onnx_take_bytes(r->memory, bytes, &copy));
     if (bytes) memcpy(copy, data, bytes);
     entry.tensor.data = copy;

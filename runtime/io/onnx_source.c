@@ -1,4 +1,5 @@
 /* What a model's file says, kept for as long as the model: parameters made of it once, and graphs lowered from it. */
+#include "io/onnx_protobuf.h"
 #include "io/onnx_scope.h"
 #include "io/onnx_walk.h"
 #include "ops/window.h"
@@ -39,18 +40,11 @@ fv_status fv_onnx_share(fv_onnx_source *s, const void *of, const char *kind, siz
 
 void fv_onnx_share_end(fv_onnx_source *s) { pthread_mutex_unlock(&s->lock); }
 
-static void *protobuf_alloc(void *user, size_t bytes) {
-    (void)user;
-    (void)bytes;
-    return NULL; /* only asked for when parsing */
-}
-
-static void protobuf_free(void *user, void *memory) { fv_release(user, memory); }
-
 void fv_onnx_source_free(void *source) {
     fv_onnx_source *s = source;
     fv_context *c = s->context;
-    ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, c};
+    fv_onnx_parsed parsed = {.context = c};
+    ProtobufCAllocator allocator = fv_onnx_parse_memory(&parsed);
     for (size_t i = 0; i < FV_ONNX_SHARED; i++)
         for (fv_onnx_shared *at = s->shared[i], *next; at; at = next) {
             next = at->next;
@@ -76,7 +70,8 @@ static fv_status check_files(const fv_onnx_source *s) {
 
 /* A deferred model holds no mapping, which its file could be cut under: its tensors get memory of their own. */
 static fv_status keep_tensor(fv_onnx_source *s, FvOnnx__Tensor *t) {
-    ProtobufCAllocator allocator = {protobuf_alloc, protobuf_free, s->context};
+    fv_onnx_parsed parsed = {.context = s->context};
+    ProtobufCAllocator allocator = fv_onnx_parse_memory(&parsed);
     fv_onnx_tensor view = {.data = NULL};
     fv_onnx_place place;
     fv_dtype dtype;
@@ -221,24 +216,9 @@ static fv_status load(fv_onnx_source *s, fv_model **out) {
 
 /* ---- files ---- */
 
-/* protobuf-c tells a refused allocation and a wrong field alike. */
-typedef struct structure {
-    const fv_context *context;
-    fv_status status;
-} structure;
-
-static void *parse_alloc(void *user, size_t bytes) {
-    structure *s = user;
-    void *memory = NULL;
-    if (s->status == FV_OK) s->status = fv_alloc(s->context, bytes, "the model's structure", &memory);
-    return memory;
-}
-
-static void parse_free(void *user, void *memory) { fv_release(((structure *)user)->context, memory); }
-
 static fv_status parse(fv_onnx_source *s) {
-    structure parsed = {s->context, FV_OK};
-    ProtobufCAllocator allocator = {parse_alloc, parse_free, &parsed};
+    fv_onnx_parsed parsed = {s->context, "the model's structure", FV_OK};
+    ProtobufCAllocator allocator = fv_onnx_parse_memory(&parsed);
     fv_onnx_skeleton skeleton = {0};
     FV_FORWARD(fv_onnx_walk(s->context, s->file.data, s->file.bytes, &skeleton));
     s->model = fv_onnx__model__unpack(&allocator, skeleton.bytes, skeleton.data);

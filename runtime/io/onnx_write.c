@@ -1,16 +1,16 @@
 /* ONNX out: the model's graph as it was built, opset 17, streamed through a file written beside and renamed. Everything
  * the messages point to lives in one bump arena, freed at the end. */
-#include "core/file.h"
 #include "io/onnx_function.h"
+#include "io/onnx_protobuf.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const fv_onnx_write_row *const families[] = {
-    fv_onnx_write_conv, fv_onnx_write_pointwise, fv_onnx_write_rest, fv_onnx_write_norm, fv_onnx_write_local,
-    fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose, fv_onnx_write_pool, fv_onnx_write_parts,
-    fv_onnx_write_nd,
+    fv_onnx_write_conv,  fv_onnx_write_pointwise,   fv_onnx_write_rest,     fv_onnx_write_norm,
+    fv_onnx_write_local, fv_onnx_write_activations, fv_onnx_write_contrast, fv_onnx_write_conv_transpose,
+    fv_onnx_write_pool,  fv_onnx_write_parts,       fv_onnx_write_nd,
 };
 
 static fv_status write_node(fv_onnx_writer *w, const fv_node *source) {
@@ -66,26 +66,6 @@ static FvOnnx__ValueInfo **value_infos(fv_onnx_writer *w, const fv_value *values
     return infos;
 }
 
-typedef struct stream {
-    ProtobufCBuffer base;
-    fv_writer *file;
-    fv_status status;
-} stream;
-
-static void append(ProtobufCBuffer *buffer, size_t bytes, const uint8_t *data) {
-    stream *s = (stream *)buffer;
-    if (s->status == FV_OK) s->status = fv_writer_write(s->file, data, bytes);
-}
-
-static fv_status write_file(fv_onnx_writer *w, const FvOnnx__Model *model, const char *path) {
-    stream s = {.base = {append}};
-    FV_FORWARD(fv_writer_open(w->context, path, &s.file));
-    fv_onnx__model__pack_to_buffer(model, &s.base);
-    if (s.status == FV_OK) return fv_writer_commit(s.file);
-    fv_writer_abandon(s.file);
-    return s.status;
-}
-
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* Names are the file's only links: two things of one name would be wired to each other. */
@@ -101,8 +81,8 @@ static fv_status check_names(fv_onnx_writer *w, const FvOnnx__Graph *g) {
         for (size_t k = 0; k < g->node[i]->n_output; k++) names[count++] = g->node[i]->output[k];
     qsort(names, count, sizeof *names, by_name);
     for (size_t i = 1; i < count; i++)
-        FV_RETURN_IF(strcmp(names[i - 1], names[i]) == 0, FV_ERR_UNSUPPORTED, "two values would be called \"%.200s\" in the file",
-                     names[i]);
+        FV_RETURN_IF(strcmp(names[i - 1], names[i]) == 0, FV_ERR_UNSUPPORTED,
+                     "two values would be called \"%.200s\" in the file", names[i]);
     for (size_t i = 0; i < w->graph->output_count; i++)
         for (size_t k = 0; k < i; k++)
             FV_RETURN_IF(w->graph->outputs[i] == w->graph->outputs[k], FV_ERR_UNSUPPORTED,
@@ -123,7 +103,8 @@ static void write_constants(fv_onnx_writer *w, FvOnnx__Model *model) {
     const fv_graph *g = w->graph;
     model->metadata_props = fv_onnx_take(w, (g->value_count + 1) * sizeof *model->metadata_props);
     for (size_t v = 0; model->metadata_props && v < g->value_count; v++) {
-        if (g->values[v].kind != FV_VALUE_PARAMETER || g->values[v].trainable || !fv_graph_uses(g, (fv_value)v)) continue;
+        if (g->values[v].kind != FV_VALUE_PARAMETER || g->values[v].trainable || !fv_graph_uses(g, (fv_value)v))
+            continue;
         FvOnnx__StringEntry *entry = fv_onnx_take(w, sizeof *entry);
         if (!entry) return;
         fv_onnx__string_entry__init(entry);
@@ -161,7 +142,7 @@ fv_status fv_onnx_write_made(fv_onnx_writer *w, const char *path) {
     model.graph = &graph;
     model.n_opset_import = w->function_count ? 2 : 1;
     model.opset_import = opsets;
-    return write_file(w, &model, path);
+    return fv_onnx_write_message(w->context, &model.base, path);
 }
 
 static fv_status write_graph(fv_onnx_writer *w, const char *path) {
@@ -172,7 +153,8 @@ static fv_status write_graph(fv_onnx_writer *w, const char *path) {
 fv_status fv_model_save(const fv_model *m, const char *path) {
     FV_RETURN_IF(!m || !path, FV_ERR_ARGUMENT, "fv_model_save needs a model and a path");
     FV_RETURN_IF(m->source.lower && m->graph->node_count == 0, FV_ERR_UNSUPPORTED,
-                 "%s: the model's layers follow from the sizes or values of its inputs, so there is no one graph to write; keep the file it was read from",
+                 "%s: the model's layers follow from the sizes or values of its inputs, so there is no one graph to "
+                 "write; keep the file it was read from",
                  path);
     fv_onnx_writer w = {.context = m->graph->context, .graph = m->graph};
     const fv_status status = write_graph(&w, path);

@@ -1,5 +1,5 @@
-/* Writing operators as ONNX nodes. Everything the messages point to lives in one bump arena, freed at the end; the first failure
- * sticks, and what is made after it is NULL. */
+/* Writing operators as ONNX nodes. Everything the messages point to lives in one bump arena, freed at the end; the
+ * first failure sticks, and what is made after it is NULL. */
 #ifndef FV_IO_ONNX_WRITER_H
 #define FV_IO_ONNX_WRITER_H
 
@@ -27,8 +27,8 @@ typedef struct fv_onnx_write_row {
     const fv_op *op; /* NULL ends a family */
     void (*write)(fv_onnx_writer *w, const fv_node *source);
 } fv_onnx_write_row;
-extern const fv_onnx_write_row fv_onnx_write_activations[], fv_onnx_write_conv_transpose[], fv_onnx_write_pool[], fv_onnx_write_parts[],
-    fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[], fv_onnx_write_norm[],
+extern const fv_onnx_write_row fv_onnx_write_activations[], fv_onnx_write_conv_transpose[], fv_onnx_write_pool[],
+    fv_onnx_write_parts[], fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[], fv_onnx_write_norm[],
     fv_onnx_write_local[], fv_onnx_write_contrast[], fv_onnx_write_nd[];
 
 /* A unary node of a kind that onnx_write_pointwise.c does not know. */
@@ -53,15 +53,17 @@ void fv_onnx_make_steps(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr
 /* kernel_shape, strides, dilations and pads or auto_pad; kernel is z, y, x. */
 void fv_onnx_make_window(fv_onnx_writer *w, FvOnnx__Node *n, const fv_window_attr *a, const int32_t *kernel);
 /* data stays the caller's until the file is written. */
-void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data, size_t bytes);
+void fv_onnx_make_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type,
+                         const void *data, size_t bytes);
 /* A tensor's message that is no initializer yet. */
-FvOnnx__Tensor *fv_onnx_new_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type, const void *data,
-                                   size_t bytes);
+FvOnnx__Tensor *fv_onnx_new_tensor(fv_onnx_writer *w, char *name, int32_t rank, const int64_t *shape, int32_t type,
+                                   const void *data, size_t bytes);
 /* A vector of int64 (axes, sizes), and a scalar constant, named after the value it helps to make. */
 char *fv_onnx_make_list(fv_onnx_writer *w, const char *made, const char *suffix, size_t count, const int64_t *values);
 char *fv_onnx_make_scalar(fv_onnx_writer *w, const char *made, const char *suffix, float value);
 /* Parameter v as input i of node n, in the shape ONNX wants. */
-void fv_onnx_make_parameter(fv_onnx_writer *w, FvOnnx__Node *n, size_t i, fv_value v, int32_t rank, const int64_t *shape, bool rotate);
+void fv_onnx_make_parameter(fv_onnx_writer *w, FvOnnx__Node *n, size_t i, fv_value v, int32_t rank,
+                            const int64_t *shape, bool rotate);
 /* The file of all that was made, with the graph's inputs and outputs. */
 fv_status fv_onnx_write_made(fv_onnx_writer *w, const char *path);
 void fv_onnx_release(fv_onnx_writer *w);

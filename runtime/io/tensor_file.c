@@ -1,6 +1,6 @@
 /* Tensors in files of their own: npy, or ONNX's TensorProto. */
-#include "core/file.h"
 #include "io/onnx_internal.h"
+#include "io/onnx_protobuf.h"
 #include "io/onnx_walk.h"
 
 #include <string.h>
@@ -11,20 +11,6 @@ static bool ends_in(const char *path, const char *ending) {
 }
 
 /* ---- TensorProto ---- */
-
-typedef struct structure {
-    const fv_context *context;
-    fv_status status;
-} structure;
-
-static void *parse_alloc(void *user, size_t bytes) {
-    structure *s = user;
-    void *memory = NULL;
-    if (s->status == FV_OK) s->status = fv_alloc(s->context, bytes, "a tensor's structure", &memory);
-    return memory;
-}
-
-static void parse_free(void *user, void *memory) { fv_release(((structure *)user)->context, memory); }
 
 static fv_status take_values(fv_context *c, const fv_mapping *file, const FvOnnx__Tensor *from, fv_tensor *out) {
     fv_onnx_tensor view;
@@ -40,8 +26,8 @@ static fv_status take_values(fv_context *c, const fv_mapping *file, const FvOnnx
 }
 
 static fv_status read_proto(fv_context *c, const fv_mapping *file, fv_tensor *out) {
-    structure parsed = {c, FV_OK};
-    ProtobufCAllocator allocator = {parse_alloc, parse_free, &parsed};
+    fv_onnx_parsed parsed = {c, "a tensor's structure", FV_OK};
+    ProtobufCAllocator allocator = fv_onnx_parse_memory(&parsed);
     fv_onnx_skeleton skeleton = {0};
     FV_FORWARD(fv_onnx_walk_tensor(c, file->data, file->bytes, &skeleton));
     FvOnnx__Tensor *from = fv_onnx__tensor__unpack(&allocator, skeleton.bytes, skeleton.data);
@@ -71,20 +57,8 @@ fv_status fv_tensor_load(fv_context *c, const char *path, fv_tensor *t) {
 
 /* ---- writing ---- */
 
-typedef struct stream {
-    ProtobufCBuffer base;
-    fv_writer *file;
-    fv_status status;
-} stream;
-
-static void append(ProtobufCBuffer *buffer, size_t bytes, const uint8_t *data) {
-    stream *s = (stream *)buffer;
-    if (s->status == FV_OK) s->status = fv_writer_write(s->file, data, bytes);
-}
-
 static fv_status write_proto(fv_context *c, const char *path, const char *name, const fv_tensor *t, size_t count) {
     FvOnnx__Tensor out = FV_ONNX__TENSOR__INIT;
-    stream s = {.base = {append}};
     out.n_dims = (size_t)t->rank;
     out.dims = (int64_t *)(uintptr_t)t->shape;
     out.has_data_type = true;
@@ -92,11 +66,7 @@ static fv_status write_proto(fv_context *c, const char *path, const char *name, 
     out.name = (char *)(uintptr_t)name;
     out.has_raw_data = true;
     out.raw_data = (ProtobufCBinaryData){count * fv_dtype_bytes(t->dtype), t->data};
-    FV_FORWARD(fv_writer_open(c, path, &s.file));
-    fv_onnx__tensor__pack_to_buffer(&out, &s.base);
-    if (s.status == FV_OK) return fv_writer_commit(s.file);
-    fv_writer_abandon(s.file);
-    return s.status;
+    return fv_onnx_write_message(c, &out.base, path);
 }
 
 fv_status fv_tensor_save(fv_context *c, const char *path, const char *name, const fv_tensor *t) {

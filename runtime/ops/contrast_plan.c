@@ -36,6 +36,17 @@ static fv_status describe_axis(fv_plan_op *p, const fv_real *weight, bool transp
     return FV_OK;
 }
 
+enum { TOGETHER = 2 }; /* rows that a blur makes at a time */
+
+static size_t ring_of(const fv_contrast_plan *s) { return fv_min_size((size_t)s->map.taps[0] + TOGETHER - 1, s->rows); }
+
+/* Of a strip as well as of the stream. */
+static size_t scratch_of(const fv_contrast_plan *s) {
+    const size_t row = s->width * (size_t)s->map.channels;
+    return fv_round_up(((ring_of(s) + TOGETHER) * row + s->width) * sizeof(fv_real), FV_ALIGNMENT) +
+           fv_blur_scratch(&s->map);
+}
+
 fv_status fv_contrast_describe(fv_plan_op *p, const fv_shape *x, bool transposed, fv_contrast_plan *s) {
     enum { TEAM = 8 }; /* pieces that keep a few threads busy */
     const fv_contrast_attr *a = &p->node->attr.contrast;
@@ -60,21 +71,11 @@ fv_status fv_contrast_describe(fv_plan_op *p, const fv_shape *x, bool transposed
     p->algorithm = a->across ? "separable, across maps" : "separable, by map";
     p->flops = (double)fv_shape_count(x) * 3 + 2.0 * (double)(s->map.taps[0] + s->map.taps[1]) *
                                                    (double)(s->images * s->rows * s->width) * s->map.channels;
-    fv_plan_scratch(p, fv_contrast_scratch(s));
+    fv_plan_scratch(p, scratch_of(s));
     return FV_OK;
 }
 
 /* ---- rows one after another ---- */
-
-enum { TOGETHER = 2 }; /* rows that a blur makes at a time */
-
-static size_t ring_of(const fv_contrast_plan *s) { return fv_min_size((size_t)s->map.taps[0] + TOGETHER - 1, s->rows); }
-
-size_t fv_contrast_scratch(const fv_contrast_plan *s) {
-    const size_t row = s->width * (size_t)s->map.channels;
-    return fv_round_up(((ring_of(s) + TOGETHER) * row + s->width) * sizeof(fv_real), FV_ALIGNMENT) +
-           fv_blur_scratch(&s->map);
-}
 
 void fv_contrast_stream(const fv_contrast_plan *s, const void *state, size_t image, fv_range rows,
                         fv_contrast_make_fn make, fv_blur kind, fv_contrast_use_fn use, void *scratch) {

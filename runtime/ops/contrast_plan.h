@@ -38,7 +38,5 @@ typedef void (*fv_contrast_use_fn)(const void *state, size_t image, size_t row, 
 /* Makes rows as the window comes to them, so that `use` finds in cache what `make` read there. */
 void fv_contrast_stream(const fv_contrast_plan *s, const void *state, size_t image, fv_range rows,
                         fv_contrast_make_fn make, fv_blur kind, fv_contrast_use_fn use, void *scratch);
-/* Of a strip as well as of the stream. */
-size_t fv_contrast_scratch(const fv_contrast_plan *s);
 
 #endif

@@ -32,8 +32,8 @@ static transforms transforms_of(int32_t m) {
     return of[m / 2 - 1];
 }
 
-/* Every block of tiles reads all weights: `stream` tiles' worth of time, of which few tiles hide nothing; beyond what L3 holds
- * more. Packing writes them: beyond what L2 and a share of L3 take up, `write` multiply-adds an element. */
+/* Every block of tiles reads all weights: `stream` tiles' worth of time, of which few tiles hide nothing; beyond what
+ * L3 holds more. Packing writes them: beyond what L2 and a share of L3 take up, `write` multiply-adds an element. */
 static double winograd_cost(const fv_conv_algorithm *a, const fv_kernels *k, const fv_conv_desc *d, bool packs) {
     enum { L3_ELEMENTS = 4 << 20, WRITTEN_ELEMENTS = 1 << 20 };
     const double write = 40;
@@ -76,7 +76,8 @@ static double grad_cost(const fv_kernels *k, const fv_conv_desc *d, int32_t m) {
     if (m == 0) return (double)fv_conv_out_pixels(d) * d->taps * in * out / 0.8;
     const transforms t = transforms_of(m);
     const double tiles = (double)fv_winograd_tiles(d, m), again_in = ceil(out / 128), again_out = ceil(in / 128);
-    return tiles * ((m + 2) * (m + 2) * in * out / 0.8 + t.input * in * again_in + t.output * out * again_out) + t.weight * in * out;
+    return tiles * ((m + 2) * (m + 2) * in * out / 0.8 + t.input * in * again_in + t.output * out * again_out) +
+           t.weight * in * out;
 }
 
 int32_t fv_conv_choose_weight_grad(const fv_kernels *k, const fv_conv_desc *d) {

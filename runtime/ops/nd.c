@@ -19,8 +19,9 @@ fv_status fv_nd_broadcast(const char *node, const fv_shape *a, const fv_shape *b
     fv_shape made = {.rank = rank};
     for (int32_t i = 1; i <= rank; i++) {
         const int64_t x = i <= a->rank ? a->dim[a->rank - i] : 1, y = i <= b->rank ? b->dim[b->rank - i] : 1;
-        FV_RETURN_IF(x != y && x != 1 && y != 1, FV_ERR_SHAPE, "node \"%s\": its inputs %s and %s do not broadcast to one shape", node,
-                     fv_shape_print(a).text, fv_shape_print(b).text);
+        FV_RETURN_IF(x != y && x != 1 && y != 1, FV_ERR_SHAPE,
+                     "node \"%s\": its inputs %s and %s do not broadcast to one shape", node, fv_shape_print(a).text,
+                     fv_shape_print(b).text);
         made.dim[rank - i] = x == 1 ? y : x;
     }
     *out = made;
@@ -29,7 +30,8 @@ fv_status fv_nd_broadcast(const char *node, const fv_shape *a, const fv_shape *b
 
 fv_status fv_nd_axis(const char *node, int64_t axis, int32_t rank, bool beyond, int32_t *out) {
     const int32_t limit = beyond ? rank + 1 : rank;
-    FV_RETURN_IF(axis < -limit || axis >= limit, FV_ERR_SHAPE, "node \"%s\": axis %lld of a tensor of rank %d", node, (long long)axis, rank);
+    FV_RETURN_IF(axis < -limit || axis >= limit, FV_ERR_SHAPE, "node \"%s\": axis %lld of a tensor of rank %d", node,
+                 (long long)axis, rank);
     *out = (int32_t)(axis < 0 ? axis + limit : axis);
     return FV_OK;
 }
@@ -38,17 +40,20 @@ void fv_nd_operand(const fv_shape *shape, const fv_value_info *value, ptrdiff_t 
     ptrdiff_t own[FV_MAX_RANK] = {0};
     const int32_t before = shape->rank - value->shape.rank;
     fv_nd_strides(&value->shape, value->layout, own);
-    for (int32_t i = 0; i < shape->rank; i++) stride[i] = i < before || value->shape.dim[i - before] == 1 ? 0 : own[i - before];
+    for (int32_t i = 0; i < shape->rank; i++)
+        stride[i] = i < before || value->shape.dim[i - before] == 1 ? 0 : own[i - before];
 }
 
 /* Whether axis `outer` continues the loop's current innermost axis `inner` in every operand. */
-static bool continues(int32_t operands, ptrdiff_t stride[][FV_MAX_RANK], int32_t outer, int32_t inner, int64_t inner_size) {
+static bool continues(int32_t operands, ptrdiff_t stride[][FV_MAX_RANK], int32_t outer, int32_t inner,
+                      int64_t inner_size) {
     for (int32_t k = 0; k < operands; k++)
         if (stride[k][outer] != stride[k][inner] * inner_size) return false;
     return true;
 }
 
-void fv_nd_loop_make(fv_nd_loop *l, const fv_shape *shape, int32_t operands, ptrdiff_t stride[][FV_MAX_RANK], const int32_t *order) {
+void fv_nd_loop_make(fv_nd_loop *l, const fv_shape *shape, int32_t operands, ptrdiff_t stride[][FV_MAX_RANK],
+                     const int32_t *order) {
     *l = (fv_nd_loop){.operands = operands, .rows = 1, .length = 1};
     int32_t axis[FV_MAX_RANK], count = 0; /* the loop's axes, outermost first: each the innermost of those joined */
     int64_t size[FV_MAX_RANK];
@@ -85,7 +90,8 @@ void fv_nd_row(const fv_nd_loop *l, size_t row, ptrdiff_t offset[FV_ND_OPERANDS]
 }
 
 fv_nd_cut fv_nd_cut_make(const fv_nd_loop *l) {
-    fv_nd_cut c = {.rows_per_piece = fv_rows_per_piece(l->length), .pieces_per_row = fv_max_size(1, fv_run_pieces(l->length))};
+    fv_nd_cut c = {.rows_per_piece = fv_rows_per_piece(l->length),
+                   .pieces_per_row = fv_max_size(1, fv_run_pieces(l->length))};
     c.pieces = l->length == 0 ? 0 : fv_div_up(l->rows, c.rows_per_piece) * c.pieces_per_row;
     return c;
 }

@@ -1,5 +1,6 @@
 /* General tensors: any rank up to FV_MAX_RANK, any type, by strides. What operators on them share: a loop over up to
- * FV_ND_OPERANDS tensors of one (broadcast) shape, coalesced so that its rows are as long as can be, and cut by shape alone. */
+ * FV_ND_OPERANDS tensors of one (broadcast) shape, coalesced so that its rows are as long as can be, and cut by shape
+ * alone. */
 #ifndef FV_OPS_ND_H
 #define FV_OPS_ND_H
 
@@ -23,24 +24,25 @@ static inline void fv_nd_infer(fv_value_info *out, fv_dtype dtype, const fv_shap
     out->layout = FV_PLAIN;
 }
 
-/* Rows of `length` elements; operand k moves step[k] elements within a row. Axes with one element are gone, neighbours that are one run
- * in every operand are joined, and the innermost axis is the row. */
+/* Rows of `length` elements; operand k moves step[k] elements within a row. Axes with one element are gone, neighbours
+ * that are one run in every operand are joined, and the innermost axis is the row. */
 typedef struct fv_nd_loop {
     int32_t rank, operands; /* rank: axes outside the row */
     size_t dim[FV_MAX_RANK], rows, length;
     ptrdiff_t stride[FV_ND_OPERANDS][FV_MAX_RANK], step[FV_ND_OPERANDS];
 } fv_nd_loop;
 
-/* Over `shape`; operand k has stride[k][axis], 0 where it is stretched. `order`: axes from outermost to innermost, NULL: as they are
- * numbered (row-major). */
-void fv_nd_loop_make(fv_nd_loop *l, const fv_shape *shape, int32_t operands, ptrdiff_t stride[][FV_MAX_RANK], const int32_t *order);
+/* Over `shape`; operand k has stride[k][axis], 0 where it is stretched. `order`: axes from outermost to innermost,
+ * NULL: as they are numbered (row-major). */
+void fv_nd_loop_make(fv_nd_loop *l, const fv_shape *shape, int32_t operands, ptrdiff_t stride[][FV_MAX_RANK],
+                     const int32_t *order);
 /* A value's strides as an operand of a loop over `shape`: aligned at the last axis, 0 where it is stretched. */
 void fv_nd_operand(const fv_shape *shape, const fv_value_info *value, ptrdiff_t stride[FV_MAX_RANK]);
 /* Offsets in elements of every operand at the start of row `row`. */
 void fv_nd_row(const fv_nd_loop *l, size_t row, ptrdiff_t offset[FV_ND_OPERANDS]);
 
-/* The loop in pieces of about FV_RUN elements: piece p is elements [begin, end) of row `row` .. last row; rows shorter than a run go
- * several to a piece. */
+/* The loop in pieces of about FV_RUN elements: piece p is elements [begin, end) of row `row` .. last row; rows shorter
+ * than a run go several to a piece. */
 typedef struct fv_nd_cut {
     size_t rows_per_piece, pieces_per_row, pieces;
 } fv_nd_cut;

@@ -147,6 +147,23 @@ static void run_zero(void *arg, size_t piece, void *scratch) {
     memset((char *)s->out->data + r.begin, 0, r.end - r.begin);
 }
 
+fv_nd_copy fv_nd_copy_of_node(const fv_plan_op *p) {
+    const fv_value_info *y = &p->values[p->node->out[0]];
+    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]),
+                    .out = fv_plan_buffer(p, p->node->out[0]),
+                    .shape = y->shape,
+                    .layout = y->layout,
+                    .element = fv_dtype_bytes(y->dtype)};
+    fv_nd_strides(&y->shape, y->layout, c.out_stride);
+    return c;
+}
+
+fv_status fv_nd_infer_back(fv_node *n, fv_value_info *values) {
+    const fv_value_info dy = values[n->in[0]], x = values[n->in[1]];
+    fv_nd_infer_maps(&values[n->out[0]], x.dtype, &x.shape, dy.layout);
+    return FV_OK;
+}
+
 fv_status fv_nd_zero_plan(fv_plan_op *p, fv_value v) {
     const fv_value_info *info = &p->values[v];
     zero *s;

@@ -15,6 +15,8 @@ typedef struct fv_nd_copy {
     size_t element;   /* bytes: 1, 2, 4 or 8 */
 } fv_nd_copy;
 fv_status fv_nd_copy_plan(fv_plan_op *p, const fv_nd_copy *c);
+/* The node's first input to its output, every element of that; how the input is walked is for the caller to fill in. */
+fv_nd_copy fv_nd_copy_of_node(const fv_plan_op *p);
 
 /* The whole value v set to zero. */
 fv_status fv_nd_zero_plan(fv_plan_op *p, fv_value v);
@@ -32,6 +34,9 @@ static inline void fv_nd_infer_maps(fv_value_info *out, fv_dtype dtype, const fv
     fv_nd_infer(out, dtype, shape);
     if (like == FV_NHWC && shape->rank == 4 && dtype == FV_REAL_DTYPE) out->layout = FV_NHWC;
 }
+
+/* Inference of a gradient dy, x (shape only) -> dx: of x's shape, lying as dy does. */
+fv_status fv_nd_infer_back(fv_node *n, fv_value_info *values);
 
 /* Axes from outermost to innermost, as a value of this rank and layout lies. */
 void fv_nd_order(int32_t rank, fv_layout layout, int32_t order[FV_MAX_RANK]);

@@ -17,10 +17,11 @@ typedef enum fv_nd_activation {
     FV_ND_ACT_SOFTPLUS
 } fv_nd_activation;
 
-/* x (T,N,I), w (D,G*H,I), r (D,G*H,H), [b (D,2*G*H)], [lengths int32 (N)], [h0 (D,N,H)], [c0 (D,N,H)], [p (D,3*H)] -> y (T,D,N,H), last h
- * (D,N,H), last c (D,N,H): all in ONNX's order of gates. attr.nd: kind: fv_nd_cell, mode: 0 forward, 1 reverse, 2 both; count: H; keep: batch
- * first, x (N,T,I), y (N,T,D,H), states (N,D,H); flag: GRU linear_before_reset, LSTM input_forget; a: an activation of each gate and direction
- * (3 a direction); alpha: clip, 0: none. Activations have ONNX's default parameters. */
+/* x (T,N,I), w (D,G*H,I), r (D,G*H,H), [b (D,2*G*H)], [lengths int32 (N)], [h0 (D,N,H)], [c0 (D,N,H)], [p (D,3*H)] -> y
+ * (T,D,N,H), last h (D,N,H), last c (D,N,H): all in ONNX's order of gates. attr.nd: kind: fv_nd_cell, mode: 0 forward,
+ * 1 reverse, 2 both; count: H; keep: batch first, x (N,T,I), y (N,T,D,H), states (N,D,H); flag: GRU
+ * linear_before_reset, LSTM input_forget; a: an activation of each gate and direction (3 a direction); alpha: clip, 0:
+ * none. Activations have ONNX's default parameters. */
 extern const fv_op fv_op_nd_recurrent;
 
 #endif

@@ -194,8 +194,7 @@ fv_value fv_emit_reshape(fv_graph *g, fv_value x, const fv_shape *shape);
 extern const fv_op fv_op_grad_norm; /* gradients... -> norm (1): global 2-norm in a fixed order */
 extern const fv_op fv_op_update;    /* w, dw, [m], [v], [norm] -> nothing; writes w, m, v in place */
 
-/* Every operator, NULL-terminated; by name NULL if unknown. */
+/* Every operator, NULL-terminated. */
 extern const fv_op *const fv_op_registry[];
-const fv_op *fv_op_find(const char *name);
 
 #endif

@@ -1,5 +1,5 @@
-/* dropout: x -> y, some elements zeroed and the rest scaled up in training; the identity otherwise. Its gradient is the same operator on
- * dy: the mask is drawn again from (seed, stream, step, element), so nothing is kept. */
+/* dropout: x -> y, some elements zeroed and the rest scaled up in training; the identity otherwise. Its gradient is the
+ * same operator on dy: the mask is drawn again from (seed, stream, step, element), so nothing is kept. */
 #include "ops/pieces.h"
 
 #include <string.h>
@@ -16,7 +16,8 @@ typedef struct dropout {
 
 static fv_status dropout_infer(fv_node *n, fv_value_info *values) {
     FV_RETURN_IF(!(n->attr.dropout.ratio >= 0 && n->attr.dropout.ratio < 1), FV_ERR_ARGUMENT,
-                 "node \"%s\": dropout takes a ratio from 0 to below 1, not %g", n->name, (double)n->attr.dropout.ratio);
+                 "node \"%s\": dropout takes a ratio from 0 to below 1, not %g", n->name,
+                 (double)n->attr.dropout.ratio);
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     return FV_OK;
 }
@@ -38,9 +39,14 @@ static void run_dropout(void *arg, size_t piece, void *scratch) {
 static fv_status dropout_plan(fv_plan_op *p) {
     dropout *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (dropout){p->kernels, p->run, fv_plan_buffer(p, p->node->in[0]), fv_plan_buffer(p, p->node->out[0]),
-                   fv_shape_count(&p->values[p->node->in[0]].shape), p->node->attr.dropout.ratio,
-                   (uint32_t)p->node->attr.dropout.stream, p->training};
+    *s = (dropout){p->kernels,
+                   p->run,
+                   fv_plan_buffer(p, p->node->in[0]),
+                   fv_plan_buffer(p, p->node->out[0]),
+                   fv_shape_count(&p->values[p->node->in[0]].shape),
+                   p->node->attr.dropout.ratio,
+                   (uint32_t)p->node->attr.dropout.stream,
+                   p->training};
     p->algorithm = p->training ? "Philox" : "identity";
     return fv_plan_phase(p, false, run_dropout, s, fv_run_pieces(s->count));
 }
@@ -50,4 +56,5 @@ static fv_status dropout_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_dropout = {"dropout", 1, 1, 1, FV_OP_IN_PLACE | FV_OP_ANY_LAYOUT, dropout_infer, dropout_plan, dropout_backward};
+const fv_op fv_op_dropout = {"dropout",       1, 1, 1, FV_OP_IN_PLACE | FV_OP_ANY_LAYOUT, dropout_infer, dropout_plan,
+                             dropout_backward};

@@ -1,5 +1,5 @@
-/* layout: x -> the same maps in the other layout. flatten: maps (N,C,H,W) -> (N,C*H*W), map by map; flatten_grad back. All three are
- * a matrix of pixels x channels transposed an image at a time, or nothing where one of the two is 1. */
+/* layout: x -> the same maps in the other layout. flatten: maps (N,C,H,W) -> (N,C*H*W), map by map; flatten_grad back.
+ * All three are a matrix of pixels x channels transposed an image at a time, or nothing where one of the two is 1. */
 #include "ops/pieces.h"
 
 #include <string.h>
@@ -43,10 +43,14 @@ static fv_status plan(fv_plan_op *p, const fv_shape *maps, bool channels_last) {
     const size_t channels = maps->rank < 2 ? 1 : (size_t)maps->dim[1];
     layout *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (layout){.kernels = p->kernels, .in = fv_plan_buffer(p, p->node->in[0]), .out = fv_plan_buffer(p, p->node->out[0]),
-                  .images = maps->rank ? (size_t)maps->dim[0] : 1, .rows = channels_last ? pixels : channels,
+    *s = (layout){.kernels = p->kernels,
+                  .in = fv_plan_buffer(p, p->node->in[0]),
+                  .out = fv_plan_buffer(p, p->node->out[0]),
+                  .images = maps->rank ? (size_t)maps->dim[0] : 1,
+                  .rows = channels_last ? pixels : channels,
                   .columns = channels_last ? channels : pixels};
-    const bool same = p->values[p->node->in[0]].layout == p->values[p->node->out[0]].layout && p->node->op == &fv_op_layout;
+    const bool same =
+        p->values[p->node->in[0]].layout == p->values[p->node->out[0]].layout && p->node->op == &fv_op_layout;
     if (maps->rank < 3 || fv_shape_count(maps) == 0 || pixels == 1 || channels == 1 || same)
         return plan_copy(p, s, fv_shape_count(maps) * fv_dtype_bytes(p->values[p->node->in[0]].dtype));
     p->algorithm = "transpose";
@@ -75,7 +79,8 @@ const fv_op fv_op_layout = {"layout", 1, 1, 1, FV_OP_ANY_LAYOUT, layout_infer, l
 
 static fv_status flatten_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape;
-    FV_RETURN_IF(x->rank != 4, FV_ERR_SHAPE, "node \"%s\": flatten takes maps (N,C,H,W), got %s", n->name, fv_shape_print(x).text);
+    FV_RETURN_IF(x->rank != 4, FV_ERR_SHAPE, "node \"%s\": flatten takes maps (N,C,H,W), got %s", n->name,
+                 fv_shape_print(x).text);
     const fv_shape y = {2, {x->dim[0], x->dim[1] * x->dim[2] * x->dim[3]}};
     fv_infer_shape(&values[n->out[0]], FV_REAL_DTYPE, &y);
     return FV_OK;

@@ -1,4 +1,5 @@
-/* nd_binary: a, b broadcast -> y. nd_binary_grad: dy, a, b -> the gradient of one of them. nd_sum_to: dy -> summed to a smaller shape. */
+/* nd_binary: a, b broadcast -> y. nd_binary_grad: dy, a, b -> the gradient of one of them. nd_sum_to: dy -> summed to a
+ * smaller shape. */
 #include "kernels/half.h"
 #include "kernels/math64.h"
 #include "ops/nd_pointwise.h"
@@ -7,7 +8,8 @@
 typedef void (*row_fn)(const void *a, ptrdiff_t a_step, const void *b, ptrdiff_t b_step, void *y, size_t n);
 
 #define ROW(name, T, U, load, store, expression)                                                                       \
-    static void name(const void *a_data, ptrdiff_t a_step, const void *b_data, ptrdiff_t b_step, void *y_data, size_t n) { \
+    static void name(const void *a_data, ptrdiff_t a_step, const void *b_data, ptrdiff_t b_step, void *y_data,         \
+                     size_t n) {                                                                                       \
         const T *a = a_data, *b = b_data;                                                                              \
         U *y = y_data;                                                                                                 \
         if (a_step == 1 && b_step == 1) {                                                                              \
@@ -110,13 +112,13 @@ FLOAT_ROWS(f16, uint16_t, fv_half_to_float, fv_half_from_float, fv_half_from_dou
 
 #define FLOAT_TABLE(S)                                                                                                 \
     {                                                                                                                  \
-        add_##S, sub_##S, mul_##S, div_##S, pow_##S, min_##S, max_##S, mod_##S, fmod_##S, prelu_##S, NULL, NULL, NULL, NULL, NULL, \
-            equal_##S, less_##S, less_equal_##S                                                                        \
+        add_##S, sub_##S, mul_##S, div_##S, pow_##S, min_##S, max_##S, mod_##S, fmod_##S, prelu_##S, NULL, NULL, NULL, \
+            NULL, NULL, equal_##S, less_##S, less_equal_##S                                                            \
     }
-#define INT_TABLE(S, mod)                                                                                                   \
+#define INT_TABLE(S, mod)                                                                                              \
     {                                                                                                                  \
-        add_##S, sub_##S, mul_##S, div_##S, pow_##S, min_##S, max_##S, mod, fmod_##S, prelu_##S, and_##S, or_##S, xor_##S,     \
-            left_##S, right_##S, equal_##S, less_##S, less_equal_##S                                                   \
+        add_##S, sub_##S, mul_##S, div_##S, pow_##S, min_##S, max_##S, mod, fmod_##S, prelu_##S, and_##S, or_##S,      \
+            xor_##S, left_##S, right_##S, equal_##S, less_##S, less_equal_##S                                          \
     }
 
 static const row_fn table[12][FV_ND_BINARY_COUNT] = {
@@ -161,8 +163,8 @@ typedef struct binary {
 
 static fv_status broadcast_of(const fv_node *n, const fv_value_info *values, int32_t a, int32_t b, fv_shape *out) {
     fv_shape second = values[n->in[b]].shape;
-    FV_RETURN_IF(n->attr.nd.mode < 0 || second.rank + n->attr.nd.mode > FV_MAX_RANK, FV_ERR_SHAPE, "node \"%s\": %d axes behind those of %s", n->name,
-                 n->attr.nd.mode, fv_shape_print(&second).text);
+    FV_RETURN_IF(n->attr.nd.mode < 0 || second.rank + n->attr.nd.mode > FV_MAX_RANK, FV_ERR_SHAPE,
+                 "node \"%s\": %d axes behind those of %s", n->name, n->attr.nd.mode, fv_shape_print(&second).text);
     for (int32_t i = 0; i < n->attr.nd.mode; i++) second.dim[second.rank++] = 1;
     return fv_nd_broadcast(n->name, &values[n->in[a]].shape, &second, out);
 }
@@ -171,10 +173,12 @@ static fv_status binary_infer(fv_node *n, fv_value_info *values) {
     const fv_dtype type = values[n->in[0]].dtype;
     const int32_t kind = n->attr.nd.kind;
     fv_shape shape;
-    FV_RETURN_IF(kind < 0 || kind >= FV_ND_BINARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
-    FV_RETURN_IF(type != values[n->in[1]].dtype, FV_ERR_SHAPE, "node \"%s\": its inputs are %s and %s", n->name, fv_dtype_name(type),
-                 fv_dtype_name(values[n->in[1]].dtype));
-    FV_RETURN_IF(!table[type][kind], FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name, fv_dtype_name(type));
+    FV_RETURN_IF(kind < 0 || kind >= FV_ND_BINARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name,
+                 kind);
+    FV_RETURN_IF(type != values[n->in[1]].dtype, FV_ERR_SHAPE, "node \"%s\": its inputs are %s and %s", n->name,
+                 fv_dtype_name(type), fv_dtype_name(values[n->in[1]].dtype));
+    FV_RETURN_IF(!table[type][kind], FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name,
+                 fv_dtype_name(type));
     FV_FORWARD(broadcast_of(n, values, 0, 1, &shape));
     const fv_dtype made = kind >= FV_ND_EQUAL ? FV_BOOL : type;
     const fv_layout layout = fv_nd_layout(n, values, made, shape.rank);
@@ -211,7 +215,8 @@ static fv_status binary_plan(fv_plan_op *p) {
 
 static fv_status binary_backward(fv_backward *b) {
     const fv_value in[3] = {b->dout[0], b->node->in[0], b->node->in[1]};
-    FV_RETURN_IF(b->node->attr.nd.kind >= FV_ND_BIT_AND, FV_ERR_UNSUPPORTED, "node \"%s\": this function has no gradient", b->node->name);
+    FV_RETURN_IF(b->node->attr.nd.kind >= FV_ND_BIT_AND, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": this function has no gradient", b->node->name);
     for (int i = 0; i < 2; i++) {
         if (!b->wanted[i]) continue;
         fv_attributes attr = b->node->attr;
@@ -263,8 +268,8 @@ typedef struct binary_grad {
 static fv_status binary_grad_infer(fv_node *n, fv_value_info *values) {
     fv_shape shape;
     FV_FORWARD(broadcast_of(n, values, 1, 2, &shape));
-    FV_RETURN_IF(!fv_shape_same(&shape, &values[n->in[0]].shape), FV_ERR_SHAPE, "node \"%s\": a gradient %s of %s", n->name,
-                 fv_shape_print(&values[n->in[0]].shape).text, fv_shape_print(&shape).text);
+    FV_RETURN_IF(!fv_shape_same(&shape, &values[n->in[0]].shape), FV_ERR_SHAPE, "node \"%s\": a gradient %s of %s",
+                 n->name, fv_shape_print(&values[n->in[0]].shape).text, fv_shape_print(&shape).text);
     fv_infer_like(&values[n->out[0]], &values[n->in[0]]);
     return FV_OK;
 }
@@ -293,7 +298,8 @@ static fv_status binary_grad_plan(fv_plan_op *p) {
     return fv_plan_phase(p, false, run_binary_grad, s, s->rows.cut.pieces);
 }
 
-const fv_op fv_op_nd_binary_grad = {"nd_binary_grad", 3, 3, 1, FV_OP_ANY_LAYOUT, binary_grad_infer, binary_grad_plan, NULL};
+const fv_op fv_op_nd_binary_grad = {"nd_binary_grad", 3,   3, 1, FV_OP_ANY_LAYOUT, binary_grad_infer,
+                                    binary_grad_plan, NULL};
 
 /* ---- sums over stretched axes ---- */
 
@@ -308,15 +314,16 @@ typedef struct sum_to {
 fv_value fv_nd_sum_to(fv_graph *g, fv_value dy, fv_value v, int32_t trailing) {
     const fv_value in[2] = {dy, v};
     const fv_attributes attr = {.nd = {.mode = trailing}};
-    if (dy == FV_NONE || (!trailing && fv_shape_same(&fv_emit_info(g, dy)->shape, &fv_emit_info(g, v)->shape))) return dy;
+    if (dy == FV_NONE || (!trailing && fv_shape_same(&fv_emit_info(g, dy)->shape, &fv_emit_info(g, v)->shape)))
+        return dy;
     return fv_emit_node(g, &fv_op_nd_sum_to, in, 2, 1, &attr);
 }
 
 static fv_status sum_to_infer(fv_node *n, fv_value_info *values) {
     fv_shape shape;
     FV_FORWARD(broadcast_of(n, values, 0, 1, &shape));
-    FV_RETURN_IF(!fv_shape_same(&shape, &values[n->in[0]].shape), FV_ERR_SHAPE, "node \"%s\": %s is not summed to %s", n->name,
-                 fv_shape_print(&values[n->in[0]].shape).text, fv_shape_print(&values[n->in[1]].shape).text);
+    FV_RETURN_IF(!fv_shape_same(&shape, &values[n->in[0]].shape), FV_ERR_SHAPE, "node \"%s\": %s is not summed to %s",
+                 n->name, fv_shape_print(&values[n->in[0]].shape).text, fv_shape_print(&values[n->in[1]].shape).text);
     fv_infer_like(&values[n->out[0]], &values[n->in[1]]);
     values[n->out[0]].dtype = values[n->in[0]].dtype;
     if (values[n->out[0]].layout != FV_NHWC) values[n->out[0]].layout = FV_PLAIN;
@@ -334,7 +341,8 @@ static void run_sum_to(void *arg, size_t piece, void *scratch) {
             for (size_t row = 0; row < r->rows; row++) {
                 ptrdiff_t offset[FV_ND_OPERANDS];
                 fv_nd_row(r, row, offset);
-                const fv_real *dy = (const fv_real *)(void *)at[0] + (ptrdiff_t)first * s->kept.loop.step[0] + offset[0];
+                const fv_real *dy =
+                    (const fv_real *)(void *)at[0] + (ptrdiff_t)first * s->kept.loop.step[0] + offset[0];
                 for (size_t k = 0; k < r->length; k++, dy += r->step[0])
                     for (size_t i = 0; i < width; i++) sum[i] += dy[(ptrdiff_t)i * s->kept.loop.step[0]];
             }

@@ -1,5 +1,5 @@
-/* nd_cast: x -> the same values in another type. Floats to whole numbers: towards zero, held within the type, NaN to 0; whole numbers
- * among themselves wrap; anything but 0 is true. Every conversion rounds once, to nearest and even. */
+/* nd_cast: x -> the same values in another type. Floats to whole numbers: towards zero, held within the type, NaN to 0;
+ * whole numbers among themselves wrap; anything but 0 is true. Every conversion rounds once, to nearest and even. */
 #include "kernels/half.h"
 #include "ops/nd_pointwise.h"
 
@@ -16,7 +16,8 @@ typedef struct cast {
 
 static fv_status cast_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
-    FV_RETURN_IF(fv_dtype_bytes(n->attr.nd.dtype) == 0, FV_ERR_ARGUMENT, "node \"%s\": a cast to the unknown type %d", n->name, (int)n->attr.nd.dtype);
+    FV_RETURN_IF(fv_dtype_bytes(n->attr.nd.dtype) == 0, FV_ERR_ARGUMENT, "node \"%s\": a cast to the unknown type %d",
+                 n->name, (int)n->attr.nd.dtype);
     fv_nd_infer(&values[n->out[0]], n->attr.nd.dtype, &x.shape);
     return FV_OK;
 }
@@ -24,6 +25,19 @@ static fv_status cast_infer(fv_node *n, fv_value_info *values) {
 #define LOAD(T, convert)                                                                                               \
     for (size_t i = 0; i < n; i++) to[i] = convert(((const T *)x)[first + i]);                                         \
     return
+#define LOAD_SMALL                                                                                                     \
+    case FV_I32:                                                                                                       \
+        LOAD(int32_t, AS_IS);                                                                                          \
+    case FV_U32:                                                                                                       \
+        LOAD(uint32_t, AS_IS);                                                                                         \
+    case FV_I16:                                                                                                       \
+        LOAD(int16_t, AS_IS);                                                                                          \
+    case FV_U16:                                                                                                       \
+        LOAD(uint16_t, AS_IS);                                                                                         \
+    case FV_I8:                                                                                                        \
+        LOAD(int8_t, AS_IS);                                                                                           \
+    default:                                                                                                           \
+        LOAD(uint8_t, AS_IS);
 #define AS_IS(x) (x)
 #define AS_DOUBLE(x) (double)(x)
 #define AS_INTEGER(x) (int64_t)(x)
@@ -40,18 +54,7 @@ static void load_double(fv_dtype t, const void *x, size_t first, size_t n, doubl
         LOAD(int64_t, AS_DOUBLE);
     case FV_U64:
         LOAD(uint64_t, AS_DOUBLE);
-    case FV_I32:
-        LOAD(int32_t, AS_IS);
-    case FV_U32:
-        LOAD(uint32_t, AS_IS);
-    case FV_I16:
-        LOAD(int16_t, AS_IS);
-    case FV_U16:
-        LOAD(uint16_t, AS_IS);
-    case FV_I8:
-        LOAD(int8_t, AS_IS);
-    default:
-        LOAD(uint8_t, AS_IS);
+        LOAD_SMALL
     }
 }
 
@@ -61,18 +64,7 @@ static void load_integer(fv_dtype t, const void *x, size_t first, size_t n, int6
     case FV_I64:
     case FV_U64:
         LOAD(int64_t, AS_IS);
-    case FV_I32:
-        LOAD(int32_t, AS_IS);
-    case FV_U32:
-        LOAD(uint32_t, AS_IS);
-    case FV_I16:
-        LOAD(int16_t, AS_IS);
-    case FV_U16:
-        LOAD(uint16_t, AS_IS);
-    case FV_I8:
-        LOAD(int8_t, AS_IS);
-    default:
-        LOAD(uint8_t, AS_IS);
+        LOAD_SMALL
     }
 }
 
@@ -116,7 +108,10 @@ static void store_double(fv_dtype t, const double *from, size_t first, size_t n,
         STORE(uint16_t, fv_half_from_double);
     case FV_I64:
         for (size_t i = 0; i < n; i++)
-            ((int64_t *)y)[first + i] = from[i] != from[i] ? 0 : from[i] >= 0x1p63 ? INT64_MAX : from[i] <= -0x1p63 ? INT64_MIN : (int64_t)from[i];
+            ((int64_t *)y)[first + i] = from[i] != from[i]   ? 0
+                                        : from[i] >= 0x1p63  ? INT64_MAX
+                                        : from[i] <= -0x1p63 ? INT64_MIN
+                                                             : (int64_t)from[i];
         return;
     case FV_U64:
         for (size_t i = 0; i < n; i++)
@@ -173,7 +168,8 @@ static fv_status cast_plan(fv_plan_op *p) {
     const fv_value_info *x = &p->values[p->node->in[0]];
     cast *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (cast){fv_plan_buffer(p, p->node->in[0]), fv_plan_buffer(p, p->node->out[0]), fv_shape_count(&x->shape), x->dtype, p->node->attr.nd.dtype};
+    *s = (cast){fv_plan_buffer(p, p->node->in[0]), fv_plan_buffer(p, p->node->out[0]), fv_shape_count(&x->shape),
+                x->dtype, p->node->attr.nd.dtype};
     p->algorithm = s->from == s->to ? "copy" : "convert";
     return fv_plan_phase(p, false, s->from == s->to ? run_same : run_cast, s, fv_run_pieces(s->count));
 }
@@ -181,8 +177,9 @@ static fv_status cast_plan(fv_plan_op *p) {
 /* Between the reals' own type and itself alone: training computes in no other. */
 static fv_status cast_backward(fv_backward *b) {
     const fv_dtype from = fv_emit_info(b->graph, b->node->in[0])->dtype;
-    FV_RETURN_IF(from != b->node->attr.nd.dtype, FV_ERR_UNSUPPORTED, "node \"%s\": no gradient goes through a cast from %s to %s", b->node->name,
-                 fv_dtype_name(from), fv_dtype_name(b->node->attr.nd.dtype));
+    FV_RETURN_IF(from != b->node->attr.nd.dtype, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": no gradient goes through a cast from %s to %s", b->node->name, fv_dtype_name(from),
+                 fv_dtype_name(b->node->attr.nd.dtype));
     b->din[0] = b->dout[0];
     return FV_OK;
 }

@@ -166,11 +166,12 @@ void fv_nd_line(const fv_nd_element_lines *l, size_t line, ptrdiff_t *data, ptrd
     }
 }
 
-typedef struct elements {
+typedef struct elements elements;
+struct elements {
     fv_nd_element_lines lines;
     const fv_buffer *data, *indices, *y;
-    size_t element;
-} elements;
+    void (*take)(const elements *s, ptrdiff_t data, ptrdiff_t own); /* a line, of elements and indices of these widths */
+};
 
 static fv_status elements_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info *data = &values[n->in[0]], *indices = &values[n->in[1]];
@@ -182,6 +183,22 @@ static fv_status elements_infer(fv_node *n, fv_value_info *values) {
     return FV_OK;
 }
 
+#define TAKE(name, T, index)                                                                                           \
+    static void name(const elements *s, ptrdiff_t data, ptrdiff_t own) {                                               \
+        const T *from = (const T *)s->data->data + data;                                                               \
+        const ptrdiff_t step = s->lines.data_step;                                                                     \
+        for (size_t i = 0; i < s->lines.count; i++, own += s->lines.step)                                              \
+            ((T *)s->y->data)[own] = from[fv_nd_index(index, s->indices->data, own, s->lines.size) * step];            \
+    }
+TAKE(take_8_by_32, uint8_t, FV_I32)
+TAKE(take_16_by_32, uint16_t, FV_I32)
+TAKE(take_32_by_32, uint32_t, FV_I32)
+TAKE(take_64_by_32, uint64_t, FV_I32)
+TAKE(take_8_by_64, uint8_t, FV_I64)
+TAKE(take_16_by_64, uint16_t, FV_I64)
+TAKE(take_32_by_64, uint32_t, FV_I64)
+TAKE(take_64_by_64, uint64_t, FV_I64)
+
 static void run_elements(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const elements *s = arg;
@@ -189,12 +206,25 @@ static void run_elements(void *arg, size_t piece, void *scratch) {
     for (size_t line = piece * s->lines.per_piece; line < end; line++) {
         ptrdiff_t data, own;
         fv_nd_line(&s->lines, line, &data, &own);
-        for (size_t i = 0; i < s->lines.count; i++, own += s->lines.step) {
-            const ptrdiff_t at =
-                data + fv_nd_index(s->lines.index_type, s->indices->data, own, s->lines.size) * s->lines.data_step;
-            fv_nd_copy_row((const char *)s->data->data + at * (ptrdiff_t)s->element, 1,
-                           (char *)s->y->data + own * (ptrdiff_t)s->element, 1, 1, s->element);
-        }
+        s->take(s, data, own);
+    }
+}
+
+static void choose_take(elements *s, size_t element) {
+    const bool narrow = s->lines.index_type == FV_I32;
+    switch (element) {
+    case 1:
+        s->take = narrow ? take_8_by_32 : take_8_by_64;
+        break;
+    case 2:
+        s->take = narrow ? take_16_by_32 : take_16_by_64;
+        break;
+    case 4:
+        s->take = narrow ? take_32_by_32 : take_32_by_64;
+        break;
+    default:
+        s->take = narrow ? take_64_by_32 : take_64_by_64;
+        break;
     }
 }
 
@@ -206,7 +236,7 @@ static fv_status elements_plan(fv_plan_op *p) {
     s->data = fv_plan_buffer(p, in[0]);
     s->indices = fv_plan_buffer(p, in[1]);
     s->y = fv_plan_buffer(p, p->node->out[0]);
-    s->element = fv_dtype_bytes(p->values[in[0]].dtype);
+    choose_take(s, fv_dtype_bytes(p->values[in[0]].dtype));
     p->algorithm = "copy";
     return s->lines.count ? fv_plan_phase(p, false, run_elements, s, fv_div_up(s->lines.lines, s->lines.per_piece)) : FV_OK;
 }

@@ -1,5 +1,6 @@
-/* nd_matmul: a, b -> y, matrices of the last two axes, leading axes broadcast. float32 goes through the product of the convolutions: b's
- * matrices are packed (once a model where b is a parameter), rows of a are its pixels. Other types: plain loops along k. */
+/* nd_matmul: a, b -> y, matrices of the last two axes, leading axes broadcast. float32 goes through the product of the
+ * convolutions: b's matrices are packed (once a model where b is a parameter), rows of a are its pixels. Other types:
+ * plain loops along k. */
 #include "kernels/half.h"
 #include "ops/nd_matrix.h"
 #include "ops/nd_pointwise.h"
@@ -14,8 +15,8 @@ struct matmul {
     const fv_kernels *kernels;
     const fv_buffer *a, *b, *y, *packed, *turned; /* turned: a's matrices transposed, where they come so */
     size_t m, k, n, batches;
-    size_t a_batches, b_batches;   /* matrices there are */
-    fv_shape leading;              /* of y */
+    size_t a_batches, b_batches;                            /* matrices there are */
+    fv_shape leading;                                       /* of y */
     ptrdiff_t a_stride[FV_MAX_RANK], b_stride[FV_MAX_RANK]; /* of its axes, in matrices */
     ptrdiff_t a_row, a_column, b_row, b_column;
     size_t element, chunk, chunks, panels, packed_each; /* chunk: rows of a piece */
@@ -33,13 +34,16 @@ static fv_shape as_matrix(const fv_shape *s, bool left) {
 static fv_status matmul_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info *x = &values[n->in[0]], *z = &values[n->in[1]];
     const bool turn_a = n->attr.nd.mode & 1, turn_b = n->attr.nd.mode & 2;
-    FV_RETURN_IF(x->dtype != z->dtype, FV_ERR_SHAPE, "node \"%s\": its inputs are %s and %s", n->name, fv_dtype_name(x->dtype), fv_dtype_name(z->dtype));
+    FV_RETURN_IF(x->dtype != z->dtype, FV_ERR_SHAPE, "node \"%s\": its inputs are %s and %s", n->name,
+                 fv_dtype_name(x->dtype), fv_dtype_name(z->dtype));
     FV_RETURN_IF(x->dtype == FV_BOOL, FV_ERR_UNSUPPORTED, "node \"%s\": a product of bool", n->name);
-    FV_RETURN_IF(x->shape.rank < 1 || z->shape.rank < 1, FV_ERR_SHAPE, "node \"%s\": a product with a single number", n->name);
+    FV_RETURN_IF(x->shape.rank < 1 || z->shape.rank < 1, FV_ERR_SHAPE, "node \"%s\": a product with a single number",
+                 n->name);
     const fv_shape a = as_matrix(&x->shape, true), b = as_matrix(&z->shape, false);
     const int64_t m = a.dim[a.rank - (turn_a ? 1 : 2)], k = a.dim[a.rank - (turn_a ? 2 : 1)];
     const int64_t l = b.dim[b.rank - (turn_b ? 1 : 2)], columns = b.dim[b.rank - (turn_b ? 2 : 1)];
-    FV_RETURN_IF(k != l, FV_ERR_SHAPE, "node \"%s\": the product of %s and %s", n->name, fv_shape_print(&x->shape).text, fv_shape_print(&z->shape).text);
+    FV_RETURN_IF(k != l, FV_ERR_SHAPE, "node \"%s\": the product of %s and %s", n->name, fv_shape_print(&x->shape).text,
+                 fv_shape_print(&z->shape).text);
     fv_shape left = a, right = b, y;
     left.rank -= 2;
     right.rank -= 2;
@@ -78,7 +82,10 @@ static rows_fn rows_of(fv_dtype t) {
     if (t == FV_F32) return rows_f32;
     if (t == FV_F64) return rows_f64;
     if (t == FV_F16) return rows_f16;
-    return fv_dtype_bytes(t) == 1 ? rows_8 : fv_dtype_bytes(t) == 2 ? rows_16 : fv_dtype_bytes(t) == 4 ? rows_32 : rows_64;
+    return fv_dtype_bytes(t) == 1   ? rows_8
+           : fv_dtype_bytes(t) == 2 ? rows_16
+           : fv_dtype_bytes(t) == 4 ? rows_32
+                                    : rows_64;
 }
 
 /* Numbers of a's and b's matrices in batch `batch` of y. */
@@ -100,8 +107,10 @@ static void run_plain(void *arg, size_t piece, void *scratch) {
     const size_t batch = piece / s->chunks, chunk = piece % s->chunks;
     size_t a, b;
     matrices_of(s, batch, &a, &b);
-    s->run(s, (const char *)s->a->data + a * s->m * s->k * s->element, (const char *)s->b->data + b * s->k * s->n * s->element,
-           (char *)s->y->data + batch * s->m * s->n * s->element, (fv_range){chunk * s->chunk, fv_min_size((chunk + 1) * s->chunk, s->m)});
+    s->run(s, (const char *)s->a->data + a * s->m * s->k * s->element,
+           (const char *)s->b->data + b * s->k * s->n * s->element,
+           (char *)s->y->data + batch * s->m * s->n * s->element,
+           (fv_range){chunk * s->chunk, fv_min_size((chunk + 1) * s->chunk, s->m)});
 }
 
 /* ---- float, through the product ---- */
@@ -111,15 +120,16 @@ static void run_pack(void *arg, size_t piece, void *scratch) {
     const matmul *s = arg;
     const size_t matrix = piece / s->panels, panel = piece % s->panels;
     const fv_conv_weights w = {(const fv_real *)s->b->data + matrix * s->k * s->n, 0, 0, s->b_row, s->b_column};
-    s->kernels->conv.pack(&s->desc, &w, (fv_real *)s->packed->data + matrix * s->packed_each, (fv_range){panel, panel + 1});
+    s->kernels->conv.pack(&s->desc, &w, (fv_real *)s->packed->data + matrix * s->packed_each,
+                          (fv_range){panel, panel + 1});
 }
 
 static void run_turn(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const matmul *s = arg;
     const size_t at = piece * s->m * s->k;
-    s->kernels->convert.transpose((const fv_real *)s->a->data + at, (ptrdiff_t)s->m, (fv_real *)s->turned->data + at, (ptrdiff_t)s->k, s->m,
-                                  (fv_range){0, s->k});
+    s->kernels->convert.transpose((const fv_real *)s->a->data + at, (ptrdiff_t)s->m, (fv_real *)s->turned->data + at,
+                                  (ptrdiff_t)s->k, s->m, (fv_range){0, s->k});
 }
 
 static void run_product(void *arg, size_t piece, void *scratch) {
@@ -127,18 +137,28 @@ static void run_product(void *arg, size_t piece, void *scratch) {
     const size_t batch = piece / s->chunks, chunk = piece % s->chunks;
     size_t a, b;
     matrices_of(s, batch, &a, &b);
-    s->kernels->conv.forward(&s->desc, (const fv_real *)(s->turned ? s->turned : s->a)->data + a * s->m * s->k,
-                             (const fv_real *)s->packed->data + b * s->packed_each, NULL, NULL, (fv_real *)s->y->data + batch * s->m * s->n,
-                             (fv_range){chunk * s->chunk, fv_min_size((chunk + 1) * s->chunk, s->m)}, (fv_range){0, s->panels}, scratch);
+    s->kernels->conv.forward(
+        &s->desc, (const fv_real *)(s->turned ? s->turned : s->a)->data + a * s->m * s->k,
+        (const fv_real *)s->packed->data + b * s->packed_each, NULL, NULL, (fv_real *)s->y->data + batch * s->m * s->n,
+        (fv_range){chunk * s->chunk, fv_min_size((chunk + 1) * s->chunk, s->m)}, (fv_range){0, s->panels}, scratch);
 }
 
 static void describe(matmul *s) {
     static const int32_t tap[1][3] = {{0, 0, 0}};
     const ptrdiff_t in = (ptrdiff_t)s->k, out = (ptrdiff_t)s->n, rows = (ptrdiff_t)s->m;
-    s->desc = (fv_conv_desc){.images = 1, .out = {1, 1, (int32_t)s->m}, .in = {1, 1, (int32_t)s->m}, .step = {1, 1, 1}, .taps = 1, .tap = tap,
-                             .in_channels = (int32_t)s->k, .out_channels = (int32_t)s->n, .groups = 1,
-                             .in_pitch = {in * rows, in * rows, in * rows, in}, .out_pitch = {out * rows, out * rows, out * rows, out},
-                             .act_low = -INFINITY, .act_high = INFINITY};
+    s->desc = (fv_conv_desc){.images = 1,
+                             .out = {1, 1, (int32_t)s->m},
+                             .in = {1, 1, (int32_t)s->m},
+                             .step = {1, 1, 1},
+                             .taps = 1,
+                             .tap = tap,
+                             .in_channels = (int32_t)s->k,
+                             .out_channels = (int32_t)s->n,
+                             .groups = 1,
+                             .in_pitch = {in * rows, in * rows, in * rows, in},
+                             .out_pitch = {out * rows, out * rows, out * rows, out},
+                             .act_low = -INFINITY,
+                             .act_high = INFINITY};
 }
 
 static fv_status plan_product(fv_plan_op *p, matmul *s) {
@@ -152,7 +172,8 @@ static fv_status plan_product(fv_plan_op *p, matmul *s) {
     describe(s);
     s->packed_each = s->kernels->conv.packed_size(&s->desc);
     s->panels = fv_div_up(s->n, (size_t)s->kernels->conv.nr);
-    FV_RETURN_IF(!fv_mul_size(s->packed_each * sizeof(fv_real), s->b_batches, &bytes), FV_ERR_LIMIT, "node \"%s\" is too large", p->node->name);
+    FV_RETURN_IF(!fv_mul_size(s->packed_each * sizeof(fv_real), s->b_batches, &bytes), FV_ERR_LIMIT,
+                 "node \"%s\" is too large", p->node->name);
     FV_FORWARD(fv_plan_packed(p, p->node->in[1], &key, sizeof key, bytes, &packed, &fresh, &in_run));
     s->packed = packed;
     if (fresh) FV_FORWARD(fv_plan_phase(p, !in_run, run_pack, s, s->b_batches * s->panels));
@@ -161,7 +182,8 @@ static fv_status plan_product(fv_plan_op *p, matmul *s) {
         s->turned = turned;
         FV_FORWARD(fv_plan_phase(p, false, run_turn, s, s->a_batches));
     }
-    const size_t mr = (size_t)s->kernels->conv.mr, wide = fv_max_size(1, 65536 / fv_max_size(1, s->k + s->n)); /* 256 KiB of a and y */
+    const size_t mr = (size_t)s->kernels->conv.mr,
+                 wide = fv_max_size(1, 65536 / fv_max_size(1, s->k + s->n)); /* 256 KiB of a and y */
     s->chunk = fv_round_up(fv_min_size(wide, s->m), mr);
     s->chunks = fv_div_up(s->m, s->chunk);
     fv_plan_scratch(p, s->kernels->conv.forward_scratch(&s->desc));
@@ -190,9 +212,15 @@ static fv_status matmul_plan(fv_plan_op *p) {
     const bool turn_a = n->attr.nd.mode & 1, turn_b = n->attr.nd.mode & 2;
     matmul *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (matmul){.kernels = p->kernels, .a = fv_plan_buffer(p, n->in[0]), .b = fv_plan_buffer(p, n->in[1]), .y = fv_plan_buffer(p, n->out[0]),
-                  .m = (size_t)a.dim[a.rank - (turn_a ? 1 : 2)], .k = (size_t)a.dim[a.rank - (turn_a ? 2 : 1)],
-                  .n = (size_t)b.dim[b.rank - (turn_b ? 2 : 1)], .a_batches = matrices_in(&a), .b_batches = matrices_in(&b),
+    *s = (matmul){.kernels = p->kernels,
+                  .a = fv_plan_buffer(p, n->in[0]),
+                  .b = fv_plan_buffer(p, n->in[1]),
+                  .y = fv_plan_buffer(p, n->out[0]),
+                  .m = (size_t)a.dim[a.rank - (turn_a ? 1 : 2)],
+                  .k = (size_t)a.dim[a.rank - (turn_a ? 2 : 1)],
+                  .n = (size_t)b.dim[b.rank - (turn_b ? 2 : 1)],
+                  .a_batches = matrices_in(&a),
+                  .b_batches = matrices_in(&b),
                   .element = fv_dtype_bytes(x->dtype)};
     s->leading = p->values[n->out[0]].shape;
     s->leading.rank -= (x->shape.rank > 1) + (z->shape.rank > 1);
@@ -229,7 +257,8 @@ static fv_value product(fv_backward *b, fv_value left, fv_value right, bool turn
 static fv_status matmul_backward(fv_backward *b) {
     const fv_value x = b->node->in[0], z = b->node->in[1], dy = b->dout[0];
     const bool turn_a = b->node->attr.nd.mode & 1, turn_b = b->node->attr.nd.mode & 2;
-    FV_RETURN_IF(fv_emit_info(b->graph, x)->shape.rank < 2 || fv_emit_info(b->graph, z)->shape.rank < 2, FV_ERR_UNSUPPORTED,
+    FV_RETURN_IF(fv_emit_info(b->graph, x)->shape.rank < 2 || fv_emit_info(b->graph, z)->shape.rank < 2,
+                 FV_ERR_UNSUPPORTED,
                  "node \"%s\": no gradient goes through the product with a vector; give it as a matrix", b->node->name);
     if (b->wanted[0]) {
         const fv_value da = turn_a ? product(b, z, dy, turn_b, true) : product(b, dy, z, false, !turn_b);

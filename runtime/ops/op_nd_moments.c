@@ -1,5 +1,6 @@
-/* nd_moments: x -> mean, variance (of the whole, not a sample) over the axes of attr.nd.mode, a bit each; keep: those axes stay with size 1.
- * Sums are taken in double, in the order of x's memory: the variance from the differences to the mean. */
+/* nd_moments: x -> mean, variance (of the whole, not a sample) over the axes of attr.nd.mode, a bit each; keep: those
+ * axes stay with size 1. Sums are taken in double, in the order of x's memory: the variance from the differences to the
+ * mean. */
 #include "kernels/half.h"
 #include "ops/nd_pointwise.h"
 
@@ -15,7 +16,8 @@ enum { COLUMNS = 64 };
 
 static fv_status moments_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
-    FV_RETURN_IF(!fv_nd_is_floating(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": moments of %s", n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(!fv_nd_is_floating(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": moments of %s", n->name,
+                 fv_dtype_name(x.dtype));
     fv_shape y = {0};
     for (int32_t i = 0; i < x.shape.rank; i++)
         if (!(n->attr.nd.mode >> i & 1))
@@ -30,19 +32,6 @@ static fv_status moments_infer(fv_node *n, fv_value_info *values) {
     return FV_OK;
 }
 
-static inline double load(fv_dtype t, const char *data, ptrdiff_t i) {
-    const void *at = data;
-    return t == FV_F32 ? ((const float *)at)[i] : t == FV_F64 ? ((const double *)at)[i] : fv_half_to_float(((const uint16_t *)at)[i]);
-}
-static inline void store(fv_dtype t, void *data, ptrdiff_t i, double v) {
-    if (t == FV_F32)
-        ((float *)data)[i] = (float)v;
-    else if (t == FV_F64)
-        ((double *)data)[i] = v;
-    else
-        ((uint16_t *)data)[i] = fv_half_from_double(v);
-}
-
 /* sum[i] += of column i: the elements (mean NULL), or the squares of their differences to mean[i]. */
 static void add_up(const moments *s, const char *x, size_t width, const double *mean, double *sum) {
     const fv_nd_loop *r = &s->reduced;
@@ -53,7 +42,7 @@ static void add_up(const moments *s, const char *x, size_t width, const double *
         for (size_t k = 0; k < r->length; k++) {
             const ptrdiff_t at = offset[0] + (ptrdiff_t)k * r->step[0];
             for (size_t i = 0; i < width; i++) {
-                const double v = load(s->dtype, x, at + (ptrdiff_t)i * step) - (mean ? mean[i] : 0);
+                const double v = fv_nd_floating(s->dtype, x, at + (ptrdiff_t)i * step) - (mean ? mean[i] : 0);
                 sum[i] += mean ? v * v : v;
             }
         }
@@ -74,8 +63,9 @@ static void run_moments(void *arg, size_t piece, void *scratch) {
             for (size_t i = 0; i < width; i++) mean[i] /= (double)s->count;
             if (s->variance) add_up(s, x, width, mean, square);
             for (size_t i = 0; i < width; i++) {
-                store(s->dtype, s->kept.buffer[1]->data, to + (ptrdiff_t)i, mean[i]);
-                if (s->variance) store(s->dtype, s->variance->data, to + (ptrdiff_t)i, square[i] / (double)s->count);
+                fv_nd_set_floating(s->dtype, s->kept.buffer[1]->data, to + (ptrdiff_t)i, mean[i]);
+                if (s->variance)
+                    fv_nd_set_floating(s->dtype, s->variance->data, to + (ptrdiff_t)i, square[i] / (double)s->count);
             }
         }
     });
@@ -104,7 +94,8 @@ static fv_status moments_plan(fv_plan_op *p) {
     s->kept.cut = fv_nd_cut_make(&s->kept.loop);
     if (s->kept.loop.length) { /* rows by what they read */
         const size_t work = s->kept.loop.length * fv_max_size(1, s->count);
-        s->kept.cut = (fv_nd_cut){.rows_per_piece = fv_rows_per_piece(work), .pieces_per_row = s->kept.cut.pieces_per_row};
+        s->kept.cut =
+            (fv_nd_cut){.rows_per_piece = fv_rows_per_piece(work), .pieces_per_row = s->kept.cut.pieces_per_row};
         s->kept.cut.pieces = fv_div_up(s->kept.loop.rows, s->kept.cut.rows_per_piece) * s->kept.cut.pieces_per_row;
     }
     s->kept.buffer[0] = fv_plan_buffer(p, n->in[0]);
@@ -128,21 +119,23 @@ static fv_status moments_backward(fv_backward *b) {
     const fv_node *n = b->node;
     const fv_shape *x = &fv_emit_info(b->graph, n->in[0])->shape;
     double count = 1;
-    FV_RETURN_IF(!n->attr.nd.keep, FV_ERR_UNSUPPORTED, "node \"%s\": moments without their axes have no gradient", n->name);
+    FV_RETURN_IF(!n->attr.nd.keep, FV_ERR_UNSUPPORTED, "node \"%s\": moments without their axes have no gradient",
+                 n->name);
     for (int32_t i = 0; i < x->rank; i++)
         if (n->attr.nd.mode >> i & 1) count *= (double)x->dim[i];
     FV_RETURN_IF(count == 0, FV_ERR_UNSUPPORTED,
-                 "node \"%s\": moments over the open batch have no gradient; export it with a fixed batch",
-                 n->name);
+                 "node \"%s\": moments over the open batch have no gradient; export it with a fixed batch", n->name);
     fv_value sum;
     if (b->dout[1] != FV_NONE) {
         const fv_value centred = emit(b, &fv_op_nd_binary, FV_ND_SUB, n->in[0], n->out[0], 0);
-        sum = emit(b, &fv_op_nd_binary, FV_ND_MUL, centred, emit(b, &fv_op_nd_unary, FV_ND_LINEAR, b->dout[1], FV_NONE, 2 / count), 0);
+        sum = emit(b, &fv_op_nd_binary, FV_ND_MUL, centred,
+                   emit(b, &fv_op_nd_unary, FV_ND_LINEAR, b->dout[1], FV_NONE, 2 / count), 0);
     } else {
         sum = emit(b, &fv_op_nd_binary, FV_ND_SUB, n->in[0], n->in[0], 0); /* zeros of x's shape */
     }
     if (b->dout[0] != FV_NONE)
-        sum = emit(b, &fv_op_nd_binary, FV_ND_ADD, sum, emit(b, &fv_op_nd_unary, FV_ND_LINEAR, b->dout[0], FV_NONE, 1 / count), 0);
+        sum = emit(b, &fv_op_nd_binary, FV_ND_ADD, sum,
+                   emit(b, &fv_op_nd_unary, FV_ND_LINEAR, b->dout[0], FV_NONE, 1 / count), 0);
     b->din[0] = sum;
     return FV_OK;
 }

@@ -1,6 +1,6 @@
-/* nd_nll: x (N,C,...) logarithms of probabilities, target (N,...) int32 or int64, [weight (C)] -> loss: -weight[t] x[n,t,...], nothing where
- * the target is the ignored one or no class. attr.nd: mode: fv_nd_reduced_loss, flag: a target is ignored, a[0]: it. The mean is over the
- * weights. nd_nll_grad: dy, x, target, [weight] -> dx. */
+/* nd_nll: x (N,C,...) logarithms of probabilities, target (N,...) int32 or int64, [weight (C)] -> loss: -weight[t]
+ * x[n,t,...], nothing where the target is the ignored one or no class. attr.nd: mode: fv_nd_reduced_loss, flag: a
+ * target is ignored, a[0]: it. The mean is over the weights. nd_nll_grad: dy, x, target, [weight] -> dx. */
 #include "ops/nd_loss.h"
 
 #include <string.h>
@@ -19,28 +19,40 @@ static fv_status check(const fv_node *n, const fv_value_info *values, int32_t fi
     const fv_value weight = n->in_count > first + 2 ? n->in[first + 2] : FV_NONE;
     bool fits = x->shape.rank >= 2 && target->shape.rank == x->shape.rank - 1;
     for (int32_t i = 0; fits && i < target->shape.rank; i++) fits = target->shape.dim[i] == x->shape.dim[i ? i + 1 : 0];
-    FV_RETURN_IF(!fits, FV_ERR_SHAPE, "node \"%s\": targets %s do not fit %s", n->name, fv_shape_print(&target->shape).text, fv_shape_print(&x->shape).text);
-    FV_RETURN_IF(target->dtype != FV_I32 && target->dtype != FV_I64, FV_ERR_SHAPE, "node \"%s\": its targets are %s", n->name, fv_dtype_name(target->dtype));
-    FV_RETURN_IF(x->dtype != FV_REAL_DTYPE, FV_ERR_UNSUPPORTED, "node \"%s\": a loss of %s", n->name, fv_dtype_name(x->dtype));
-    FV_RETURN_IF(weight != FV_NONE && (values[weight].shape.rank != 1 || values[weight].shape.dim[0] != x->shape.dim[1] || values[weight].dtype != x->dtype),
-                 FV_ERR_SHAPE, "node \"%s\": its weights %s are not one a class", n->name, fv_shape_print(&values[weight].shape).text);
+    FV_RETURN_IF(!fits, FV_ERR_SHAPE, "node \"%s\": targets %s do not fit %s", n->name,
+                 fv_shape_print(&target->shape).text, fv_shape_print(&x->shape).text);
+    FV_RETURN_IF(target->dtype != FV_I32 && target->dtype != FV_I64, FV_ERR_SHAPE, "node \"%s\": its targets are %s",
+                 n->name, fv_dtype_name(target->dtype));
+    FV_RETURN_IF(x->dtype != FV_REAL_DTYPE, FV_ERR_UNSUPPORTED, "node \"%s\": a loss of %s", n->name,
+                 fv_dtype_name(x->dtype));
+    FV_RETURN_IF(weight != FV_NONE &&
+                     (values[weight].shape.rank != 1 || values[weight].shape.dim[0] != x->shape.dim[1] ||
+                      values[weight].dtype != x->dtype),
+                 FV_ERR_SHAPE, "node \"%s\": its weights %s are not one a class", n->name,
+                 fv_shape_print(&values[weight].shape).text);
     return FV_OK;
 }
 
 static fv_status nll_infer(fv_node *n, fv_value_info *values) {
     const fv_shape single = {0};
     FV_FORWARD(check(n, values, 0));
-    fv_nd_infer(&values[n->out[0]], FV_REAL_DTYPE, n->attr.nd.mode == FV_ND_LOSS_NONE ? &values[n->in[1]].shape : &single);
+    fv_nd_infer(&values[n->out[0]], FV_REAL_DTYPE,
+                n->attr.nd.mode == FV_ND_LOSS_NONE ? &values[n->in[1]].shape : &single);
     return FV_OK;
 }
 
 /* The class of a row, or SIZE_MAX. */
 static size_t class_of(const nll *s, size_t row) {
-    const int64_t t = s->type == FV_I32 ? ((const int32_t *)s->target->data)[row] : ((const int64_t *)s->target->data)[row];
+    const int64_t t =
+        s->type == FV_I32 ? ((const int32_t *)s->target->data)[row] : ((const int64_t *)s->target->data)[row];
     return (s->ignores && t == s->ignored) || t < 0 || (uint64_t)t >= s->classes ? SIZE_MAX : (size_t)t;
 }
-static double weight_of(const nll *s, size_t class) { return s->weight ? ((const fv_real *)s->weight->data)[class] : 1; }
-static size_t place_of(const nll *s, size_t row, size_t class) { return (row / s->inner * s->classes + class) * s->inner + row % s->inner; }
+static double weight_of(const nll *s, size_t class) {
+    return s->weight ? ((const fv_real *)s->weight->data)[class] : 1;
+}
+static size_t place_of(const nll *s, size_t row, size_t class) {
+    return (row / s->inner * s->classes + class) * s->inner + row % s->inner;
+}
 
 static double total_weight(const nll *s) {
     double total = 0;
@@ -58,7 +70,9 @@ static void run_each(void *arg, size_t piece, void *scratch) {
     for (size_t row = r.begin; row < r.end; row++) {
         const size_t class = class_of(s, row);
         ((fv_real *)s->y->data)[row] =
-            class == SIZE_MAX ? 0 : (fv_real)(-weight_of(s, class) * ((const fv_real *)s->x->data)[place_of(s, row, class)]);
+            class == SIZE_MAX
+                ? 0
+                : (fv_real)(-weight_of(s, class) * ((const fv_real *)s->x->data)[place_of(s, row, class)]);
     }
 }
 
@@ -78,10 +92,17 @@ static fv_status make(fv_plan_op *p, int32_t first, nll **out) {
     const fv_value x = n->in[first], target = n->in[first + 1];
     nll *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (nll){.x = fv_plan_buffer(p, x), .target = fv_plan_buffer(p, target),
-               .weight = n->in_count > first + 2 ? fv_plan_buffer(p, n->in[first + 2]) : NULL, .y = fv_plan_buffer(p, n->out[0]),
-               .type = p->values[target].dtype, .rows = fv_shape_count(&p->values[target].shape), .classes = (size_t)p->values[x].shape.dim[1],
-               .inner = 1, .mode = n->attr.nd.mode, .ignores = n->attr.nd.flag, .ignored = n->attr.nd.a[0]};
+    *s = (nll){.x = fv_plan_buffer(p, x),
+               .target = fv_plan_buffer(p, target),
+               .weight = n->in_count > first + 2 ? fv_plan_buffer(p, n->in[first + 2]) : NULL,
+               .y = fv_plan_buffer(p, n->out[0]),
+               .type = p->values[target].dtype,
+               .rows = fv_shape_count(&p->values[target].shape),
+               .classes = (size_t)p->values[x].shape.dim[1],
+               .inner = 1,
+               .mode = n->attr.nd.mode,
+               .ignores = n->attr.nd.flag,
+               .ignored = n->attr.nd.a[0]};
     for (int32_t i = 2; i < p->values[x].shape.rank; i++) s->inner *= (size_t)p->values[x].shape.dim[i];
     p->algorithm = "loops";
     p->flops = 2 * (double)s->rows;
@@ -122,7 +143,8 @@ static void run_nll_grad(void *arg, size_t piece, void *scratch) {
     for (size_t row = 0; row < s->rows; row++) {
         const size_t class = class_of(s, row);
         if (class == SIZE_MAX) continue;
-        ((fv_real *)s->y->data)[place_of(s, row, class)] = (fv_real)(-weight_of(s, class) * scale * dy[s->mode == FV_ND_LOSS_NONE ? row : 0]);
+        ((fv_real *)s->y->data)[place_of(s, row, class)] =
+            (fv_real)(-weight_of(s, class) * scale * dy[s->mode == FV_ND_LOSS_NONE ? row : 0]);
     }
 }
 

@@ -89,12 +89,6 @@ static fv_status tile_infer(fv_node *n, fv_value_info *values) {
 
 const fv_op fv_op_tile = {"tile", 1, 1, 1, FV_OP_ANY_LAYOUT, tile_infer, map_plan, map_backward};
 
-static fv_status map_grad_infer(fv_node *n, fv_value_info *values) {
-    const fv_value_info dy = values[n->in[0]], x = values[n->in[1]];
-    fv_nd_infer_maps(&values[n->out[0]], x.dtype, &x.shape, dy.layout);
-    return FV_OK;
-}
-
 static fv_status map_grad_plan(fv_plan_op *p) {
     const fv_shape *y = &p->values[p->node->in[0]].shape, *x = &p->values[p->node->in[1]].shape;
     fv_nd_map map = {{NULL}};
@@ -111,4 +105,4 @@ static fv_status map_grad_plan(fv_plan_op *p) {
     return fv_nd_taps_plan(p, p->node->in[0], p->node->out[0], taps);
 }
 
-const fv_op fv_op_map_grad = {"map_grad", 2, 2, 1, FV_OP_ANY_LAYOUT, map_grad_infer, map_grad_plan, NULL};
+const fv_op fv_op_map_grad = {"map_grad", 2, 2, 1, FV_OP_ANY_LAYOUT, fv_nd_infer_back, map_grad_plan, NULL};

@@ -1,4 +1,5 @@
-/* nd_pool, its gradient, and nd_unpool over 1 to 3 spatial axes, any type they are defined for: plain loops, a map a piece. */
+/* nd_pool, its gradient, and nd_unpool over 1 to 3 spatial axes, any type they are defined for: plain loops, a map a
+ * piece. */
 #include "kernels/half.h"
 #include "kernels/math64.h"
 #include "ops/nd_pointwise.h"
@@ -20,12 +21,15 @@ typedef struct pool {
 static fv_status pool_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const fv_nd_window w = fv_nd_window_get(&n->attr.nd);
-    FV_RETURN_IF(n->attr.nd.count < 1 || n->attr.nd.count > FV_ND_SPATIAL || x.shape.rank != n->attr.nd.count + 2, FV_ERR_SHAPE,
-                 "node \"%s\": pooling of %s by a window of %d axes", n->name, fv_shape_print(&x.shape).text, n->attr.nd.count);
+    FV_RETURN_IF(n->attr.nd.count < 1 || n->attr.nd.count > FV_ND_SPATIAL || x.shape.rank != n->attr.nd.count + 2,
+                 FV_ERR_SHAPE, "node \"%s\": pooling of %s by a window of %d axes", n->name,
+                 fv_shape_print(&x.shape).text, n->attr.nd.count);
     const bool bytes = n->attr.nd.kind == FV_ND_POOL_MAX && (x.dtype == FV_U8 || x.dtype == FV_I8);
-    FV_RETURN_IF(!fv_nd_is_floating(x.dtype) && !bytes, FV_ERR_UNSUPPORTED, "node \"%s\": pooling of %s", n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(!fv_nd_is_floating(x.dtype) && !bytes, FV_ERR_UNSUPPORTED, "node \"%s\": pooling of %s", n->name,
+                 fv_dtype_name(x.dtype));
     fv_shape y = x.shape;
-    for (int32_t i = 0; i < w.axes; i++) FV_FORWARD(fv_nd_window_size(n->name, &w, i, x.shape.dim[2 + i], n->attr.nd.keep, &y.dim[2 + i]));
+    for (int32_t i = 0; i < w.axes; i++)
+        FV_FORWARD(fv_nd_window_size(n->name, &w, i, x.shape.dim[2 + i], n->attr.nd.keep, &y.dim[2 + i]));
     fv_nd_infer(&values[n->out[0]], x.dtype, &y);
     if (n->out[1] != FV_NONE) fv_nd_infer(&values[n->out[1]], FV_I64, &y);
     return FV_OK;
@@ -49,13 +53,15 @@ static void store(fv_dtype t, void *data, size_t i, double v) {
         ((uint8_t *)data)[i] = (uint8_t)(int)v;
 }
 
-/* The window of an output pixel: begin, count and end on each axis, in padded coordinates; how many places averages count. */
+/* The window of an output pixel: begin, count and end on each axis, in padded coordinates; how many places averages
+ * count. */
 typedef struct reach {
     int64_t first[3], counted;
 } reach;
 
 static reach reach_of(const pool *s, size_t pixel) {
-    const int64_t o[3] = {(int64_t)pixel / (s->out[2] * s->out[1]), (int64_t)pixel / s->out[2] % s->out[1], (int64_t)pixel % s->out[2]};
+    const int64_t o[3] = {(int64_t)pixel / (s->out[2] * s->out[1]), (int64_t)pixel / s->out[2] % s->out[1],
+                          (int64_t)pixel % s->out[2]};
     reach r = {.counted = 1};
     for (int32_t i = 0; i < 3; i++) {
         int64_t places = 0;
@@ -110,7 +116,9 @@ static void run_pool(void *arg, size_t piece, void *scratch) {
         double value = 0;
         if (s->kind == FV_ND_POOL_MAX) {
             const size_t best = largest_of(s, &r, map, &value);
-            if (s->index) ((int64_t *)s->index->data)[to + pixel] = best == SIZE_MAX ? -1 : (int64_t)(map + (s->columns_first ? turned(s, best) : best));
+            if (s->index)
+                ((int64_t *)s->index->data)[to + pixel] =
+                    best == SIZE_MAX ? -1 : (int64_t)(map + (s->columns_first ? turned(s, best) : best));
             if (best == SIZE_MAX) value = s->dtype == FV_U8 ? 0 : s->dtype == FV_I8 ? INT8_MIN : -INFINITY;
         } else if (s->kind == FV_ND_POOL_AVERAGE) {
             EACH_PLACE(s, r, at, value += load(s->dtype, s->x->data, map + at);)
@@ -128,8 +136,15 @@ static fv_status make(fv_plan_op *p, fv_value x, fv_value y, pool **out) {
     const fv_shape *in = &p->values[x].shape, *to = &p->values[y].shape;
     pool *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (pool){.x = fv_plan_buffer(p, x), .w = fv_nd_window_get(attr), .in_pixels = 1, .out_pixels = 1, .kind = attr->kind, .padding = attr->flag,
-                .columns_first = attr->mode != 0, .p = attr->alpha, .dtype = p->values[x].dtype};
+    *s = (pool){.x = fv_plan_buffer(p, x),
+                .w = fv_nd_window_get(attr),
+                .in_pixels = 1,
+                .out_pixels = 1,
+                .kind = attr->kind,
+                .padding = attr->flag,
+                .columns_first = attr->mode != 0,
+                .p = attr->alpha,
+                .dtype = p->values[x].dtype};
     for (int32_t i = 0; i < FV_ND_SPATIAL; i++) {
         s->in[i] = i < attr->count ? in->dim[2 + i] : 1;
         s->out[i] = i < attr->count ? to->dim[2 + i] : 1;
@@ -218,12 +233,14 @@ typedef struct unpool {
 
 static fv_status unpool_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info *x = &values[n->in[0]], *index = &values[n->in[1]];
-    FV_RETURN_IF(index->dtype != FV_I64 || !fv_shape_same(&x->shape, &index->shape), FV_ERR_SHAPE, "node \"%s\": indices %s of %s", n->name,
-                 fv_shape_print(&index->shape).text, fv_shape_print(&x->shape).text);
+    FV_RETURN_IF(index->dtype != FV_I64 || !fv_shape_same(&x->shape, &index->shape), FV_ERR_SHAPE,
+                 "node \"%s\": indices %s of %s", n->name, fv_shape_print(&index->shape).text,
+                 fv_shape_print(&x->shape).text);
     fv_shape y = {.rank = n->attr.nd.count};
     for (int32_t i = 0; i < y.rank; i++) {
         y.dim[i] = n->attr.nd.a[i];
-        FV_RETURN_IF(n->attr.nd.b[i] < 0, FV_ERR_SHAPE, "node \"%s\": a window that gives size %lld", n->name, (long long)n->attr.nd.b[i]);
+        FV_RETURN_IF(n->attr.nd.b[i] < 0, FV_ERR_SHAPE, "node \"%s\": a window that gives size %lld", n->name,
+                     (long long)n->attr.nd.b[i]);
     }
     fv_nd_infer(&values[n->out[0]], x->dtype, &y);
     return FV_OK;
@@ -260,8 +277,15 @@ static fv_status unpool_plan(fv_plan_op *p) {
     const fv_value_info *x = &p->values[n->in[0]], *y = &p->values[n->out[0]];
     unpool *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (unpool){fv_plan_buffer(p, n->in[0]), fv_plan_buffer(p, n->in[1]), fv_plan_buffer(p, n->out[0]), fv_shape_count(&x->shape),
-                  fv_shape_count(&y->shape), fv_dtype_bytes(x->dtype), 1, {0}, y->shape};
+    *s = (unpool){fv_plan_buffer(p, n->in[0]),
+                  fv_plan_buffer(p, n->in[1]),
+                  fv_plan_buffer(p, n->out[0]),
+                  fv_shape_count(&x->shape),
+                  fv_shape_count(&y->shape),
+                  fv_dtype_bytes(x->dtype),
+                  1,
+                  {0},
+                  y->shape};
     s->from = y->shape;
     for (int32_t i = 0; i < y->shape.rank; i++) s->from.dim[i] = n->attr.nd.b[i];
     s->known = fv_shape_count(&s->from);

@@ -1,6 +1,6 @@
-/* nd_recurrent: RNN, GRU and LSTM. First the inputs' part of every gate at every step, then the steps one after the other, each a phase.
- * A piece is one row of the batch in one direction; the two directions of a step run
- * side by side. Sums in double. */
+/* nd_recurrent: RNN, GRU and LSTM. First the inputs' part of every gate at every step, then the steps one after the
+ * other, each a phase. A piece is one row of the batch in one direction; the two directions of a step run side by side.
+ * Sums in double. */
 #include "kernels/math64.h"
 #include "ops/nd_recurrent.h"
 
@@ -8,9 +8,9 @@
 
 typedef struct recurrent {
     const fv_buffer *x, *w, *r, *bias, *lengths, *h0, *c0, *peep, *y, *last_h, *last_c;
-    const fv_buffer *gates;        /* [D][T][N][G*H]: w x + bias */
-    const fv_buffer *state;        /* [D][N][2H]: h, c */
-    const fv_buffer *fresh;        /* [D][N][3H]: h of the step; a GRU's gates z and r */
+    const fv_buffer *gates;                                 /* [D][T][N][G*H]: w x + bias */
+    const fv_buffer *state;                                 /* [D][N][2H]: h, c */
+    const fv_buffer *fresh;                                 /* [D][N][3H]: h of the step; a GRU's gates z and r */
     size_t steps, batch, inputs, hidden, cells, directions; /* cells: gates of the kind */
     int32_t kind, mode;
     bool batch_first, flag;
@@ -25,31 +25,33 @@ typedef struct step {
 
 static size_t gates_of(int32_t kind) { return kind == FV_ND_RNN ? 1 : kind == FV_ND_GRU ? 3 : 4; }
 
-static fv_status fits(const fv_node *n, const fv_value_info *values, int32_t i, int32_t rank, int64_t a, int64_t b, int64_t c) {
+static fv_status fits(const fv_node *n, const fv_value_info *values, int32_t i, int32_t rank, int64_t a, int64_t b,
+                      int64_t c) {
     if (i >= n->in_count || n->in[i] == FV_NONE) return FV_OK;
     const fv_value_info *v = &values[n->in[i]];
     const int64_t dim[3] = {a, b, c};
     bool same = v->shape.rank == rank && v->dtype == (i == 4 ? FV_I32 : FV_REAL_DTYPE);
     for (int32_t k = 0; same && k < rank; k++) same = v->shape.dim[k] == dim[k];
-    FV_RETURN_IF(!same, FV_ERR_SHAPE, "node \"%s\": input %d is %s %s, which does not fit its cells", n->name, i, fv_dtype_name(v->dtype),
-                 fv_shape_print(&v->shape).text);
+    FV_RETURN_IF(!same, FV_ERR_SHAPE, "node \"%s\": input %d is %s %s, which does not fit its cells", n->name, i,
+                 fv_dtype_name(v->dtype), fv_shape_print(&v->shape).text);
     return FV_OK;
 }
 
 static fv_status recurrent_infer(fv_node *n, fv_value_info *values) {
     const fv_nd_attr *attr = &n->attr.nd;
     const fv_value_info x = values[n->in[0]];
-    FV_RETURN_IF(attr->kind < 0 || attr->kind > FV_ND_LSTM || attr->mode < 0 || attr->mode > 2 || attr->count < 1, FV_ERR_ARGUMENT,
-                 "node \"%s\": %d hidden cells of kind %d", n->name, attr->count, attr->kind);
-    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || x.shape.rank != 3, FV_ERR_UNSUPPORTED, "node \"%s\": a sequence %s of %s", n->name,
-                 fv_shape_print(&x.shape).text, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(attr->kind < 0 || attr->kind > FV_ND_LSTM || attr->mode < 0 || attr->mode > 2 || attr->count < 1,
+                 FV_ERR_ARGUMENT, "node \"%s\": %d hidden cells of kind %d", n->name, attr->count, attr->kind);
+    FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || x.shape.rank != 3, FV_ERR_UNSUPPORTED, "node \"%s\": a sequence %s of %s",
+                 n->name, fv_shape_print(&x.shape).text, fv_dtype_name(x.dtype));
     const int64_t d = attr->mode == 2 ? 2 : 1, h = attr->count, g = (int64_t)gates_of(attr->kind) * h;
     const int64_t t = x.shape.dim[attr->keep ? 1 : 0], batch = x.shape.dim[attr->keep ? 0 : 1];
     FV_FORWARD(fits(n, values, 1, 3, d, g, x.shape.dim[2]));
     FV_FORWARD(fits(n, values, 2, 3, d, g, h));
     FV_FORWARD(fits(n, values, 3, 2, d, 2 * g, 0));
     FV_FORWARD(fits(n, values, 4, 1, batch, 0, 0));
-    for (int32_t i = 5; i <= 6; i++) FV_FORWARD(fits(n, values, i, 3, attr->keep ? batch : d, attr->keep ? d : batch, h));
+    for (int32_t i = 5; i <= 6; i++)
+        FV_FORWARD(fits(n, values, i, 3, attr->keep ? batch : d, attr->keep ? d : batch, h));
     FV_FORWARD(fits(n, values, 7, 2, d, 3 * h, 0));
     const fv_shape all = attr->keep ? (fv_shape){4, {batch, t, d, h}} : (fv_shape){4, {t, d, batch, h}};
     const fv_shape last = attr->keep ? (fv_shape){3, {batch, d, h}} : (fv_shape){3, {d, batch, h}};
@@ -81,7 +83,9 @@ static double activate(int32_t kind, double x) {
     }
 }
 
-static double clipped(const recurrent *s, double x) { return s->clip > 0 ? (x < -s->clip ? -s->clip : x > s->clip ? s->clip : x) : x; }
+static double clipped(const recurrent *s, double x) {
+    return s->clip > 0 ? (x < -s->clip ? -s->clip : x > s->clip ? s->clip : x) : x;
+}
 
 static double dot(const fv_real *a, const fv_real *b, size_t n) {
     double sum = 0;
@@ -100,7 +104,8 @@ static bool bias_apart(const recurrent *s, size_t row) { return s->kind == FV_ND
 static void run_inputs(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const recurrent *s = arg;
-    const size_t rows = s->cells * s->hidden, n = piece % s->batch, t = piece / s->batch % s->steps, d = piece / s->batch / s->steps;
+    const size_t rows = s->cells * s->hidden, n = piece % s->batch, t = piece / s->batch % s->steps,
+                 d = piece / s->batch / s->steps;
     const fv_real *x = (const fv_real *)s->x->data + (s->batch_first ? n * s->steps + t : t * s->batch + n) * s->inputs;
     fv_real *to = (fv_real *)s->gates->data + piece * rows;
     for (size_t row = 0; row < rows; row++) {
@@ -109,7 +114,9 @@ static void run_inputs(void *arg, size_t piece, void *scratch) {
     }
 }
 
-static size_t state_place(const recurrent *s, size_t d, size_t n) { return (s->batch_first ? n * s->directions + d : d * s->batch + n) * s->hidden; }
+static size_t state_place(const recurrent *s, size_t d, size_t n) {
+    return (s->batch_first ? n * s->directions + d : d * s->batch + n) * s->hidden;
+}
 
 static void run_start(void *arg, size_t piece, void *scratch) {
     (void)scratch;
@@ -121,7 +128,8 @@ static void run_start(void *arg, size_t piece, void *scratch) {
     if (s->c0) memcpy(state + h, (const fv_real *)s->c0->data + state_place(s, d, n), h * sizeof *state);
 }
 
-/* Where a piece stands in its sequence: direction, row, and the element of time it reads; false: beyond the row's length. */
+/* Where a piece stands in its sequence: direction, row, and the element of time it reads; false: beyond the row's
+ * length. */
 typedef struct spot {
     size_t d, n, t;
     const fv_real *gates, *weights;
@@ -148,7 +156,8 @@ static void give(const recurrent *s, const spot *p) {
     const size_t h = s->hidden;
     for (size_t i = 0; i < h && p->inside; i++) p->state[i] = p->fresh[i];
     if (!s->y) return;
-    const size_t at = s->batch_first ? (p->n * s->steps + p->t) * s->directions + p->d : (p->t * s->directions + p->d) * s->batch + p->n;
+    const size_t at = s->batch_first ? (p->n * s->steps + p->t) * s->directions + p->d
+                                     : (p->t * s->directions + p->d) * s->batch + p->n;
     fv_real *y = (fv_real *)s->y->data + at * h;
     for (size_t i = 0; i < h; i++) y[i] = p->inside ? p->state[i] : 0;
 }
@@ -179,7 +188,8 @@ static void run_lstm(void *arg, size_t piece, void *scratch) {
     for (size_t i = 0; i < h && p.inside; i++) {
         const double old = p.state[h + i];
         const double in = activate(f[0], clipped(s, gate(s, &p, i) + (peep ? peep[i] * old : 0)));
-        const double forget = s->flag ? 1 - in : activate(f[0], clipped(s, gate(s, &p, 2 * h + i) + (peep ? peep[2 * h + i] * old : 0)));
+        const double forget =
+            s->flag ? 1 - in : activate(f[0], clipped(s, gate(s, &p, 2 * h + i) + (peep ? peep[2 * h + i] * old : 0)));
         const double c = forget * old + in * activate(f[1], clipped(s, gate(s, &p, 3 * h + i)));
         const double out = activate(f[0], clipped(s, gate(s, &p, h + i) + (peep ? peep[h + i] * c : 0)));
         p.fresh[i] = (fv_real)(out * activate(f[2], c));
@@ -221,7 +231,9 @@ static void run_last(void *arg, size_t piece, void *scratch) {
     if (s->last_c) memcpy((fv_real *)s->last_c->data + at, state + h, h * sizeof *state);
 }
 
-static const fv_buffer *input(const fv_plan_op *p, int32_t i) { return i < p->node->in_count ? fv_plan_buffer(p, p->node->in[i]) : NULL; }
+static const fv_buffer *input(const fv_plan_op *p, int32_t i) {
+    return i < p->node->in_count ? fv_plan_buffer(p, p->node->in[i]) : NULL;
+}
 
 static fv_status recurrent_plan(fv_plan_op *p) {
     const fv_node *n = p->node;
@@ -231,16 +243,33 @@ static fv_status recurrent_plan(fv_plan_op *p) {
     step *steps;
     fv_buffer *memory[3];
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (recurrent){.x = input(p, 0), .w = input(p, 1), .r = input(p, 2), .bias = input(p, 3), .lengths = input(p, 4), .h0 = input(p, 5),
-                     .c0 = input(p, 6), .peep = input(p, 7), .y = fv_plan_buffer(p, n->out[0]), .last_h = fv_plan_buffer(p, n->out[1]),
-                     .last_c = fv_plan_buffer(p, n->out[2]), .steps = (size_t)x->dim[attr->keep ? 1 : 0],
-                     .batch = (size_t)x->dim[attr->keep ? 0 : 1], .inputs = (size_t)x->dim[2], .hidden = (size_t)attr->count,
-                     .cells = gates_of(attr->kind), .directions = attr->mode == 2 ? 2 : 1, .kind = attr->kind, .mode = attr->mode,
-                     .batch_first = attr->keep, .flag = attr->flag, .clip = attr->alpha};
+    *s = (recurrent){.x = input(p, 0),
+                     .w = input(p, 1),
+                     .r = input(p, 2),
+                     .bias = input(p, 3),
+                     .lengths = input(p, 4),
+                     .h0 = input(p, 5),
+                     .c0 = input(p, 6),
+                     .peep = input(p, 7),
+                     .y = fv_plan_buffer(p, n->out[0]),
+                     .last_h = fv_plan_buffer(p, n->out[1]),
+                     .last_c = fv_plan_buffer(p, n->out[2]),
+                     .steps = (size_t)x->dim[attr->keep ? 1 : 0],
+                     .batch = (size_t)x->dim[attr->keep ? 0 : 1],
+                     .inputs = (size_t)x->dim[2],
+                     .hidden = (size_t)attr->count,
+                     .cells = gates_of(attr->kind),
+                     .directions = attr->mode == 2 ? 2 : 1,
+                     .kind = attr->kind,
+                     .mode = attr->mode,
+                     .batch_first = attr->keep,
+                     .flag = attr->flag,
+                     .clip = attr->alpha};
     for (int d = 0; d < 2; d++)
         for (int i = 0; i < 3; i++) s->activation[d][i] = (int32_t)attr->a[3 * d + i];
     const size_t rows = s->batch * s->directions, each = s->cells * s->hidden;
-    const size_t bytes[3] = {rows * s->steps * each * sizeof(fv_real), rows * 2 * s->hidden * sizeof(fv_real), rows * 3 * s->hidden * sizeof(fv_real)};
+    const size_t bytes[3] = {rows * s->steps * each * sizeof(fv_real), rows * 2 * s->hidden * sizeof(fv_real),
+                             rows * 3 * s->hidden * sizeof(fv_real)};
     for (int i = 0; i < 3; i++) FV_FORWARD(fv_plan_workspace(p, bytes[i], &memory[i]));
     s->gates = memory[0];
     s->state = memory[1];
@@ -252,9 +281,14 @@ static fv_status recurrent_plan(fv_plan_op *p) {
     FV_FORWARD(fv_plan_phase(p, false, run_start, s, rows));
     for (size_t t = 0; t < s->steps; t++) {
         steps[t] = (step){s, t};
-        FV_FORWARD(fv_plan_phase(p, false, s->kind == FV_ND_RNN ? run_rnn : s->kind == FV_ND_GRU ? run_gru : run_lstm, &steps[t], rows));
+        FV_FORWARD(fv_plan_phase(p, false,
+                                 s->kind == FV_ND_RNN   ? run_rnn
+                                 : s->kind == FV_ND_GRU ? run_gru
+                                                        : run_lstm,
+                                 &steps[t], rows));
     }
     return fv_plan_phase(p, false, run_last, s, rows);
 }
 
-const fv_op fv_op_nd_recurrent = {"nd_recurrent", 3, 8, 3, FV_OP_PLAIN | FV_OP_NO_GRADIENT, recurrent_infer, recurrent_plan, NULL};
+const fv_op fv_op_nd_recurrent = {"nd_recurrent", 3,   8, 3, FV_OP_PLAIN | FV_OP_NO_GRADIENT, recurrent_infer,
+                                  recurrent_plan, NULL};

@@ -1,8 +1,8 @@
 /* reduce: x -> y over axes a (count; none: all, with flag none), kept as 1 with keep; kind: fv_nd_reduction. Float sums go
  * through the kernels where the axes are one run, else through double; integers wrap. An empty set gives the operation's neutral
  * value. reduce_grad: dy, x, y -> dx. Equal extremes share their gradient. */
+#include "kernels/scalar_math.h"
 #include "ops/nd_copy.h"
-#include "ops/nd_math.h"
 #include "ops/nd_reduce.h"
 #include "ops/nd_type.h"
 
@@ -111,12 +111,12 @@ typedef struct reduce {
 
 #define FV_FLOAT_MAGNITUDE(v) ((v) < 0 ? -(v) : (v))
 #define FV_FLOAT_LOWER(a, b) ((a) < (b))
-#define FV_FLOAT_EXP(v) ((double)fv_nd_exp((fv_real)(v)))
+#define FV_FLOAT_EXP(v) ((double)fv_exp((fv_real)(v)))
 FV_FOLD(fold_f32, float, double, FV_FLOAT_MAGNITUDE, FV_FLOAT_LOWER, FV_FLOAT_EXP)
 FV_FOLD(fold_f64, double, double, FV_FLOAT_MAGNITUDE, FV_FLOAT_LOWER, FV_FLOAT_EXP)
 #define FV_INT_MAGNITUDE(v) ((int64_t)(v) < 0 ? (uint64_t)0 - (v) : (v))
 #define FV_INT_LOWER(a, b) ((int64_t)(a) < (int64_t)(b))
-#define FV_INT_EXP(v) ((uint64_t)(int64_t)fv_nd_exp((fv_real)(int64_t)(v)))
+#define FV_INT_EXP(v) ((uint64_t)(int64_t)fv_exp((fv_real)(int64_t)(v)))
 #define FV_UNSIGNED_MAGNITUDE(v) (v)
 #define FV_UNSIGNED_LOWER(a, b) ((a) < (b))
 FV_FOLD(fold_i8, int8_t, uint64_t, FV_INT_MAGNITUDE, FV_INT_LOWER, FV_INT_EXP)
@@ -177,9 +177,9 @@ static double float_end(int32_t kind, double acc, double shift, size_t n) {
     case FV_ND_L2:
         return sqrt(acc);
     case FV_ND_LOG_SUM:
-        return (double)fv_nd_log((fv_real)acc);
+        return (double)fv_log((fv_real)acc);
     case FV_ND_LOG_SUM_EXP:
-        return shift == -INFINITY ? shift : (double)fv_nd_log((fv_real)acc) + shift;
+        return shift == -INFINITY ? shift : (double)fv_log((fv_real)acc) + shift;
     default:
         return acc;
     }
@@ -188,8 +188,8 @@ static double float_end(int32_t kind, double acc, double shift, size_t n) {
 static uint64_t integer_end(fv_dtype t, int32_t kind, uint64_t acc, uint64_t shift, size_t n) {
     if (kind == FV_ND_MEAN && n) return t == FV_U64 ? acc / n : (uint64_t)((int64_t)acc / (int64_t)n);
     if (kind == FV_ND_L2) return (uint64_t)sqrt((double)acc);
-    if (kind == FV_ND_LOG_SUM) return (uint64_t)(acc ? (int64_t)fv_nd_log((fv_real)acc) : 0);
-    if (kind == FV_ND_LOG_SUM_EXP) return (uint64_t)(acc ? (int64_t)fv_nd_log((fv_real)acc) : 0) + shift;
+    if (kind == FV_ND_LOG_SUM) return (uint64_t)(acc ? (int64_t)fv_log((fv_real)acc) : 0);
+    if (kind == FV_ND_LOG_SUM_EXP) return (uint64_t)(acc ? (int64_t)fv_log((fv_real)acc) : 0) + shift;
     return acc;
 }
 
@@ -211,6 +211,17 @@ static uint64_t whole_integer(const reduce *s, ptrdiff_t at, int32_t kind, uint6
         acc = fold_integer(s->type, s->x->data, at + o[0], s->lines.gone.step[0], s->lines.gone.length, kind, acc, shift);
     }
     return acc;
+}
+
+/* one(s, from, to) of every result of a piece: where its first element of x is, and where it is in y. */
+static inline void each_result(const reduce *s, size_t piece, void (*one)(const reduce *s, ptrdiff_t from, ptrdiff_t to)) {
+    const fv_nd_piece at = fv_nd_piece_of(&s->lines.kept, &s->cut, piece);
+    for (size_t row = at.first_row; row < at.end_row; row++) {
+        ptrdiff_t o[FV_ND_OPERANDS];
+        fv_nd_row(&s->lines.kept, row, o);
+        for (size_t i = at.columns.begin; i < at.columns.end; i++)
+            one(s, o[1] + (ptrdiff_t)i * s->lines.kept.step[1], o[0] + (ptrdiff_t)i * s->lines.kept.step[0]);
+    }
 }
 
 static void reduce_one(const reduce *s, ptrdiff_t from, ptrdiff_t to) {
@@ -235,14 +246,7 @@ static void reduce_one(const reduce *s, ptrdiff_t from, ptrdiff_t to) {
 
 static void run_reduce(void *arg, size_t piece, void *scratch) {
     (void)scratch;
-    const reduce *s = arg;
-    const fv_nd_piece at = fv_nd_piece_of(&s->lines.kept, &s->cut, piece);
-    for (size_t row = at.first_row; row < at.end_row; row++) {
-        ptrdiff_t o[FV_ND_OPERANDS];
-        fv_nd_row(&s->lines.kept, row, o);
-        for (size_t i = at.columns.begin; i < at.columns.end; i++)
-            reduce_one(s, o[1] + (ptrdiff_t)i * s->lines.kept.step[1], o[0] + (ptrdiff_t)i * s->lines.kept.step[0]);
-    }
+    each_result(arg, piece, reduce_one);
 }
 
 /* Neighbours that are kept: rows of x added, compared or multiplied into up to COLUMNS results at a time. */
@@ -400,9 +404,9 @@ static fv_real slope(const reduce *s, ptrdiff_t at, ptrdiff_t k, fv_real y, fv_r
     case FV_ND_SUM_SQUARE:
         return 2 * v;
     case FV_ND_LOG_SUM:
-        return fv_nd_exp(-y);
+        return fv_exp(-y);
     case FV_ND_LOG_SUM_EXP:
-        return fv_nd_exp(v - y);
+        return fv_exp(v - y);
     default:
         return v != 0 ? y / v : (fv_real)over_set(s, at, 0, k, true);
     }
@@ -424,14 +428,7 @@ static void grad_one(const reduce *s, ptrdiff_t at, ptrdiff_t result) {
 
 static void run_reduce_grad(void *arg, size_t piece, void *scratch) {
     (void)scratch;
-    const reduce *s = arg;
-    const fv_nd_piece at = fv_nd_piece_of(&s->lines.kept, &s->cut, piece);
-    for (size_t row = at.first_row; row < at.end_row; row++) {
-        ptrdiff_t o[FV_ND_OPERANDS];
-        fv_nd_row(&s->lines.kept, row, o);
-        for (size_t i = at.columns.begin; i < at.columns.end; i++)
-            grad_one(s, o[1] + (ptrdiff_t)i * s->lines.kept.step[1], o[0] + (ptrdiff_t)i * s->lines.kept.step[0]);
-    }
+    each_result(arg, piece, grad_one);
 }
 
 /* dy and y lie alike (accumulated gradients have their value's layout). */

@@ -222,12 +222,6 @@ static fv_status resize_backward(fv_backward *b) {
 
 const fv_op fv_op_resize = {"resize", 1, 1, 1, FV_OP_ANY_LAYOUT, resize_infer, resize_plan, resize_backward};
 
-static fv_status resize_grad_infer(fv_node *n, fv_value_info *values) {
-    const fv_value_info dy = values[n->in[0]], x = values[n->in[1]];
-    fv_nd_infer_maps(&values[n->out[0]], x.dtype, &x.shape, dy.layout);
-    return FV_OK;
-}
-
 static fv_status resize_grad_plan(fv_plan_op *p) {
     const fv_nd_attr *a = &p->node->attr.nd;
     const fv_shape *y = &p->values[p->node->in[0]].shape, *x = &p->values[p->node->in[1]].shape;
@@ -241,4 +235,4 @@ static fv_status resize_grad_plan(fv_plan_op *p) {
     return fv_nd_taps_plan(p, p->node->in[0], p->node->out[0], taps);
 }
 
-const fv_op fv_op_resize_grad = {"resize_grad", 2, 2, 1, FV_OP_ANY_LAYOUT, resize_grad_infer, resize_grad_plan, NULL};
+const fv_op fv_op_resize_grad = {"resize_grad", 2, 2, 1, FV_OP_ANY_LAYOUT, fv_nd_infer_back, resize_grad_plan, NULL};

@@ -48,6 +48,22 @@ static void combine(fv_dtype t, int32_t kind, void *to, size_t i, const void *fr
     }
 }
 
+/* n neighbours. */
+static void combine_row(fv_dtype t, int32_t kind, void *to, size_t i, const void *from, size_t k, size_t n) {
+    const size_t element = fv_dtype_bytes(t);
+    if (kind == FV_SCATTER_SET && from) {
+        memcpy((char *)to + i * element, (const char *)from + k * element, n * element);
+    } else if (kind == FV_SCATTER_SET) {
+        memset((char *)to + i * element, 0, n * element);
+    } else if (kind == FV_SCATTER_ADD && t == FV_REAL_DTYPE && from) {
+        fv_real *sum = (fv_real *)to + i;
+        const fv_real *u = (const fv_real *)from + k;
+        for (size_t c = 0; c < n; c++) sum[c] += u[c];
+    } else {
+        for (size_t c = 0; c < n; c++) combine(t, kind, to, i + c, from, k + c);
+    }
+}
+
 typedef struct scatter {
     fv_nd_element_lines lines;
     fv_nd_tuples tuples;
@@ -174,8 +190,7 @@ static void run_tuples(void *arg, size_t piece, void *scratch) {
     const size_t n = fv_min_size(COLUMNS, t->width - first);
     for (size_t i = batch * t->count; i < (batch + 1) * t->count; i++) {
         const size_t at = fv_nd_tuple(t, s->indices->data, i) + first;
-        for (size_t c = 0; c < n; c++)
-            combine(s->type, s->kind, s->y->data, at + c, s->updates ? s->updates->data : NULL, i * t->width + first + c);
+        combine_row(s->type, s->kind, s->y->data, at, s->updates ? s->updates->data : NULL, i * t->width + first, n);
     }
 }
 

@@ -1,6 +1,6 @@
-/* nd_slice: x -> y, y's element i of axis k is x's a[k] + i*b[k], c[k] of them (-1: the whole axis). nd_slice_grad: dy, x (shape
- * only) -> dx, zero beside the slice. nd_concat: parts of one type -> y along axis a[0]; empty parts are allowed. expand: x -> y
- * of the shape that x's and a (count) broadcast to. */
+/* nd_slice: x -> y, y's element i of axis k is x's a[k] + i*b[k], c[k] of them (-1: the whole axis). nd_slice_grad: dy,
+ * x (shape only) -> dx, zero beside the slice. nd_concat: parts of one type -> y along axis a[0]; empty parts are
+ * allowed. expand: x -> y of the shape that x's and a (count) broadcast to. */
 #include "ops/nd_copy.h"
 
 #include <string.h>
@@ -123,7 +123,8 @@ static fv_status concat_backward(fv_backward *b) {
         const fv_shape shape = fv_emit_info(b->graph, b->node->in[k])->shape;
         fv_attributes cut = {.nd = {.count = shape.rank}};
         FV_RETURN_IF(shape.dim[axis] == 0, FV_ERR_UNSUPPORTED,
-                     "node \"%s\": a concatenation along the open batch has no gradient; export it with a fixed batch", b->node->name);
+                     "node \"%s\": a concatenation along the open batch has no gradient; export it with a fixed batch",
+                     b->node->name);
         for (int32_t i = 0; i < shape.rank; i++) {
             cut.nd.a[i] = i == axis ? at : 0;
             cut.nd.b[i] = 1;
@@ -135,7 +136,8 @@ static fv_status concat_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_nd_concat = {"nd_concat", 1, INT32_MAX, 1, FV_OP_ANY_LAYOUT, concat_infer, concat_plan, concat_backward};
+const fv_op fv_op_nd_concat = {"nd_concat",  1,           INT32_MAX,      1, FV_OP_ANY_LAYOUT,
+                               concat_infer, concat_plan, concat_backward};
 
 /* ---- expand ---- */
 
@@ -155,13 +157,8 @@ static fv_status expand_infer(fv_node *n, fv_value_info *values) {
 
 static fv_status expand_plan(fv_plan_op *p) {
     const fv_value_info *x = &p->values[p->node->in[0]], *y = &p->values[p->node->out[0]];
-    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]),
-                    .out = fv_plan_buffer(p, p->node->out[0]),
-                    .shape = y->shape,
-                    .layout = y->layout,
-                    .element = fv_dtype_bytes(y->dtype)};
+    fv_nd_copy c = fv_nd_copy_of_node(p);
     fv_nd_operand(&y->shape, x, c.in_stride);
-    fv_nd_strides(&y->shape, y->layout, c.out_stride);
     return fv_nd_copy_plan(p, &c);
 }
 

@@ -1,5 +1,6 @@
-/* nd_softmax: softmax, its logarithm, or the one-hot of the largest, over neighbouring axes of a general tensor. nd_softmax_grad: y, dy -> dx.
- * A tensor is outer x classes x inner; where inner is 1 the rows are dense and the softmax kernels do them. */
+/* nd_softmax: softmax, its logarithm, or the one-hot of the largest, over neighbouring axes of a general tensor.
+ * nd_softmax_grad: y, dy -> dx. A tensor is outer x classes x inner; where inner is 1 the rows are dense and the
+ * softmax kernels do them. */
 #include "kernels/half.h"
 #include "kernels/math64.h"
 #include "ops/nd_matrix.h"
@@ -18,23 +19,12 @@ typedef struct softmax {
 static fv_status softmax_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const int32_t axis = n->attr.nd.mode;
-    FV_RETURN_IF(!fv_nd_is_floating(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": softmax of %s", n->name, fv_dtype_name(x.dtype));
-    FV_RETURN_IF(axis < 0 || n->attr.nd.count < 0 || axis + n->attr.nd.count > x.shape.rank, FV_ERR_SHAPE, "node \"%s\": axis %d of %s", n->name, axis,
-                 fv_shape_print(&x.shape).text);
+    FV_RETURN_IF(!fv_nd_is_floating(x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": softmax of %s", n->name,
+                 fv_dtype_name(x.dtype));
+    FV_RETURN_IF(axis < 0 || n->attr.nd.count < 0 || axis + n->attr.nd.count > x.shape.rank, FV_ERR_SHAPE,
+                 "node \"%s\": axis %d of %s", n->name, axis, fv_shape_print(&x.shape).text);
     fv_nd_infer(&values[n->out[0]], x.dtype, &x.shape);
     return FV_OK;
-}
-
-static double load(fv_dtype t, const void *data, size_t i) {
-    return t == FV_F32 ? ((const float *)data)[i] : t == FV_F64 ? ((const double *)data)[i] : fv_half_to_float(((const uint16_t *)data)[i]);
-}
-static void store(fv_dtype t, void *data, size_t i, double v) {
-    if (t == FV_F32)
-        ((float *)data)[i] = (float)v;
-    else if (t == FV_F64)
-        ((double *)data)[i] = v;
-    else
-        ((uint16_t *)data)[i] = fv_half_from_double(v);
 }
 
 /* One row in double, elements `step` apart. */
@@ -43,19 +33,22 @@ static void one_row(const softmax *s, size_t at, size_t step) {
     size_t largest = 0;
     double most = -INFINITY, sum = 0;
     for (size_t c = 0; c < s->classes; c++) {
-        const double v = load(s->dtype, x, at + c * step);
+        const double v = fv_nd_floating(s->dtype, x, (ptrdiff_t)(at + c * step));
         if (v > most || v != v) most = v, largest = c;
         if (v != v) break;
     }
     if (s->kind == FV_ND_HARDMAX) {
-        for (size_t c = 0; c < s->classes; c++) store(s->dtype, s->y->data, at + c * step, c == largest);
+        for (size_t c = 0; c < s->classes; c++)
+            fv_nd_set_floating(s->dtype, s->y->data, (ptrdiff_t)(at + c * step), c == largest);
         return;
     }
-    for (size_t c = 0; c < s->classes; c++) sum += fv_exp64(load(s->dtype, x, at + c * step) - most);
+    for (size_t c = 0; c < s->classes; c++)
+        sum += fv_exp64(fv_nd_floating(s->dtype, x, (ptrdiff_t)(at + c * step)) - most);
     const double log_sum = s->kind == FV_ND_LOG_SOFTMAX ? fv_log64(sum) : 0;
     for (size_t c = 0; c < s->classes; c++) {
-        const double v = load(s->dtype, x, at + c * step) - most;
-        store(s->dtype, s->y->data, at + c * step, s->kind == FV_ND_LOG_SOFTMAX ? v - log_sum : fv_exp64(v) / sum);
+        const double v = fv_nd_floating(s->dtype, x, (ptrdiff_t)(at + c * step)) - most;
+        fv_nd_set_floating(s->dtype, s->y->data, (ptrdiff_t)(at + c * step),
+                           s->kind == FV_ND_LOG_SOFTMAX ? v - log_sum : fv_exp64(v) / sum);
     }
 }
 
@@ -83,8 +76,15 @@ static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, fv_piece_fn run) {
     const fv_shape *shape = &p->values[x].shape;
     softmax *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (softmax){.kernels = p->kernels, .x = fv_plan_buffer(p, x), .dy = fv_plan_buffer(p, dy), .y = fv_plan_buffer(p, p->node->out[0]),
-                   .outer = 1, .classes = 1, .inner = 1, .kind = attr->kind, .dtype = p->values[x].dtype};
+    *s = (softmax){.kernels = p->kernels,
+                   .x = fv_plan_buffer(p, x),
+                   .dy = fv_plan_buffer(p, dy),
+                   .y = fv_plan_buffer(p, p->node->out[0]),
+                   .outer = 1,
+                   .classes = 1,
+                   .inner = 1,
+                   .kind = attr->kind,
+                   .dtype = p->values[x].dtype};
     for (int32_t i = 0; i < shape->rank; i++)
         *(i < attr->mode ? &s->outer : i < attr->mode + attr->count ? &s->classes : &s->inner) *= (size_t)shape->dim[i];
     s->rows = s->classes ? s->outer * s->inner : 0;
@@ -120,7 +120,8 @@ static void run_softmax_grad(void *arg, size_t piece, void *scratch) {
     for (size_t i = r.begin; i < r.end; i++) {
         const size_t at = i / s->inner * s->classes * s->inner + i % s->inner;
         double sum = 0;
-        for (size_t c = 0; c < s->classes; c++) sum += (double)dy[at + c * s->inner] * (logarithm ? 1 : (double)y[at + c * s->inner]);
+        for (size_t c = 0; c < s->classes; c++)
+            sum += (double)dy[at + c * s->inner] * (logarithm ? 1 : (double)y[at + c * s->inner]);
         for (size_t c = 0; c < s->classes; c++) {
             const size_t k = at + c * s->inner;
             dx[k] = (fv_real)(logarithm ? dy[k] - fv_exp64(y[k]) * sum : y[k] * (dy[k] - sum));

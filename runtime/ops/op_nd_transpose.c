@@ -34,14 +34,9 @@ static fv_status transpose_infer(fv_node *n, fv_value_info *values) {
 }
 
 static fv_status transpose_plan(fv_plan_op *p) {
-    const fv_value_info *x = &p->values[p->node->in[0]], *y = &p->values[p->node->out[0]];
-    fv_nd_copy c = {.in = fv_plan_buffer(p, p->node->in[0]),
-                    .out = fv_plan_buffer(p, p->node->out[0]),
-                    .shape = y->shape,
-                    .layout = y->layout,
-                    .element = fv_dtype_bytes(y->dtype)};
+    const fv_value_info *x = &p->values[p->node->in[0]];
+    fv_nd_copy c = fv_nd_copy_of_node(p);
     turned(x, &p->node->attr.nd, c.in_stride);
-    fv_nd_strides(&y->shape, y->layout, c.out_stride);
     return fv_nd_copy_plan(p, &c);
 }
 

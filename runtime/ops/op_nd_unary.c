@@ -1,20 +1,24 @@
-/* nd_unary: x -> f(x) for floats of every width, and what of it means something for whole numbers and bool. nd_unary_grad: x, dy -> dx.
- * nd_test: x -> bool. */
+/* nd_unary: x -> f(x) for floats of every width, and what of it means something for whole numbers and bool.
+ * nd_unary_grad: x, dy -> dx. nd_test: x -> bool. */
 #include "kernels/half.h"
 #include "kernels/math64.h"
 #include "ops/nd_pointwise.h"
 
-typedef double (*function)(double x, double a, double b);
+enum { BLOCK = 256 }; /* elements turned into doubles at a time */
 
-#define FUNCTION(name, value, slope)                                                                                   \
-    static double name(double x, double a, double b) {                                                                 \
+/* y[i] of x[i]: one function over n numbers. x and y may be one. */
+typedef void (*function)(const double *in, double *out, size_t n, double a, double b);
+
+#define ROW(name, expression)                                                                                          \
+    static void name(const double *in, double *out, size_t n, double a, double b) {                                    \
         (void)a, (void)b;                                                                                              \
-        return value;                                                                                                  \
-    }                                                                                                                  \
-    static double name##_slope(double x, double a, double b) {                                                         \
-        (void)x, (void)a, (void)b;                                                                                     \
-        return slope;                                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            const double x = in[i];                                                                                    \
+            (void)x;                                                                                                   \
+            out[i] = expression;                                                                                       \
+        }                                                                                                              \
     }
+#define FUNCTION(name, value, slope) ROW(name, value) ROW(name##_slope, slope)
 
 static inline double softplus64(double x) { return (x > 0 ? x : 0) + fv_log1p64(fv_exp64(-fabs(x))); }
 static inline double normal64(double x) { return 0.5 * (1 + fv_erf64(x * 0.70710678118654752440)); }
@@ -33,7 +37,7 @@ static double gelu_tanh_slope_of(double x) {
 FUNCTION(neg, -x, -1)
 FUNCTION(absolute, fabs(x), x > 0 ? 1 : x < 0 ? -1 : 0)
 FUNCTION(sign, sign64(x), 0)
-FUNCTION(relu, x < 0 ? 0 : x, x > 0)
+FUNCTION(relu, x<0 ? 0 : x, x> 0)
 FUNCTION(reciprocal, 1 / x, -1 / (x * x))
 FUNCTION(root, sqrt(x), 0.5 / sqrt(x))
 FUNCTION(down, floor(x), 0)
@@ -66,7 +70,7 @@ FUNCTION(leaky_relu, x < 0 ? a * x : x, x < 0 ? a : 1)
 FUNCTION(elu, x < 0 ? b * a * fv_expm1_64(x) : b * x, x < 0 ? b * a * fv_exp64(x) : b)
 FUNCTION(celu, x < 0 ? a * fv_expm1_64(x / a) : x, x < 0 ? fv_exp64(x / a) : 1)
 FUNCTION(thresholded, x > a ? x : x != x ? x : 0, x > a)
-FUNCTION(shrink, x < -a ? x + b : x > a ? x - b : x != x ? x : 0, x < -a || x > a)
+FUNCTION(shrink, x<-a ? x + b : x> a ? x - b : x != x ? x : 0, x<-a || x> a)
 FUNCTION(linear, a *x + b, a)
 FUNCTION(inverse_root, 1 / sqrt(x + a), -0.5 / ((x + a) * sqrt(x + a)))
 
@@ -121,6 +125,7 @@ struct unary {
     size_t count, x_bytes;
     int32_t kind, mode;
     double a, b;
+    function function; /* what `run` maps with, where it maps */
     run_fn run;
 };
 
@@ -128,8 +133,13 @@ struct unary {
     static void name(const unary *s, fv_range r) {                                                                     \
         const T *x = s->x->data;                                                                                       \
         T *y = s->y->data;                                                                                             \
-        const function f = functions[s->kind].value;                                                                   \
-        for (size_t i = r.begin; i < r.end; i++) y[i] = store(f(load(x[i]), s->a, s->b));                              \
+        for (size_t first = r.begin; first < r.end; first += BLOCK) {                                                  \
+            const size_t n = fv_min_size(BLOCK, r.end - first);                                                        \
+            double block[BLOCK];                                                                                       \
+            for (size_t i = 0; i < n; i++) block[i] = load(x[first + i]);                                              \
+            s->function(block, block, n, s->a, s->b);                                                                  \
+            for (size_t i = 0; i < n; i++) y[first + i] = store(block[i]);                                             \
+        }                                                                                                              \
     }
 #define AS_IS(x) (x)
 #define AS_FLOAT(x) (float)(x)
@@ -137,7 +147,8 @@ MAPPED(map_f32, float, AS_IS, AS_FLOAT)
 MAPPED(map_f64, double, AS_IS, AS_IS)
 MAPPED(map_f16, uint16_t, fv_half_to_float, fv_half_from_double)
 
-/* Cheap ones in float, where a call an element would cost more than they do; each is one correctly rounded operation. */
+/* Cheap ones in float, where turning to double would cost more than they do; each is one correctly rounded operation.
+ */
 #define CHEAP(name, expression)                                                                                        \
     static void name(const unary *s, fv_range r) {                                                                     \
         const float *data = s->x->data;                                                                                \
@@ -158,14 +169,17 @@ CHEAP(round_f32, rintf(x))
     static void name(const unary *s, fv_range r) {                                                                     \
         const T *data = s->x->data;                                                                                    \
         T *y = s->y->data;                                                                                             \
+        const int32_t kind = s->kind;                                                                                  \
         for (size_t i = r.begin; i < r.end; i++) {                                                                     \
             const T x = data[i];                                                                                       \
             const T minus = (T)(0 - (uint64_t)x);                                                                      \
-            y[i] = s->kind == FV_ND_NEG    ? minus                                                                     \
-                   : s->kind == FV_ND_ABS  ? (x > 0 || (T)-1 > (T)0 ? x : minus)                                       \
-                   : s->kind == FV_ND_SIGN ? (T)(x == 0 ? 0 : x > 0 ? 1 : -1)                                          \
-                   : s->kind == FV_ND_RELU ? (x > 0 ? x : 0)                                                           \
-                                           : (T)~x;                                                                    \
+            y[i] = kind == FV_ND_NEG    ? minus                                                                        \
+                   : kind == FV_ND_ABS  ? (x > 0 || (T)-1 > (T)0 ? x : minus)                                          \
+                   : kind == FV_ND_SIGN ? (T)(x == 0  ? 0                                                              \
+                                              : x > 0 ? 1                                                              \
+                                                      : -1)                                                            \
+                   : kind == FV_ND_RELU ? (x > 0 ? x : 0)                                                              \
+                                        : (T)~x;                                                                       \
         }                                                                                                              \
     }
 WHOLE(whole_i8, int8_t)
@@ -187,18 +201,15 @@ static void not_bool(const unary *s, fv_range r) {
     static void name(const unary *s, fv_range r) {                                                                     \
         const T *data = s->x->data;                                                                                    \
         uint8_t *y = s->y->data;                                                                                       \
+        const bool nan = s->kind == FV_ND_IS_NAN, above = s->mode & 1, below = s->mode & 2;                            \
         for (size_t i = r.begin; i < r.end; i++) {                                                                     \
             const double x = load(data[i]);                                                                            \
-            y[i] = s->kind == FV_ND_IS_NAN ? x != x : (x == INFINITY && (s->mode & 1)) || (x == -INFINITY && (s->mode & 2)); \
+            y[i] = nan ? x != x : (x == INFINITY && above) || (x == -INFINITY && below);                               \
         }                                                                                                              \
     }
 TEST(test_f32, float, AS_IS)
 TEST(test_f64, double, AS_IS)
 TEST(test_f16, uint16_t, fv_half_to_float)
-
-static void fill_true(const unary *s, fv_range r) {
-    for (size_t i = r.begin; i < r.end; i++) ((uint8_t *)s->y->data)[i] = 1;
-}
 
 static run_fn cheap_of(int32_t kind) {
     switch (kind) {
@@ -221,9 +232,9 @@ static run_fn cheap_of(int32_t kind) {
 
 /* NULL: the function does not take the type. */
 static run_fn run_of(int32_t kind, fv_dtype type) {
-    static const run_fn whole[12] = {[FV_I8] = whole_i8, [FV_I16] = whole_i16, [FV_I32] = whole_i32, [FV_I64] = whole_i64,
-                                     [FV_U8] = whole_u8, [FV_U16] = whole_u16, [FV_U32] = whole_u32, [FV_U64] = whole_u64};
-    if (kind == FV_ND_TRUE) return fill_true;
+    static const run_fn whole[12] = {
+        [FV_I8] = whole_i8, [FV_I16] = whole_i16, [FV_I32] = whole_i32, [FV_I64] = whole_i64,
+        [FV_U8] = whole_u8, [FV_U16] = whole_u16, [FV_U32] = whole_u32, [FV_U64] = whole_u64};
     if (kind == FV_ND_BIT_NOT && type == FV_BOOL) return not_bool;
     if (!fv_nd_is_floating(type)) return kind <= FV_ND_BIT_NOT ? whole[type] : NULL;
     if (kind == FV_ND_BIT_NOT) return NULL;
@@ -235,7 +246,8 @@ static fv_status unary_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const int32_t kind = n->attr.nd.kind;
     FV_RETURN_IF(kind < 0 || kind >= FV_ND_IS_NAN, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
-    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this function does not take %s", n->name,
+                 fv_dtype_name(x.dtype));
     FV_RETURN_IF(kind == FV_ND_CELU && n->attr.nd.alpha == 0, FV_ERR_ARGUMENT, "node \"%s\": alpha is 0", n->name);
     fv_infer_like(&values[n->out[0]], &x);
     return FV_OK;
@@ -244,8 +256,10 @@ static fv_status unary_infer(fv_node *n, fv_value_info *values) {
 static fv_status test_infer(fv_node *n, fv_value_info *values) {
     const fv_value_info x = values[n->in[0]];
     const int32_t kind = n->attr.nd.kind;
-    FV_RETURN_IF(kind < FV_ND_IS_NAN || kind >= FV_ND_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown test %d", n->name, kind);
-    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this test does not take %s", n->name, fv_dtype_name(x.dtype));
+    FV_RETURN_IF(kind < FV_ND_IS_NAN || kind >= FV_ND_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown test %d",
+                 n->name, kind);
+    FV_RETURN_IF(!run_of(kind, x.dtype), FV_ERR_UNSUPPORTED, "node \"%s\": this test does not take %s", n->name,
+                 fv_dtype_name(x.dtype));
     fv_nd_infer(&values[n->out[0]], FV_BOOL, &x.shape);
     return FV_OK;
 }
@@ -256,12 +270,19 @@ static void run_unary(void *arg, size_t piece, void *scratch) {
     s->run(s, fv_run_of(piece, s->count));
 }
 
-static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run) {
+static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run, function f) {
     const fv_nd_attr *attr = &p->node->attr.nd;
     unary *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (unary){.x = fv_plan_buffer(p, x), .dy = fv_plan_buffer(p, dy), .y = fv_plan_buffer(p, p->node->out[0]),
-                 .count = fv_shape_count(&p->values[x].shape), .kind = attr->kind, .mode = attr->mode, .a = attr->alpha, .b = attr->beta,
+    *s = (unary){.x = fv_plan_buffer(p, x),
+                 .dy = fv_plan_buffer(p, dy),
+                 .y = fv_plan_buffer(p, p->node->out[0]),
+                 .count = fv_shape_count(&p->values[x].shape),
+                 .kind = attr->kind,
+                 .mode = attr->mode,
+                 .a = attr->alpha,
+                 .b = attr->beta,
+                 .function = f,
                  .run = run};
     p->algorithm = "pointwise";
     p->flops = (double)s->count;
@@ -270,12 +291,14 @@ static fv_status make(fv_plan_op *p, fv_value x, fv_value dy, run_fn run) {
 
 static fv_status unary_plan(fv_plan_op *p) {
     const fv_value x = p->node->in[0];
-    return make(p, x, FV_NONE, run_of(p->node->attr.nd.kind, p->values[x].dtype));
+    return make(p, x, FV_NONE, run_of(p->node->attr.nd.kind, p->values[x].dtype),
+                functions[p->node->attr.nd.kind].value);
 }
 
 static fv_status unary_backward(fv_backward *b) {
     const fv_value in[2] = {b->node->in[0], b->dout[0]};
-    FV_RETURN_IF(!functions[b->node->attr.nd.kind].slope, FV_ERR_UNSUPPORTED, "node \"%s\": this function has no gradient", b->node->name);
+    FV_RETURN_IF(!functions[b->node->attr.nd.kind].slope, FV_ERR_UNSUPPORTED,
+                 "node \"%s\": this function has no gradient", b->node->name);
     b->din[0] = fv_emit_node(b->graph, &fv_op_nd_unary_grad, in, 2, 1, &b->node->attr);
     return FV_OK;
 }
@@ -285,8 +308,8 @@ const fv_op fv_op_nd_unary = {"nd_unary", 1, 1, 1, FV_OP_ANY_LAYOUT, unary_infer
 const fv_op fv_op_nd_test = {"nd_test", 1, 1, 1, FV_OP_PLAIN | FV_OP_NO_GRADIENT, test_infer, unary_plan, NULL};
 
 static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
-    FV_RETURN_IF(values[n->in[0]].layout != values[n->in[1]].layout && values[n->in[0]].kind == FV_VALUE_ACTIVATION, FV_ERR_SHAPE,
-                 "node \"%s\": its inputs lie differently", n->name);
+    FV_RETURN_IF(values[n->in[0]].layout != values[n->in[1]].layout && values[n->in[0]].kind == FV_VALUE_ACTIVATION,
+                 FV_ERR_SHAPE, "node \"%s\": its inputs lie differently", n->name);
     fv_infer_like(&values[n->out[0]], &values[n->in[1]]);
     return FV_OK;
 }
@@ -294,10 +317,18 @@ static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
 static void run_grad(const unary *s, fv_range r) {
     const fv_real *x = s->x->data, *dy = s->dy->data;
     fv_real *dx = s->y->data;
-    const function slope = functions[s->kind].slope;
-    for (size_t i = r.begin; i < r.end; i++) dx[i] = (fv_real)(dy[i] * slope(x[i], s->a, s->b));
+    for (size_t first = r.begin; first < r.end; first += BLOCK) {
+        const size_t n = fv_min_size(BLOCK, r.end - first);
+        double slope[BLOCK];
+        for (size_t i = 0; i < n; i++) slope[i] = x[first + i];
+        s->function(slope, slope, n, s->a, s->b);
+        for (size_t i = 0; i < n; i++) dx[first + i] = (fv_real)(dy[first + i] * slope[i]);
+    }
 }
 
-static fv_status unary_grad_plan(fv_plan_op *p) { return make(p, p->node->in[0], p->node->in[1], run_grad); }
+static fv_status unary_grad_plan(fv_plan_op *p) {
+    return make(p, p->node->in[0], p->node->in[1], run_grad, functions[p->node->attr.nd.kind].slope);
+}
 
-const fv_op fv_op_nd_unary_grad = {"nd_unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer, unary_grad_plan, NULL};
+const fv_op fv_op_nd_unary_grad = {
+    "nd_unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer, unary_grad_plan, NULL};

@@ -1,4 +1,5 @@
-/* nd_where: condition (bool), x, y of one type, broadcast -> x where the condition holds, else y. With `flag` x or y may be absent: zeros. */
+/* nd_where: condition (bool), x, y of one type, broadcast -> x where the condition holds, else y. With `flag` x or y
+ * may be absent: zeros. */
 #include "ops/nd_pointwise.h"
 
 #include <string.h>
@@ -11,13 +12,15 @@ typedef struct where {
 static fv_status where_infer(fv_node *n, fv_value_info *values) {
     const fv_value known = n->in[1] != FV_NONE ? n->in[1] : n->in[2];
     fv_shape shape;
-    FV_RETURN_IF(known == FV_NONE || (!n->attr.nd.flag && n->in[2] == FV_NONE), FV_ERR_ARGUMENT, "node \"%s\" lacks an input", n->name);
+    FV_RETURN_IF(known == FV_NONE || (!n->attr.nd.flag && n->in[2] == FV_NONE), FV_ERR_ARGUMENT,
+                 "node \"%s\" lacks an input", n->name);
     FV_RETURN_IF(values[n->in[0]].dtype != FV_BOOL, FV_ERR_SHAPE, "node \"%s\": its condition is %s, not bool", n->name,
                  fv_dtype_name(values[n->in[0]].dtype));
     FV_FORWARD(fv_nd_broadcast(n->name, &values[n->in[0]].shape, &values[known].shape, &shape));
     if (n->in[2] != FV_NONE && n->in[1] != FV_NONE) {
-        FV_RETURN_IF(values[n->in[1]].dtype != values[n->in[2]].dtype, FV_ERR_SHAPE, "node \"%s\": its choices are %s and %s", n->name,
-                     fv_dtype_name(values[n->in[1]].dtype), fv_dtype_name(values[n->in[2]].dtype));
+        FV_RETURN_IF(values[n->in[1]].dtype != values[n->in[2]].dtype, FV_ERR_SHAPE,
+                     "node \"%s\": its choices are %s and %s", n->name, fv_dtype_name(values[n->in[1]].dtype),
+                     fv_dtype_name(values[n->in[2]].dtype));
         FV_FORWARD(fv_nd_broadcast(n->name, &shape, &values[n->in[2]].shape, &shape));
     }
     const fv_layout layout = fv_nd_layout(n, values, values[known].dtype, shape.rank);

@@ -1,4 +1,5 @@
-/* unary: x -> y; binary: a, b of one shape -> y; unary_grad: y or x (fv_unary_keeps_input), dy -> dx. SPEC section 3. */
+/* unary: x -> y; binary: a, b of one shape -> y; unary_grad: y or x (fv_unary_keeps_input), dy -> dx. SPEC section 3.
+ */
 #include "ops/pieces.h"
 
 #include <math.h>
@@ -15,9 +16,14 @@ static fv_status make(fv_plan_op *p, fv_piece_fn run) {
     const fv_node *n = p->node;
     pointwise *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (pointwise){p->kernels, fv_plan_buffer(p, n->in[0]), n->in_count > 1 ? fv_plan_buffer(p, n->in[1]) : NULL,
-                     fv_plan_buffer(p, n->out[0]), fv_shape_count(&p->values[n->out[0]].shape), n->attr.pointwise.kind,
-                     n->attr.pointwise.a, n->attr.pointwise.b};
+    *s = (pointwise){p->kernels,
+                     fv_plan_buffer(p, n->in[0]),
+                     n->in_count > 1 ? fv_plan_buffer(p, n->in[1]) : NULL,
+                     fv_plan_buffer(p, n->out[0]),
+                     fv_shape_count(&p->values[n->out[0]].shape),
+                     n->attr.pointwise.kind,
+                     n->attr.pointwise.a,
+                     n->attr.pointwise.b};
     p->algorithm = "pointwise";
     p->flops = (double)s->count;
     return fv_plan_phase(p, false, run, s, fv_run_pieces(s->count));
@@ -29,7 +35,8 @@ static fv_status make(fv_plan_op *p, fv_piece_fn run) {
 
 static fv_status unary_infer(fv_node *n, fv_value_info *values) {
     const int32_t kind = n->attr.pointwise.kind;
-    FV_RETURN_IF(kind < 0 || kind >= FV_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name, kind);
+    FV_RETURN_IF(kind < 0 || kind >= FV_UNARY_COUNT, FV_ERR_ARGUMENT, "node \"%s\": unknown function %d", n->name,
+                 kind);
     FV_RETURN_IF(kind == FV_UNARY_CLAMP && !(n->attr.pointwise.a <= n->attr.pointwise.b), FV_ERR_ARGUMENT,
                  "node \"%s\": clip from %g to %g", n->name, (double)n->attr.pointwise.a, (double)n->attr.pointwise.b);
     const bool has_k = kind == FV_UNARY_SOFTPLUS || kind == FV_UNARY_SMOOTH_ABS || kind == FV_UNARY_RELU_SURROGATE;
@@ -47,8 +54,8 @@ static void run_unary(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const pointwise *s = arg;
     const fv_range r = fv_run_of(piece, s->count);
-    s->kernels->pointwise.unary[s->kind]((const fv_real *)s->a->data + r.begin, (fv_real *)s->out->data + r.begin, r.end - r.begin,
-                                         s->low, s->high);
+    s->kernels->pointwise.unary[s->kind]((const fv_real *)s->a->data + r.begin, (fv_real *)s->out->data + r.begin,
+                                         r.end - r.begin, s->low, s->high);
 }
 
 static fv_status unary_plan(fv_plan_op *p) { return make(p, run_unary); }
@@ -60,7 +67,8 @@ static fv_status unary_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_unary = {"unary", 1, 1, 1, FV_OP_IN_PLACE | FV_OP_ANY_LAYOUT, unary_infer, unary_plan, unary_backward};
+const fv_op fv_op_unary = {"unary",       1, 1, 1, FV_OP_IN_PLACE | FV_OP_ANY_LAYOUT, unary_infer, unary_plan,
+                           unary_backward};
 
 static fv_status unary_grad_infer(fv_node *n, fv_value_info *values) {
     fv_infer_like(&values[n->out[0]], &values[n->in[1]]);
@@ -71,13 +79,15 @@ static void run_unary_grad(void *arg, size_t piece, void *scratch) {
     (void)scratch;
     const pointwise *s = arg;
     const fv_range r = fv_run_of(piece, s->count);
-    s->kernels->pointwise.unary_grad[s->kind]((const fv_real *)s->a->data + r.begin, (const fv_real *)s->b->data + r.begin,
-                                              (fv_real *)s->out->data + r.begin, r.end - r.begin, s->low, s->high);
+    s->kernels->pointwise.unary_grad[s->kind]((const fv_real *)s->a->data + r.begin,
+                                              (const fv_real *)s->b->data + r.begin, (fv_real *)s->out->data + r.begin,
+                                              r.end - r.begin, s->low, s->high);
 }
 
 static fv_status unary_grad_plan(fv_plan_op *p) { return make(p, run_unary_grad); }
 
-const fv_op fv_op_unary_grad = {"unary_grad", 2, 2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer, unary_grad_plan, NULL};
+const fv_op fv_op_unary_grad = {"unary_grad",    2,   2, 1, FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, unary_grad_infer,
+                                unary_grad_plan, NULL};
 
 /* ---- binary ---- */
 
@@ -103,7 +113,8 @@ static fv_status binary_plan(fv_plan_op *p) { return make(p, run_binary); }
 
 /* The gradient of input i of a product is dy times the other input; of the second of a difference -dy. */
 static fv_status binary_backward(fv_backward *b) {
-    const fv_attributes multiply = {.pointwise = {FV_BINARY_MUL, 0, 0}}, negate = {.pointwise = {FV_UNARY_LINEAR, -1, 0}};
+    const fv_attributes multiply = {.pointwise = {FV_BINARY_MUL, 0, 0}},
+                        negate = {.pointwise = {FV_UNARY_LINEAR, -1, 0}};
     const fv_value dy = b->dout[0];
     const int32_t kind = b->node->attr.pointwise.kind;
     for (int i = 0; i < 2; i++) {
@@ -116,4 +127,6 @@ static fv_status binary_backward(fv_backward *b) {
     return FV_OK;
 }
 
-const fv_op fv_op_binary = {"binary", 2, 2, 1, FV_OP_IN_PLACE | FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, binary_infer, binary_plan, binary_backward};
+const fv_op fv_op_binary = {
+    "binary",       2, 2, 1, FV_OP_IN_PLACE | FV_OP_IN_PLACE_SECOND | FV_OP_ANY_LAYOUT, binary_infer, binary_plan,
+    binary_backward};

@@ -4,28 +4,30 @@
 static fv_status pool_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *x = &values[n->in[0]].shape;
     fv_pool_attr *a = &n->attr.pool;
-    FV_RETURN_IF(x->rank != 4, FV_ERR_SHAPE, "node \"%s\": pooling takes maps (N,C,H,W), got %s", n->name, fv_shape_print(x).text);
+    FV_RETURN_IF(x->rank != 4, FV_ERR_SHAPE, "node \"%s\": pooling takes maps (N,C,H,W), got %s", n->name,
+                 fv_shape_print(x).text);
     int64_t in[3];
     int32_t out[3];
     fv_map_size(x, in);
     for (int i = 0; i < 3 && a->global; i++) {
-        FV_RETURN_IF(in[i] > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": maps %s are too large", n->name, fv_shape_print(x).text);
+        FV_RETURN_IF(in[i] > INT32_MAX, FV_ERR_LIMIT, "node \"%s\": maps %s are too large", n->name,
+                     fv_shape_print(x).text);
         a->window.kernel[i] = a->window.stride[i] = (int32_t)in[i];
         a->window.dilation[i] = 1;
         a->window.pad_before[i] = a->window.pad_after[i] = 0;
     }
-    FV_RETURN_IF(a->kind == FV_POOL_LP && !(a->p >= 1 && a->p <= 1000), FV_ERR_ARGUMENT, "node \"%s\": Lp pooling with p = %g, it must be 1 to 1000",
-                 n->name, (double)a->p);
+    FV_RETURN_IF(a->kind == FV_POOL_LP && !(a->p >= 1 && a->p <= 1000), FV_ERR_ARGUMENT,
+                 "node \"%s\": Lp pooling with p = %g, it must be 1 to 1000", n->name, (double)a->p);
     FV_RETURN_IF(a->kind == FV_POOL_WEIGHTED && !(a->sigma > 0 && a->sigma <= 1e6), FV_ERR_ARGUMENT,
                  "node \"%s\": weighted pooling with sigma %g, it must be positive", n->name, (double)a->sigma);
     FV_FORWARD(fv_window_resolve(n->name, &a->window, in, a->ceil_mode, out));
     for (int i = 0; i < 3; i++) {
         const int64_t extent = (int64_t)a->window.dilation[i] * (a->window.kernel[i] - 1) + 1;
         FV_RETURN_IF(a->window.pad_before[i] >= extent || a->window.pad_after[i] >= extent, FV_ERR_ARGUMENT,
-                     "node \"%s\": padding (%d, %d) is not less than the window's extent %lld", n->name, a->window.pad_before[i],
-                     a->window.pad_after[i], (long long)extent);
-        FV_RETURN_IF(a->kind == FV_POOL_AVERAGE && a->window.dilation[i] != 1, FV_ERR_UNSUPPORTED, "node \"%s\": average pooling with dilation",
-                     n->name);
+                     "node \"%s\": padding (%d, %d) is not less than the window's extent %lld", n->name,
+                     a->window.pad_before[i], a->window.pad_after[i], (long long)extent);
+        FV_RETURN_IF(a->kind == FV_POOL_AVERAGE && a->window.dilation[i] != 1, FV_ERR_UNSUPPORTED,
+                     "node \"%s\": average pooling with dilation", n->name);
     }
     const fv_shape y = {4, {x->dim[0], x->dim[1], out[1], out[2]}};
     fv_infer_shape(&values[n->out[0]], FV_REAL_DTYPE, &y);
@@ -37,7 +39,10 @@ void fv_pool_describe(const fv_pool_attr *a, const fv_shape *x, const fv_shape *
     int64_t in[3], out[3];
     fv_map_size(x, in);
     fv_map_size(y, out);
-    *d = (fv_pool_desc){.images = (int32_t)x->dim[0], .channels = (int32_t)x->dim[1], .count_padding = a->count_padding, .places = a->places};
+    *d = (fv_pool_desc){.images = (int32_t)x->dim[0],
+                        .channels = (int32_t)x->dim[1],
+                        .count_padding = a->count_padding,
+                        .places = a->places};
     for (int i = 0; i < 3; i++) {
         d->in[i] = (int32_t)in[i];
         d->out[i] = (int32_t)out[i];
@@ -70,13 +75,15 @@ void fv_pool_weights(const fv_kernels *k, const fv_pool_attr *a, fv_real *both, 
         both[i] = y[i / a->window.kernel[2]] * x[i % a->window.kernel[2]];
 }
 
-/* Two passes of one axis each cost less than half the products of one pass. Dilated windows stay whole: they are rare. */
+/* Two passes of one axis each cost less than half the products of one pass. Dilated windows stay whole: they are rare.
+ */
 static bool separable(const fv_pool_desc *d) {
     const int64_t rows = d->stride[1] < d->window[1] ? d->stride[1] : d->window[1];
     return (int64_t)d->window[1] * d->window[2] >= 2 * (d->window[2] * rows + d->window[1]);
 }
 
-static void one_axis(fv_pool_desc *d, int32_t axis, int32_t height_in, int32_t width_in, int32_t height_out, int32_t width_out) {
+static void one_axis(fv_pool_desc *d, int32_t axis, int32_t height_in, int32_t width_in, int32_t height_out,
+                     int32_t width_out) {
     const int64_t in[3] = {1, height_in, width_in}, out[3] = {1, height_out, width_out};
     for (int a = 0; a < 3; a++) {
         d->in[a] = (int32_t)in[a];
@@ -94,8 +101,8 @@ static fv_status plan_weights(fv_plan_op *p, fv_pool_plan *s) {
     const size_t height = (size_t)a->window.kernel[1], width = (size_t)a->window.kernel[2];
     size_t count, bytes;
     fv_real *w;
-    FV_RETURN_IF(!fv_mul_size(height, width, &count) || !fv_mul_size(count + height + width, sizeof(fv_real), &bytes), FV_ERR_LIMIT,
-                 "node \"%s\": the window is too large", p->node->name);
+    FV_RETURN_IF(!fv_mul_size(height, width, &count) || !fv_mul_size(count + height + width, sizeof(fv_real), &bytes),
+                 FV_ERR_LIMIT, "node \"%s\": the window is too large", p->node->name);
     FV_FORWARD(fv_plan_state(p, bytes, (void **)&w));
     fv_pool_weights(p->kernels, a, w, w + count, w + count + height);
     s->weight = w;
@@ -108,7 +115,8 @@ static fv_status plan_weights(fv_plan_op *p, fv_pool_plan *s) {
     one_axis(&s->along_x, 2, s->desc.in[1], s->desc.in[2], s->desc.in[1], s->desc.out[2]);
     one_axis(&s->along_y, 1, s->desc.in[1], s->desc.out[2], s->desc.out[1], s->desc.out[2]);
     fv_buffer *between;
-    const size_t values = (size_t)s->desc.images * (size_t)s->desc.in[1] * (size_t)s->desc.out[2] * (size_t)s->desc.channels;
+    const size_t values =
+        (size_t)s->desc.images * (size_t)s->desc.in[1] * (size_t)s->desc.out[2] * (size_t)s->desc.channels;
     FV_FORWARD(fv_plan_workspace(p, values * sizeof(fv_real), &between));
     s->between = between;
     p->flops = 2 * (double)values * (double)(width + height);
@@ -129,8 +137,8 @@ fv_status fv_pool_plan_make(fv_plan_op *p, const fv_shape *x, const fv_shape *y,
     return s->kind == FV_POOL_WEIGHTED ? plan_weights(p, s) : FV_OK;
 }
 
-/* Of a window larger than a run, the channels are cut too. */
-void fv_pool_cut(fv_pool_plan *s, bool by_channels) {
+/* Pixels of the output to pieces of about a run; of a window larger than one, the channels are cut too. */
+static void cut_pieces(fv_pool_plan *s, bool by_channels) {
     const size_t channels = (size_t)s->desc.channels, window = (size_t)s->desc.window[1] * (size_t)s->desc.window[2];
     const size_t pixels = (size_t)s->desc.images * (size_t)s->desc.out[1] * (size_t)s->desc.out[2];
     s->pixels = pixels;
@@ -168,13 +176,16 @@ static void run_stride(void *arg, size_t piece, void *scratch) {
     for (size_t row = piece * s->chunk; row < end; row++) {
         const ptrdiff_t image = (ptrdiff_t)(row / (size_t)d->out[1]), y = (ptrdiff_t)(row % (size_t)d->out[1]);
         s->kernels->rows.copy((const fv_real *)s->in->data + image * d->in_pitch[0] + y * d->stride[1] * d->in_pitch[2],
-                              d->stride[2] * d->in_pitch[3], (fv_real *)s->out->data + image * d->out_pitch[0] + y * d->out_pitch[2],
-                              d->out_pitch[3], width, (size_t)d->out[2]);
+                              d->stride[2] * d->in_pitch[3],
+                              (fv_real *)s->out->data + image * d->out_pitch[0] + y * d->out_pitch[2], d->out_pitch[3],
+                              width, (size_t)d->out[2]);
     }
 }
 
-void fv_pool_run_pass(const fv_pool_plan *s, const fv_pool_desc *d, const fv_real *weight, bool back, const void *from, void *to, size_t piece) {
-    const size_t rows = (size_t)d->images * (size_t)(back ? d->in[1] : d->out[1]), width = (size_t)(back ? d->in[2] : d->out[2]);
+void fv_pool_run_pass(const fv_pool_plan *s, const fv_pool_desc *d, const fv_real *weight, bool back, const void *from,
+                      void *to, size_t piece) {
+    const size_t rows = (size_t)d->images * (size_t)(back ? d->in[1] : d->out[1]),
+                 width = (size_t)(back ? d->in[2] : d->out[2]);
     const size_t chunk = fv_rows_per_piece(width * (size_t)d->channels);
     const fv_range pixels = {piece * chunk * width, fv_min_size((piece + 1) * chunk, rows) * width};
     if (back)
@@ -184,7 +195,8 @@ void fv_pool_run_pass(const fv_pool_plan *s, const fv_pool_desc *d, const fv_rea
 }
 
 size_t fv_pool_pass_pieces(const fv_pool_desc *d, bool back) {
-    const size_t rows = (size_t)d->images * (size_t)(back ? d->in[1] : d->out[1]), width = (size_t)(back ? d->in[2] : d->out[2]);
+    const size_t rows = (size_t)d->images * (size_t)(back ? d->in[1] : d->out[1]),
+                 width = (size_t)(back ? d->in[2] : d->out[2]);
     return fv_div_up(rows, fv_rows_per_piece(width * (size_t)d->channels));
 }
 
@@ -216,7 +228,7 @@ static fv_status pool_plan(fv_plan_op *p) {
         s->chunk = fv_rows_per_piece((size_t)s->desc.out[2] * (size_t)s->desc.channels);
         return fv_plan_phase(p, false, run_stride, s, fv_div_up(s->pixels, s->chunk));
     }
-    fv_pool_cut(s, !s->index);
+    cut_pieces(s, !s->index);
     return fv_plan_phase(p, false, run_pool, s, s->pieces);
 }
 
@@ -224,7 +236,8 @@ static fv_status pool_backward(fv_backward *b) {
     const fv_node *n = b->node;
     const bool max = n->attr.pool.kind == FV_POOL_MAX, lp = n->attr.pool.kind == FV_POOL_LP;
     const fv_value in[3] = {b->dout[0], n->in[0], max ? n->out[1] : lp ? n->out[0] : FV_NONE};
-    FV_RETURN_IF(max && n->out[1] == FV_NONE, FV_ERR_STATE, "node \"%s\": max pooling was planned without its index", n->name);
+    FV_RETURN_IF(max && n->out[1] == FV_NONE, FV_ERR_STATE, "node \"%s\": max pooling was planned without its index",
+                 n->name);
     b->din[0] = fv_emit_node(b->graph, &fv_op_pool_grad, in, max || lp ? 3 : 2, 1, &n->attr);
     return FV_OK;
 }

@@ -4,8 +4,6 @@
 #include "ops/nd_recurrent.h"
 #include "ops/nd_window.h"
 
-#include <string.h>
-
 const fv_op *const fv_op_registry[] = {
     &fv_op_conv,
     &fv_op_linear,
@@ -121,9 +119,3 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_det,
     NULL,
 };
-
-const fv_op *fv_op_find(const char *name) {
-    for (size_t i = 0; fv_op_registry[i]; i++)
-        if (strcmp(fv_op_registry[i]->name, name) == 0) return fv_op_registry[i];
-    return NULL;
-}

@@ -25,7 +25,8 @@ static void run_squares(void *arg, size_t piece, void *scratch) {
     size_t i = 0;
     while (piece >= s->first[i + 1]) i++;
     const fv_range r = fv_run_of(piece - s->first[i], s->counts[i]);
-    ((fv_real *)s->parts->data)[piece] = s->kernels->reduce.sum_squares((const fv_real *)s->grads[i]->data + r.begin, r.end - r.begin);
+    ((fv_real *)s->parts->data)[piece] =
+        s->kernels->reduce.sum_squares((const fv_real *)s->grads[i]->data + r.begin, r.end - r.begin);
 }
 
 static void run_norm(void *arg, size_t piece, void *scratch) {
@@ -82,14 +83,21 @@ static void run_update(void *arg, size_t piece, void *scratch) {
     const update *s = arg;
     const fv_run_info *run = s->run;
     const fv_range r = fv_run_of(piece, s->count);
-    fv_update u = {.lr = run->lr, .weight_decay = s->decay ? run->weight_decay : 0, .momentum = run->momentum, .beta2 = run->beta2,
-                   .epsilon = run->epsilon, .grad_scale = 1, .correction1 = run->correction1, .correction2 = run->correction2};
+    fv_update u = {.lr = run->lr,
+                   .weight_decay = s->decay ? run->weight_decay : 0,
+                   .momentum = run->momentum,
+                   .beta2 = run->beta2,
+                   .epsilon = run->epsilon,
+                   .grad_scale = 1,
+                   .correction1 = run->correction1,
+                   .correction2 = run->correction2};
     if (s->norm) {
         const fv_real norm = *(const fv_real *)s->norm->data;
         if (norm > run->clip) u.grad_scale = run->clip / norm;
     }
-    s->kernel(&u, (const fv_real *)s->dw->data + r.begin, (fv_real *)s->w->data + r.begin, s->m ? (fv_real *)s->m->data + r.begin : NULL,
-              s->v ? (fv_real *)s->v->data + r.begin : NULL, r.end - r.begin);
+    s->kernel(&u, (const fv_real *)s->dw->data + r.begin, (fv_real *)s->w->data + r.begin,
+              s->m ? (fv_real *)s->m->data + r.begin : NULL, s->v ? (fv_real *)s->v->data + r.begin : NULL,
+              r.end - r.begin);
 }
 
 static fv_update_fn kernel_of(const fv_optimizer_kernels *k, fv_optimizer optimizer) {
@@ -103,9 +111,15 @@ static fv_status update_plan(fv_plan_op *p) {
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     const fv_buffer *optional[5] = {NULL};
     for (int32_t i = 2; i < n->in_count; i++) optional[i] = fv_plan_buffer(p, n->in[i]);
-    *s = (update){kernel_of(&p->kernels->optimizer, n->attr.update.optimizer), p->run, fv_plan_buffer(p, n->in[0]),
-                  fv_plan_buffer(p, n->in[1]), optional[2], optional[3], optional[4],
-                  fv_shape_count(&p->values[n->in[0]].shape), n->attr.update.decay};
+    *s = (update){kernel_of(&p->kernels->optimizer, n->attr.update.optimizer),
+                  p->run,
+                  fv_plan_buffer(p, n->in[0]),
+                  fv_plan_buffer(p, n->in[1]),
+                  optional[2],
+                  optional[3],
+                  optional[4],
+                  fv_shape_count(&p->values[n->in[0]].shape),
+                  n->attr.update.decay};
     p->algorithm = "in place";
     p->flops = 4.0 * (double)s->count;
     return fv_plan_phase(p, false, run_update, s, fv_run_pieces(s->count));

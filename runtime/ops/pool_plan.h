@@ -20,10 +20,9 @@ typedef struct fv_pool_plan {
 } fv_pool_plan;
 
 fv_status fv_pool_plan_make(fv_plan_op *p, const fv_shape *x, const fv_shape *y, fv_pool_plan **out);
-/* Pixels of the output, and channels too where windows are large, to pieces of about a run. */
-void fv_pool_cut(fv_pool_plan *s, bool by_channels);
 /* A pass along one axis, forwards or backwards, by rows of pixels. */
-void fv_pool_run_pass(const fv_pool_plan *s, const fv_pool_desc *d, const fv_real *weight, bool back, const void *from, void *to, size_t piece);
+void fv_pool_run_pass(const fv_pool_plan *s, const fv_pool_desc *d, const fv_real *weight, bool back, const void *from,
+                      void *to, size_t piece);
 size_t fv_pool_pass_pieces(const fv_pool_desc *d, bool back);
 /* The Gaussian of a weighted window: both axes' product (kernel y times x values), and each by itself. */
 void fv_pool_weights(const fv_kernels *k, const fv_pool_attr *a, fv_real *both, fv_real *y, fv_real *x);

@@ -1,7 +1,7 @@
-/* One region a run: every thread walks the phases. A phase's pieces are split into one contiguous share a thread, so that a thread
- * meets the same part of the data in every phase; who is done takes from the others' shares. The thread that finishes a phase's last
- * piece opens the next one: a thread that the system holds up between pieces is not waited for, and joins in where the others are,
- * be it a later run. */
+/* One region a run: every thread walks the phases. A phase's pieces are split into one contiguous share a thread, so
+ * that a thread meets the same part of the data in every phase; who is done takes from the others' shares. The thread
+ * that finishes a phase's last piece opens the next one: a thread that the system holds up between pieces is not waited
+ * for, and joins in where the others are, be it a later run. */
 #include "parallel/parallel.h"
 
 #include "parallel/event.h"
@@ -13,8 +13,8 @@
 /* Pauses before a waiting thread sleeps: some 20 microseconds; hardly any where threads share a CPU. */
 enum { spins_alone = 600, spins_crowded = 4 };
 
-/* A thread's part of the phase in progress: the phase's number above the next piece's. A late thread that takes from a share thus
- * learns what it took; numbers at or past the share's end are nothing. */
+/* A thread's part of the phase in progress: the phase's number above the next piece's. A late thread that takes from a
+ * share thus learns what it took; numbers at or past the share's end are nothing. */
 typedef struct share {
     _Alignas(64) _Atomic uint64_t next;
 } share;
@@ -32,10 +32,10 @@ struct fv_parallel {
     /* of the run in progress */
     const fv_phase *phases;
     size_t count;
-    double *seconds, began; /* of the phase in progress; written by who opens a phase */
+    double *seconds, began;              /* of the phase in progress; written by who opens a phase */
     _Alignas(64) atomic_size_t finished; /* its pieces */
-    atomic_int inside;  /* threads that read what belongs to the run */
-    atomic_bool open;   /* a run is in progress: who is inside and sees this may read on */
+    atomic_int inside;                   /* threads that read what belongs to the run */
+    atomic_bool open;                    /* a run is in progress: who is inside and sees this may read on */
     fv_event opened;
 };
 
@@ -45,7 +45,9 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static size_t share_begin(const fv_parallel *p, size_t phase, size_t t) { return p->phases[phase].pieces * t / (size_t)p->threads; }
+static size_t share_begin(const fv_parallel *p, size_t phase, size_t t) {
+    return p->phases[phase].pieces * t / (size_t)p->threads;
+}
 
 /* Phase i is open to takers, or with i == count the run is over. */
 static void open_phase(fv_parallel *p, size_t i) {
@@ -74,8 +76,8 @@ static bool has_piece(const fv_parallel *p, uint64_t next, size_t t, size_t *pha
     return *phase < p->count && *piece < share_begin(p, *phase, t + 1);
 }
 
-/* Runs what is left of share t. Returns how many pieces that were, all of the phase in *phase: while one of a phase's pieces is not
- * counted as finished, no other phase opens. */
+/* Runs what is left of share t. Returns how many pieces that were, all of the phase in *phase: while one of a phase's
+ * pieces is not counted as finished, no other phase opens. */
 static size_t run_share(fv_parallel *p, size_t t, size_t *phase, void *scratch) {
     _Atomic uint64_t *next = &p->shares[t].next;
     size_t done = 0, of, piece;
@@ -91,16 +93,21 @@ static size_t run_share(fv_parallel *p, size_t t, size_t *phase, void *scratch) 
 /* Takes part in the phase in progress. false: the run is over. */
 static bool take_part(fv_parallel *p, int thread, bool *last) {
     *last = false;
-    if (!atomic_load(&p->open) || atomic_load_explicit(&p->shares[0].next, memory_order_acquire) >> phase_shift >= p->count) return false;
+    if (!atomic_load(&p->open) ||
+        atomic_load_explicit(&p->shares[0].next, memory_order_acquire) >> phase_shift >= p->count)
+        return false;
     void *scratch = p->scratch + (size_t)thread * p->scratch_stride; /* read inside a run: between runs it may move */
     size_t phase = 0, done = 0;
-    for (size_t k = 0; k < (size_t)p->threads; k++) done += run_share(p, ((size_t)thread + k) % (size_t)p->threads, &phase, scratch);
-    *last = done && atomic_fetch_add_explicit(&p->finished, done, memory_order_acq_rel) + done == p->phases[phase].pieces;
+    for (size_t k = 0; k < (size_t)p->threads; k++)
+        done += run_share(p, ((size_t)thread + k) % (size_t)p->threads, &phase, scratch);
+    *last =
+        done && atomic_fetch_add_explicit(&p->finished, done, memory_order_acq_rel) + done == p->phases[phase].pieces;
     if (*last) close_phase(p, phase);
     return true;
 }
 
-/* The caller leaves a run, and only those that are inside this very moment are waited for: whoever comes later finds it closed. */
+/* The caller leaves a run, and only those that are inside this very moment are waited for: whoever comes later finds it
+ * closed. */
 static void close_run(fv_parallel *p) {
     atomic_store(&p->open, false);
     for (int i = 0; atomic_load(&p->inside) > 0; i++) fv_relax(i);
@@ -125,7 +132,8 @@ static void run_alone(fv_parallel *p) {
     const fv_float_mode mode = fv_float_mode_enter();
     double before = p->seconds ? now() : 0;
     for (size_t i = 0; i < p->count; i++) {
-        for (size_t piece = 0; piece < p->phases[i].pieces; piece++) p->phases[i].run(p->phases[i].arg, piece, p->scratch);
+        for (size_t piece = 0; piece < p->phases[i].pieces; piece++)
+            p->phases[i].run(p->phases[i].arg, piece, p->scratch);
         if (p->seconds) {
             const double after = now();
             p->seconds[i] += after - before;
@@ -165,10 +173,12 @@ fv_status fv_parallel_reserve(fv_parallel *p, size_t scratch_bytes) {
     size_t stride, bytes;
     void *scratch = NULL;
     /* A page between two threads' scratch: neither shares a line nor a prefetched neighbour. */
-    FV_RETURN_IF(!fv_add_size(scratch_bytes, 4096 + FV_ALIGNMENT, &stride), FV_ERR_LIMIT, "scratch of %zu bytes", scratch_bytes);
+    FV_RETURN_IF(!fv_add_size(scratch_bytes, 4096 + FV_ALIGNMENT, &stride), FV_ERR_LIMIT, "scratch of %zu bytes",
+                 scratch_bytes);
     stride = stride / FV_ALIGNMENT * FV_ALIGNMENT;
     if (p->scratch && stride <= p->scratch_stride) return FV_OK;
-    FV_RETURN_IF(!fv_mul_size(stride, (size_t)p->threads, &bytes), FV_ERR_LIMIT, "scratch of %zu bytes a thread", stride);
+    FV_RETURN_IF(!fv_mul_size(stride, (size_t)p->threads, &bytes), FV_ERR_LIMIT, "scratch of %zu bytes a thread",
+                 stride);
     FV_FORWARD(fv_alloc(p->context, bytes, "the threads' scratch", &scratch));
     fv_release(p->context, p->scratch);
     p->scratch = scratch;

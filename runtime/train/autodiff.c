@@ -23,7 +23,8 @@ static void find_needs(reverse *r, const fv_value *wanted, size_t count) {
 /* A value used several times has the sum of what its uses give. */
 static void accumulate(reverse *r, fv_value v, fv_value gradient) {
     if (gradient == FV_NONE) return;
-    if (fv_emit_info(r->g, v)->kind == FV_VALUE_ACTIVATION) gradient = fv_emit_in_layout(r->g, gradient, fv_emit_info(r->g, v)->layout);
+    if (fv_emit_info(r->g, v)->kind == FV_VALUE_ACTIVATION)
+        gradient = fv_emit_in_layout(r->g, gradient, fv_emit_info(r->g, v)->layout);
     if (r->gradients[v] == FV_NONE) {
         r->gradients[v] = gradient;
         return;
@@ -70,8 +71,8 @@ static fv_status reverse_node(reverse *r, size_t i) {
     return status;
 }
 
-static fv_status differentiate(reverse *r, const fv_value *outputs, const fv_value *seeds, size_t count, const fv_value *wanted,
-                               size_t wanted_count) {
+static fv_status differentiate(reverse *r, const fv_value *outputs, const fv_value *seeds, size_t count,
+                               const fv_value *wanted, size_t wanted_count) {
     for (size_t i = 0; i < r->value_count; i++) r->gradients[i] = FV_NONE;
     find_needs(r, wanted, wanted_count);
     for (size_t i = 0; i < count; i++) accumulate(r, outputs[i], seeds[i]);

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-void fv_taps_from_plain(const fv_real *plain, fv_real *taps_last_out, size_t out, size_t in, size_t taps) {
+static void taps_from_plain(const fv_real *plain, fv_real *taps_last_out, size_t out, size_t in, size_t taps) {
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++)
             for (size_t t = 0; t < taps; t++) taps_last_out[(t * in + i) * out + o] = plain[(o * in + i) * taps + t];
@@ -26,7 +26,8 @@ void fv_taps_to_plain(const fv_real *taps_last_out, fv_real *plain, size_t out, 
 static int64_t taps_of(const fv_graph *g, const fv_node *n, int32_t k) {
     const fv_shape *w = k < n->in_count && n->in[k] != FV_NONE ? &g->values[n->in[k]].shape : NULL;
     if (!w) return 0;
-    if ((n->op == &fv_op_untied_bias && k == 1) || (n->op == &fv_op_conv && k == 3 && n->attr.conv.untied)) return fv_untied_positions(w);
+    if ((n->op == &fv_op_untied_bias && k == 1) || (n->op == &fv_op_conv && k == 3 && n->attr.conv.untied))
+        return fv_untied_positions(w);
     if (k != 1) return 0;
     if (n->op == &fv_op_conv) return w->dim[2] * w->dim[3];
     if (n->op == &fv_op_local) return w->dim[2] * w->dim[3] * w->dim[4] * w->dim[5];
@@ -51,7 +52,7 @@ static fv_status relayout(fv_graph *g, fv_value weight, int64_t taps) {
     const size_t count = fv_shape_count(&w->shape), out = (size_t)w->shape.dim[0], in = count / out / (size_t)taps;
     fv_real *fresh = NULL;
     FV_FORWARD(fv_alloc(g->context, count * sizeof *fresh, w->name, (void **)&fresh));
-    fv_taps_from_plain(w->data, fresh, out, in, (size_t)taps);
+    taps_from_plain(w->data, fresh, out, in, (size_t)taps);
     fv_release(g->context, w->data);
     w->data = fresh;
     w->layout = FV_TAPS_LAST_OUT;
@@ -90,9 +91,11 @@ static fv_value inside_layout(fv_graph *g, fv_value target, fv_layout given) {
 
 static fv_value target_input(fv_graph *g, const fv_shape *output, bool labels) {
     const fv_shape rows = {1, {output->dim[0]}};
-    const fv_value v = fv_graph_new_value(g, FV_VALUE_INPUT, NULL, labels ? FV_I32 : FV_REAL_DTYPE, labels ? &rows : output);
+    const fv_value v =
+        fv_graph_new_value(g, FV_VALUE_INPUT, NULL, labels ? FV_I32 : FV_REAL_DTYPE, labels ? &rows : output);
     if (v == FV_NONE) return v;
-    if (fv_grow(g->context, (void **)&g->inputs, &g->input_capacity, g->input_count + 1, sizeof *g->inputs, "a graph") != FV_OK)
+    if (fv_grow(g->context, (void **)&g->inputs, &g->input_capacity, g->input_count + 1, sizeof *g->inputs,
+                "a graph") != FV_OK)
         return FV_NONE;
     g->inputs[g->input_count++] = v;
     return v;
@@ -107,13 +110,15 @@ static fv_status add_loss(fv_trainer *t, fv_value *output, fv_value *seed) {
     *output = cross_entropy && !probabilities ? logits_of(g) : g->outputs[0];
     const fv_shape shape = g->values[*output].shape;
     FV_RETURN_IF(cross_entropy && shape.rank != 2, FV_ERR_UNSUPPORTED,
-                 "the model's output %s is not one row of values an image, which cross-entropy needs", fv_shape_print(&shape).text);
+                 "the model's output %s is not one row of values an image, which cross-entropy needs",
+                 fv_shape_print(&shape).text);
     t->classes = shape.rank == 2 ? shape.dim[1] : 0;
     t->target = target_input(g, &shape, cross_entropy && !t->settings.soft_targets);
     FV_FORWARD(fv_graph_status(g));
     const fv_value in[2] = {*output, inside_layout(g, t->target, t->settings.input_layout)};
     FV_FORWARD(fv_graph_status(g));
-    t->loss = fv_graph_node(g, cross_entropy ? &fv_op_cross_entropy : &fv_op_squared_error, "loss", in, 2, cross_entropy ? 3 : 2, &attr);
+    t->loss = fv_graph_node(g, cross_entropy ? &fv_op_cross_entropy : &fv_op_squared_error, "loss", in, 2,
+                            cross_entropy ? 3 : 2, &attr);
     FV_FORWARD(fv_graph_status(g));
     *seed = t->loss + 1;
     t->correct = cross_entropy ? t->loss + 2 : FV_NONE;
@@ -133,7 +138,8 @@ static fv_value add_state(fv_graph *g, fv_value parameter) {
     if (v == FV_NONE) return v;
     g->values[v].layout = g->values[parameter].layout;
     g->values[v].taps = g->values[parameter].taps;
-    const fv_status status = fv_alloc_zero(g->context, fv_shape_count(&shape) * sizeof(fv_real), "optimizer state", &g->values[v].data);
+    const fv_status status =
+        fv_alloc_zero(g->context, fv_shape_count(&shape) * sizeof(fv_real), "optimizer state", &g->values[v].data);
     return status == FV_OK ? v : fv_graph_fail(g, status, "out of memory for optimizer state");
 }
 
@@ -150,7 +156,8 @@ static fv_status add_updates(fv_trainer *t, const learned *l) {
     fv_graph *g = t->graph;
     const fv_optimizer kind = t->settings.optimizer;
     t->norm = FV_NONE;
-    if (t->settings.clip > 0) t->norm = fv_graph_node(g, &fv_op_grad_norm, "grad_norm", l->gradients, (int32_t)l->count, 1, NULL);
+    if (t->settings.clip > 0)
+        t->norm = fv_graph_node(g, &fv_op_grad_norm, "grad_norm", l->gradients, (int32_t)l->count, 1, NULL);
     for (size_t i = 0; i < l->count; i++) {
         const fv_value w = l->parameters[i];
         const fv_value m = kind == FV_SGD ? FV_NONE : add_state(g, w);
@@ -182,7 +189,8 @@ static fv_status add_gradients(fv_trainer *t, fv_value output, fv_value seed, le
         l->parameters[l->count++] = l->parameters[i];
     }
     fv_release(g->context, gradients);
-    FV_RETURN_IF(status == FV_OK && l->count == 0, FV_ERR_UNSUPPORTED, "the model has no parameter that training could change");
+    FV_RETURN_IF(status == FV_OK && l->count == 0, FV_ERR_UNSUPPORTED,
+                 "the model has no parameter that training could change");
     return status;
 }
 
@@ -200,9 +208,11 @@ fv_status fv_build_step(fv_trainer *t) {
     fv_graph *g = t->graph;
     learned l = {0};
     fv_value output = FV_NONE, seed = FV_NONE;
-    FV_RETURN_IF(g->input_count != 1, FV_ERR_UNSUPPORTED, "the model has %zu inputs; training takes models with one", g->input_count);
+    FV_RETURN_IF(g->input_count != 1, FV_ERR_UNSUPPORTED, "the model has %zu inputs; training takes models with one",
+                 g->input_count);
     for (size_t i = 0; i < g->output_count; i++) /* cross-entropy must see the softmax */
-        FV_RETURN_IF(g->values[g->outputs[i]].producer < 0, FV_ERR_UNSUPPORTED, "the model's output is not computed by any node");
+        FV_RETURN_IF(g->values[g->outputs[i]].producer < 0, FV_ERR_UNSUPPORTED,
+                     "the model's output is not computed by any node");
     FV_FORWARD(fv_graph_prepare(g, true, t->settings.input_layout, FV_NHWC));
     t->input = g->inputs[0];
     FV_FORWARD(fv_relayout_weights(g));

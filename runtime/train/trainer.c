@@ -10,32 +10,45 @@
 
 void fv_trainer_settings_default(fv_trainer_settings *s) {
     if (!s) return;
-    *s = (fv_trainer_settings){.batch = 64, .optimizer = FV_MOMENTUM, .lr = 0.05f, .momentum = 0.9f, .beta1 = 0.9f, .beta2 = 0.999f,
-                               .epsilon = 1e-8f, .schedule_factor = 0.5f, .seed = 1};
+    *s = (fv_trainer_settings){.batch = 64,
+                               .optimizer = FV_MOMENTUM,
+                               .lr = 0.05f,
+                               .momentum = 0.9f,
+                               .beta1 = 0.9f,
+                               .beta2 = 0.999f,
+                               .epsilon = 1e-8f,
+                               .schedule_factor = 0.5f,
+                               .seed = 1};
 }
 
 static bool within(double x, double low, double high) { return x >= low && x <= high; }
 
 static fv_status check_settings(const fv_trainer_settings *s) {
-    FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT, "a training batch of %lld; it must be 1 or more", (long long)s->batch);
-    FV_RETURN_IF(s->input_layout != FV_PLAIN && s->input_layout != FV_NHWC, FV_ERR_ARGUMENT, "unknown input layout %d", (int)s->input_layout);
-    FV_RETURN_IF(s->loss != FV_LOSS_CROSS_ENTROPY && s->loss != FV_LOSS_SQUARED_ERROR, FV_ERR_ARGUMENT, "unknown loss %d", (int)s->loss);
-    FV_RETURN_IF(s->reduction != FV_REDUCTION_MEAN && s->reduction != FV_REDUCTION_SUM, FV_ERR_ARGUMENT, "unknown reduction %d",
-                 (int)s->reduction);
+    FV_RETURN_IF(s->batch < 1 || s->batch > INT32_MAX, FV_ERR_ARGUMENT,
+                 "a training batch of %lld; it must be 1 or more", (long long)s->batch);
+    FV_RETURN_IF(s->input_layout != FV_PLAIN && s->input_layout != FV_NHWC, FV_ERR_ARGUMENT, "unknown input layout %d",
+                 (int)s->input_layout);
+    FV_RETURN_IF(s->loss != FV_LOSS_CROSS_ENTROPY && s->loss != FV_LOSS_SQUARED_ERROR, FV_ERR_ARGUMENT,
+                 "unknown loss %d", (int)s->loss);
+    FV_RETURN_IF(s->reduction != FV_REDUCTION_MEAN && s->reduction != FV_REDUCTION_SUM, FV_ERR_ARGUMENT,
+                 "unknown reduction %d", (int)s->reduction);
     FV_RETURN_IF(s->loss_input != FV_LOSS_FROM_LOGITS && s->loss_input != FV_LOSS_FROM_PROBABILITIES, FV_ERR_ARGUMENT,
                  "unknown input of the loss %d", (int)s->loss_input);
-    FV_RETURN_IF(s->loss != FV_LOSS_CROSS_ENTROPY && (s->soft_targets || s->loss_input != FV_LOSS_FROM_LOGITS), FV_ERR_ARGUMENT,
-                 "soft targets and a loss from probabilities belong to cross-entropy");
-    FV_RETURN_IF((int)s->optimizer < FV_SGD || s->optimizer > FV_ADAMW, FV_ERR_ARGUMENT, "unknown optimizer %d", (int)s->optimizer);
-    FV_RETURN_IF((int)s->schedule < FV_SCHEDULE_CONSTANT || s->schedule > FV_SCHEDULE_COSINE, FV_ERR_ARGUMENT, "unknown schedule %d",
-                 (int)s->schedule);
-    FV_RETURN_IF(!within(s->lr, 0, 1e30) || !within(s->weight_decay, 0, 1e30) || !within(s->clip, 0, 1e30), FV_ERR_ARGUMENT,
-                 "learning rate, weight decay and clip are numbers of 0 or more");
-    FV_RETURN_IF(!within(s->momentum, 0, 0.9999999) || !within(s->beta1, 0, 0.9999999) || !within(s->beta2, 0, 0.9999999), FV_ERR_ARGUMENT,
-                 "momentum, beta1 and beta2 lie in 0 to below 1");
+    FV_RETURN_IF(s->loss != FV_LOSS_CROSS_ENTROPY && (s->soft_targets || s->loss_input != FV_LOSS_FROM_LOGITS),
+                 FV_ERR_ARGUMENT, "soft targets and a loss from probabilities belong to cross-entropy");
+    FV_RETURN_IF((int)s->optimizer < FV_SGD || s->optimizer > FV_ADAMW, FV_ERR_ARGUMENT, "unknown optimizer %d",
+                 (int)s->optimizer);
+    FV_RETURN_IF((int)s->schedule < FV_SCHEDULE_CONSTANT || s->schedule > FV_SCHEDULE_COSINE, FV_ERR_ARGUMENT,
+                 "unknown schedule %d", (int)s->schedule);
+    FV_RETURN_IF(!within(s->lr, 0, 1e30) || !within(s->weight_decay, 0, 1e30) || !within(s->clip, 0, 1e30),
+                 FV_ERR_ARGUMENT, "learning rate, weight decay and clip are numbers of 0 or more");
+    FV_RETURN_IF(!within(s->momentum, 0, 0.9999999) || !within(s->beta1, 0, 0.9999999) ||
+                     !within(s->beta2, 0, 0.9999999),
+                 FV_ERR_ARGUMENT, "momentum, beta1 and beta2 lie in 0 to below 1");
     FV_RETURN_IF(!within(s->label_smoothing, 0, 0.9999999) || !within(s->epsilon, 0, 1e30), FV_ERR_ARGUMENT,
                  "label smoothing lies in 0 to below 1, epsilon is 0 or more");
-    FV_RETURN_IF(s->warmup_steps < 0 || s->total_steps < 0 || s->schedule_step < 0, FV_ERR_ARGUMENT, "schedules count steps from 0");
+    FV_RETURN_IF(s->warmup_steps < 0 || s->total_steps < 0 || s->schedule_step < 0, FV_ERR_ARGUMENT,
+                 "schedules count steps from 0");
     FV_RETURN_IF(s->schedule == FV_SCHEDULE_COSINE && s->total_steps < 1, FV_ERR_ARGUMENT,
                  "a cosine schedule needs its total_steps");
     const bool stepped = s->schedule == FV_SCHEDULE_STEP;
@@ -51,7 +64,8 @@ static fv_status fix_batch(fv_trainer *t) {
     fv_graph *lowered = NULL, *own = NULL;
     bool *pinned = NULL;
     if (!whole->source.lower) return FV_OK;
-    FV_FORWARD(fv_alloc_array(whole->graph->context, whole->graph->input_count + 1, sizeof *pinned, "a trainer", (void **)&pinned));
+    FV_FORWARD(fv_alloc_array(whole->graph->context, whole->graph->input_count + 1, sizeof *pinned, "a trainer",
+                              (void **)&pinned));
     fv_status status = whole->source.lower(whole->source.self, &wanted, &lowered, pinned);
     fv_release(whole->graph->context, pinned);
     if (status != FV_OK) return fv_fail_within(status, "at a training batch of %lld", (long long)t->settings.batch);
@@ -71,12 +85,16 @@ static fv_status fill_trainer(fv_trainer *t) {
     FV_FORWARD(fv_graph_copy(t->model->graph, false, &t->graph));
     FV_FORWARD(fv_build_step(t));
     const bool adam = s->optimizer == FV_ADAM || s->optimizer == FV_ADAMW;
-    t->run = (fv_run_info){.momentum = (fv_real)(adam ? s->beta1 : s->momentum), .beta2 = (fv_real)s->beta2,
-                           .epsilon = (fv_real)s->epsilon, .weight_decay = (fv_real)s->weight_decay, .clip = (fv_real)s->clip};
+    t->run = (fv_run_info){.momentum = (fv_real)(adam ? s->beta1 : s->momentum),
+                           .beta2 = (fv_real)s->beta2,
+                           .epsilon = (fv_real)s->epsilon,
+                           .weight_decay = (fv_real)s->weight_decay,
+                           .clip = (fv_real)s->clip};
     fv_rng_key(s->seed, FV_PURPOSE_DROPOUT, t->run.dropout_key);
     if (t->classes == 0 || (s->loss != FV_LOSS_SQUARED_ERROR && !s->soft_targets)) return FV_OK;
     size_t count;
-    FV_RETURN_IF(!fv_mul_size((size_t)s->batch, (size_t)t->classes, &count), FV_ERR_LIMIT, "a batch of %lld is too large", (long long)s->batch);
+    FV_RETURN_IF(!fv_mul_size((size_t)s->batch, (size_t)t->classes, &count), FV_ERR_LIMIT,
+                 "a batch of %lld is too large", (long long)s->batch);
     return fv_alloc_array(t->graph->context, count, sizeof *t->one_hot, "training targets", (void **)&t->one_hot);
 }
 
@@ -147,26 +165,32 @@ static fv_status plan_for(fv_trainer *t, int64_t rows, fv_trainer_plan **out) {
 static fv_status check_input(const fv_trainer *t, const fv_tensor *x) {
     const fv_value_info *in = &t->graph->values[t->input];
     const fv_shape *want = &in->shape;
-    FV_RETURN_IF(!x->data || x->dtype != FV_REAL_DTYPE, FV_ERR_ARGUMENT, "a training step takes float images with data");
-    FV_RETURN_IF(x->rank != want->rank, FV_ERR_SHAPE, "a training step got images of rank %d, the model takes rank %d", x->rank, want->rank);
-    FV_RETURN_IF(x->shape[0] < 1 || x->shape[0] > t->settings.batch, FV_ERR_SHAPE, "a training step got %lld images; planned are 1 to %lld",
-                 (long long)x->shape[0], (long long)t->settings.batch);
+    FV_RETURN_IF(!x->data || x->dtype != FV_REAL_DTYPE, FV_ERR_ARGUMENT,
+                 "a training step takes float images with data");
+    FV_RETURN_IF(x->rank != want->rank, FV_ERR_SHAPE, "a training step got images of rank %d, the model takes rank %d",
+                 x->rank, want->rank);
+    FV_RETURN_IF(x->shape[0] < 1 || x->shape[0] > t->settings.batch, FV_ERR_SHAPE,
+                 "a training step got %lld images; planned are 1 to %lld", (long long)x->shape[0],
+                 (long long)t->settings.batch);
     for (int32_t i = 1; i < x->rank; i++)
-        FV_RETURN_IF(x->shape[i] != want->dim[i], FV_ERR_SHAPE, "a training step got images with size %lld on axis %d, the model takes %s",
-                     (long long)x->shape[i], i, fv_shape_print(want).text);
+        FV_RETURN_IF(x->shape[i] != want->dim[i], FV_ERR_SHAPE,
+                     "a training step got images with size %lld on axis %d, the model takes %s", (long long)x->shape[i],
+                     i, fv_shape_print(want).text);
     const bool same_bytes = x->rank != 4 || x->shape[1] == 1 || x->shape[2] * x->shape[3] == 1;
-    FV_RETURN_IF(!same_bytes && x->layout != t->settings.input_layout, FV_ERR_SHAPE, "a training step got images in another layout than planned");
-    FV_RETURN_IF((uintptr_t)x->data % sizeof(fv_real), FV_ERR_ARGUMENT, "a training step got images not aligned to their elements");
+    FV_RETURN_IF(!same_bytes && x->layout != t->settings.input_layout, FV_ERR_SHAPE,
+                 "a training step got images in another layout than planned");
+    FV_RETURN_IF((uintptr_t)x->data % sizeof(fv_real), FV_ERR_ARGUMENT,
+                 "a training step got images not aligned to their elements");
     return FV_OK;
 }
 
 static fv_status check_labels(const fv_trainer *t, const fv_tensor *labels, int64_t rows) {
-    FV_RETURN_IF(labels->rank != 1 || labels->shape[0] != rows, FV_ERR_SHAPE, "a training step of %lld images needs as many labels",
-                 (long long)rows);
+    FV_RETURN_IF(labels->rank != 1 || labels->shape[0] != rows, FV_ERR_SHAPE,
+                 "a training step of %lld images needs as many labels", (long long)rows);
     const int32_t *label = labels->data;
     for (int64_t i = 0; i < rows; i++)
-        FV_RETURN_IF(label[i] < 0 || label[i] >= t->classes, FV_ERR_ARGUMENT, "label %d of image %lld is outside 0 to %lld", label[i],
-                     (long long)i, (long long)t->classes - 1);
+        FV_RETURN_IF(label[i] < 0 || label[i] >= t->classes, FV_ERR_ARGUMENT,
+                     "label %d of image %lld is outside 0 to %lld", label[i], (long long)i, (long long)t->classes - 1);
     return FV_OK;
 }
 
@@ -191,7 +215,8 @@ static fv_status check_targets(fv_trainer *t, const fv_tensor *targets, int64_t 
                  "a training step got targets not aligned to their elements");
     *target = targets->data;
     if (targets->dtype == FV_I32) {
-        FV_RETURN_IF(t->classes == 0, FV_ERR_ARGUMENT, "the model's output is not one row of values an image: it takes float targets of its shape");
+        FV_RETURN_IF(t->classes == 0, FV_ERR_ARGUMENT,
+                     "the model's output is not one row of values an image: it takes float targets of its shape");
         FV_FORWARD(check_labels(t, targets, rows));
         if (t->settings.loss == FV_LOSS_CROSS_ENTROPY && !t->settings.soft_targets) return FV_OK;
         const int32_t *label = targets->data;
@@ -206,8 +231,9 @@ static fv_status check_targets(fv_trainer *t, const fv_tensor *targets, int64_t 
     FV_FORWARD(check_floats(t, targets, rows));
     const fv_real *value = targets->data;
     for (int64_t i = 0; t->settings.soft_targets && i < rows * t->classes; i++)
-        FV_RETURN_IF(!(value[i] >= 0) || isinf(value[i]), FV_ERR_ARGUMENT, "target %g of image %lld; soft targets are numbers of 0 or more",
-                     (double)value[i], (long long)(i / t->classes));
+        FV_RETURN_IF(!(value[i] >= 0) || isinf(value[i]), FV_ERR_ARGUMENT,
+                     "target %g of image %lld; soft targets are numbers of 0 or more", (double)value[i],
+                     (long long)(i / t->classes));
     return FV_OK;
 }
 

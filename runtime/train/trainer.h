@@ -29,8 +29,7 @@ struct fv_trainer {
 /* The whole parameter and state values, in order: what checkpoints hold. NULL past the end. */
 fv_value_info *fv_trainer_value(const fv_trainer *t, size_t i);
 
-/* Parameters of rank 2 and more between the layouts FV_PLAIN (O,I,taps) and FV_TAPS_LAST_OUT [taps][I][O]. */
-void fv_taps_from_plain(const fv_real *plain, fv_real *taps_last_out, size_t out, size_t in, size_t taps);
+/* Parameters of rank 2 and more from the layout FV_TAPS_LAST_OUT [taps][I][O] to FV_PLAIN (O,I,taps). */
 void fv_taps_to_plain(const fv_real *taps_last_out, fv_real *plain, size_t out, size_t in, size_t taps);
 
 #endif
