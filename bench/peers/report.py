@@ -54,14 +54,18 @@ def rows_of(lines):
     return rows
 
 
+def milliseconds(value):
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(lines):
     engines = [e for e in dict.fromkeys(line["engine"] for line in lines)]
     out = ["| ms, median | threads | " + " | ".join(engines) + " | ratio to the best peer |", "|---|---|" + "---|" * (len(engines) + 1)]
     for (model, batch, train, threads), row in rows_of(lines).items():
-        cells = [f"{row[e]['median_ms']:.3g}" if e in row else "-" for e in engines]
+        cells = [milliseconds(row[e]["median_ms"]) if e in row else "-" for e in engines]
         ratio = row["fovea"]["ratio_to_best_peer"]
-        out.append(f"| {model}, batch {batch}{', training' if train else ''} | {threads} | " + " | ".join(cells)
-                   + f" | {ratio:.2f} |" if ratio else " | - |")
+        cells.append(f"{ratio:.2f}" if ratio else "-")
+        out.append(f"| {model}, batch {batch}{', training' if train else ''} | {threads} | " + " | ".join(cells) + " |")
     return "\n".join(out)
 
 
