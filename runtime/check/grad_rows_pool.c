@@ -79,7 +79,7 @@ ROW(parts) {
     int32_t kept = 0;
     for (int32_t i = 0; i < count; i++)
         if (i == 0 || chance(d, 0.8)) joined[kept++] = chance(d, 0.5) ? fv_graph_tanh(g, parts[i], NULL) : parts[i];
-    if (chance(d, 0.5)) {
+    if (chance(d, 0.9)) { /* few cases a row are to reach it */
         const int32_t size = between(d, 1, (int32_t)shape[axis]), begin = between(d, 0, (int32_t)shape[axis] - size);
         joined[kept++] = fv_graph_slice(g, fv_graph_sigmoid(g, x, NULL), axis, begin, size, NULL);
     }
