@@ -48,6 +48,7 @@ ROW(pool_stride) {
     const int64_t shape[4] = {0, between(d, 1, 12), between(d, 1, 8), between(d, 1, 8)};
     s.kind = FV_POOL_STRIDE;
     for (int i = 0; i < 2; i++) s.stride[i] = between(d, 1, 4);
+    if (s.stride[0] == 1 && s.stride[1] == 1) s.stride[1] = 2; /* 1x1 is the input itself */
     fv_grad_output(d, fv_graph_pool(fv_grad_graph(d), fv_grad_input(d, FV_GRAD_UNIFORM, 2, 4, shape), &s, NULL));
 }
 

@@ -38,6 +38,7 @@ fv_value fv_graph_slice(fv_graph *g, fv_value x, int32_t axis, int32_t begin, in
     if (axis < 1 || axis >= in->rank || begin < 0 || size < 1 || (int64_t)begin + size > in->dim[axis])
         return fv_graph_fail(g, FV_ERR_SHAPE, "a slice of %d from %d on along axis %d of %s", size, begin, axis,
                              fv_shape_print(in).text);
+    if (size == in->dim[axis]) return x;
     const fv_attributes attr = {
         .parts = {.axis = axis, .count = 3, .size = {begin, size, (int32_t)in->dim[axis] - begin - size}}};
     return fv_graph_node(g, &fv_op_slice, fv_build_name(g, name, "slice").text, &x, 1, 1, &attr);

@@ -36,6 +36,7 @@ static bool fill(fv_graph *g, const fv_pool_settings *s, fv_attributes *attr) {
 fv_value fv_graph_pool(fv_graph *g, fv_value x, const fv_pool_settings *s, const char *name) {
     fv_attributes attr;
     if (!fv_build_usable(g) || !fill(g, s, &attr) || !fv_build_valid(g, x, "a pooling layer's input")) return FV_NONE;
+    if (s->kind == FV_POOL_STRIDE && s->stride[0] == 1 && s->stride[1] == 1) return x;
     return fv_graph_node(g, &fv_op_pool, fv_build_name(g, name, "pool").text, &x, 1, 1, &attr);
 }
 

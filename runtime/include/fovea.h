@@ -251,7 +251,7 @@ typedef enum fv_pool_kind {
     FV_POOL_AVERAGE = 1,
     FV_POOL_LP = 2,       /**< (sum of |x|^p)^(1/p) */
     FV_POOL_WEIGHTED = 3, /**< sum of w x, w a Gaussian in the distance from the window's centre, of sum 1; padding counts as 0 */
-    FV_POOL_STRIDE = 4    /**< keeps every r-th row and t-th column, from the first on: stride alone counts */
+    FV_POOL_STRIDE = 4    /**< keeps every r-th row and t-th column, from the first on: stride alone counts, and 1x1 is x itself */
 } fv_pool_kind;
 
 /** SPEC section 5. Arrays are y, x. */
@@ -286,7 +286,7 @@ FV_API fv_value fv_graph_input_indices(fv_graph *g, const char *name, const int6
 FV_API fv_value fv_graph_concat(fv_graph *g, const fv_value *x, int32_t count, int32_t axis, const char *name);
 /** x cut along an axis into `count` parts (1 to 32) of the given sizes, which together are x's; parts[count] gets them. */
 FV_API fv_status fv_graph_split(fv_graph *g, fv_value x, int32_t axis, int32_t count, const int32_t *sizes, fv_value *parts, const char *name);
-/** Places begin to begin + size of an axis: a range of maps with axis 1. */
+/** Places begin to begin + size of an axis: a range of maps with axis 1. The whole axis is x itself. */
 FV_API fv_value fv_graph_slice(fv_graph *g, fv_value x, int32_t axis, int32_t begin, int32_t size, const char *name);
 
 /** Attention over maps (squeeze-and-excitation's last step, SPEC section 7): x (N,C,H,W) times s (N,C), or (N,C,1,1), one factor an image and
