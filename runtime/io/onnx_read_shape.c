@@ -159,6 +159,7 @@ static fv_status read_range(fv_onnx_reader *r, const FvOnnx__Node *n) {
     }
     FV_FORWARD(fv_onnx_dtype(t[0]->type, "Range's start", &dtype));
     if (dtype == FV_F16 || dtype == FV_BOOL) return fv_onnx_refuse(n, "float16 is not read");
+    if (number(t[2]) == 0) return fv_onnx_refuse(n, "a step of 0");
     const double steps = ceil((number(t[1]) - number(t[0])) / number(t[2]));
     FV_RETURN_IF(isnan(steps) || steps * (double)fv_dtype_bytes(dtype) > 0x1p28, FV_ERR_LIMIT,
                  "node \"%.100s\" (Range) makes %g numbers", n->name ? n->name : "", steps);

@@ -87,7 +87,7 @@ typedef struct walk {
     const fv_context *context;
     const uint8_t *file;
     size_t at;
-    size_t fields;
+    size_t fields, nodes;
     uint8_t *out;
     size_t used, capacity;
 } walk;
@@ -205,6 +205,8 @@ static fv_status walk_field(walk *w, message_kind parent, size_t end, int depth)
                  "the model has a string of %zu bytes at byte %zu", w->at - begin, begin);
     FV_RETURN_IF(kind == TEXT && !is_text(w->file + begin, w->at - begin), FV_ERR_FORMAT,
                  "not an ONNX model: a name at byte %zu is not UTF-8 text", begin);
+    FV_RETURN_IF(kind == NODE && ++w->nodes > (size_t)w->context->settings.model_nodes, FV_ERR_LIMIT,
+                 "the model has too many nodes: more than %d", w->context->settings.model_nodes);
     if (kind == RAW) {
         const fv_onnx_place place = {begin, w->at - begin};
         FV_FORWARD(emit_varint(w, tag, 1));
