@@ -1,10 +1,10 @@
 #include "graph/planned.h"
 
+#include "core/process.h"
 #include "ops/window.h"
 
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 struct fv_session {
     fv_model *model;
@@ -68,7 +68,7 @@ fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, 
     if (s) made->settings = *s;
     if (made->settings.plan_cache == 0) made->settings.plan_cache = default_plan_cache;
     atomic_flag_clear(&made->busy);
-    made->process = getpid();
+    made->process = fv_process();
     fv_status status = check_settings(&made->settings);
     if (status == FV_OK)
         status = fv_planned_create(m, &made->settings, made->settings.inputs, made->settings.input_count, team,
@@ -88,7 +88,7 @@ fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_
 
 void fv_session_free(fv_session *s) {
     if (!s) return;
-    while (getpid() == s->process && !enter(s)) /* a forked child lacks the thread that runs it */
+    while (fv_process() == s->process && !enter(s)) /* a forked child lacks the thread that runs it */
         nanosleep(&(struct timespec){0, 100000}, NULL);
     fv_model *m = s->model;
     for (fv_planned *p = s->planned, *next; p; p = next) {
