@@ -267,18 +267,29 @@ START_TEST(only_regular_files_are_mapped) {
 }
 END_TEST
 
-/* A copy does not see what becomes of its file; a mapping is told from its file once that was cut or grew. */
+/* A file that is there whole does not see what becomes of it; of one that is read as needed what comes too late is zeros, and told. */
 START_TEST(files_cut_while_they_are_read) {
-    static const size_t sizes[2] = {100, (1 << 20) + 100};
+    static const size_t sizes[2] = {100, (4 << 20) + 100};
     fv_mapping m;
     enter();
     for (int i = 0; i < 2; i++) {
         put(target, "text");
         ck_assert_int_eq(truncate(target, (off_t)sizes[i]), 0);
-        ok(fv_map_file(target, &m));
+        ok(fv_map_lazy(target, &m));
         ck_assert_uint_eq(m.bytes, sizes[i]);
+        ck_assert_uint_ge(fv_map_need(&m, 0, 4), 4);
         ok(fv_check_mapping(&m, target));
         ck_assert_int_eq(truncate(target, i == 0 ? 0 : (off_t)sizes[i] - 1), 0);
+        for (int k = 0; k < 2 && i == 1; k++) { /* within the last page, and far behind the end */
+            fails(fv_check_mapping(&m, target), FV_ERR_IO, "changed while it was read");
+            ck_assert_int_eq(truncate(target, 0), 0);
+            char got[70000];
+            memset(got, 1, sizeof got);
+            fv_map_read(&m, 2000000, sizeof got, got);
+            for (size_t b = 0; b < sizeof got; b++) ck_assert_int_eq(got[b], 0);
+            ck_assert_uint_eq(fv_map_need(&m, sizes[i] - 5, 5), sizes[i]);
+            ck_assert_int_eq(truncate(target, (off_t)sizes[i]), 0); /* as long as before: still told */
+        }
         if (i == 0)
             ok(fv_check_mapping(&m, target));
         else
