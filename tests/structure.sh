@@ -34,4 +34,11 @@ complain "omp outside parallel/openmp.c" "$(grep -rnE '#pragma omp|<omp\.h>' ker
 complain "the library prints, exits or aborts" \
     "$(grep -rnE '\b(printf|puts|perror|exit|_exit|abort)\(|fprintf\((stderr|stdout)' kernels runtime --include='*.c' --include='*.h' | grep -vE 'sn?printf|vsn?printf|kernels/check|format\(printf|__format__' || true)"
 complain "file names twice" "$(git ls-files 'kernels/*.[ch]' 'runtime/*.[ch]' | sed 's#.*/##' | sort | uniq -d)"
+# tests/README.md: every line of 1 to 60 once, and each test that it names exists.
+table=tests/README.md
+complain "$table lacks a line, or has one twice" "$(seq 60 | while read -r id; do [ "$(grep -cE "^\| $id \|.*\.(c|sh)" $table)" -eq 1 ] || echo "$id"; done)"
+complain "$table names what does not exist" \
+    "$(grep '^| [0-9]' $table | grep -o '`[^`]*`' | tr -d '`' | while IFS=: read -r file test; do
+        [ -f "tests/$file" ] && { [ -z "$test" ] || { grep -q "^START_TEST($test)" "tests/$file" && grep -qE "^ .*[ {(]$test[,)]" "tests/$file"; }; } || echo "$file:$test"
+    done)"
 exit $bad

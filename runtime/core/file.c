@@ -132,7 +132,7 @@ void fv_writer_abandon(fv_writer *w) {
 
 /* ---- reading ---- */
 
-static const size_t most_copied = (size_t)1 << 20;
+static const size_t piece = (size_t)1 << 14, most_copied = (size_t)1 << 18;
 
 static fv_status cannot_read(const char *name, int error) {
     return fv_fail(FV_ERR_IO, "cannot read %s: %s", name, strerror(error));
@@ -142,34 +142,48 @@ static fv_status changed(const char *name, size_t bytes) {
     return fv_fail(FV_ERR_IO, "cannot read %s: it had %zu bytes and was changed while it was read", name, bytes);
 }
 
-static fv_status copy_file(int file, const char *name, uint8_t *to, size_t bytes) {
-    for (size_t at = 0; at < bytes;) {
-        const ssize_t got = pread(file, to + at, bytes - at, (off_t)at);
+/* The bytes read: fewer where the file ends, or with *error where it cannot be read. */
+static size_t read_at(int file, uint8_t *to, size_t at, size_t bytes, int *error) {
+    size_t done = 0;
+    *error = 0;
+    while (done < bytes) {
+        const ssize_t got = pread(file, to + done, bytes - done, (off_t)(at + done));
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return cannot_read(name, errno);
-        if (got == 0) return changed(name, bytes);
-        at += (size_t)got;
+        if (got < 0) *error = errno;
+        if (got <= 0) break;
+        done += (size_t)got;
     }
-    return FV_OK;
+    return done;
 }
 
-fv_status fv_map_open(int file, const char *name, fv_mapping *out) {
+static size_t room_of(size_t bytes) { return (bytes + piece - 1) / piece * piece; }
+static size_t mapped_bytes(size_t bytes, bool lazy) { return room_of(bytes) + (lazy ? 1 + room_of(bytes) / piece : 0); }
+
+static fv_status map_whole(int file, const char *name, size_t bytes, fv_mapping *m) {
+    int error;
+    const size_t got = read_at(file, (uint8_t *)(uintptr_t)m->data, 0, bytes, &error);
+    if (error) return cannot_read(name, error);
+    return got == bytes ? FV_OK : changed(name, bytes);
+}
+
+static fv_status map_open(int file, const char *name, bool lazy, fv_mapping *out) {
     struct stat info;
-    *out = (fv_mapping){NULL, 0, -1};
+    *out = (fv_mapping){NULL, 0, -1, NULL};
     if (fstat(file, &info) != 0) return cannot_read(name, errno);
     FV_RETURN_IF(!S_ISREG(info.st_mode), FV_ERR_IO, "cannot read %s: it is not a regular file", name);
     const size_t bytes = (size_t)info.st_size;
-    const bool copied = bytes <= most_copied;
     if (bytes == 0) return FV_OK;
-    void *data = copied ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                        : mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, file, 0);
+    lazy = lazy && bytes > most_copied;
+    void *data = mmap(NULL, mapped_bytes(bytes, lazy), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (data == MAP_FAILED) return cannot_read(name, errno);
-    fv_mapping m = {data, bytes, -1};
+    fv_mapping m = {data, bytes, -1, NULL};
     fv_status status = FV_OK;
-    if (copied)
-        status = copy_file(file, name, data, bytes);
-    else if ((m.file = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0)
-        status = cannot_read(name, errno);
+    if (lazy) {
+        m.have = (uint8_t *)data + room_of(bytes);
+        if ((m.file = fcntl(file, F_DUPFD_CLOEXEC, 0)) < 0) status = cannot_read(name, errno);
+    } else {
+        status = map_whole(file, name, bytes, &m);
+    }
     if (status == FV_OK)
         *out = m;
     else
@@ -177,25 +191,59 @@ fv_status fv_map_open(int file, const char *name, fv_mapping *out) {
     return status;
 }
 
-fv_status fv_map_file(const char *path, fv_mapping *out) {
+static fv_status map_path(const char *path, bool lazy, fv_mapping *out) {
     const int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang */
     FV_RETURN_IF(file < 0, errno == ENOENT ? FV_ERR_NOT_FOUND : FV_ERR_IO, "cannot read %s: %s", path, strerror(errno));
-    const fv_status status = fv_map_open(file, path, out);
+    const fv_status status = map_open(file, path, lazy, out);
     close(file);
     return status;
 }
 
+fv_status fv_map_file(const char *path, fv_mapping *out) { return map_path(path, false, out); }
+fv_status fv_map_lazy(const char *path, fv_mapping *out) { return map_path(path, true, out); }
+fv_status fv_map_open_lazy(int file, const char *name, fv_mapping *out) { return map_open(file, name, true, out); }
+
+static void take(const fv_mapping *m, size_t at, size_t bytes, uint8_t *to) {
+    int error;
+    const size_t got = read_at(m->file, to, at, bytes, &error);
+    if (got == bytes) return;
+    memset(to + got, 0, bytes - got);
+    m->have[0] = 1;
+}
+
+size_t fv_map_need(const fv_mapping *m, size_t at, size_t bytes) {
+    if (!m->have || bytes == 0) return m->have ? at : m->bytes;
+    size_t first = at / piece;
+    const size_t last = (at + bytes - 1) / piece;
+    for (; first <= last; first++) {
+        size_t end = first;
+        while (end <= last && !m->have[1 + end]) m->have[1 + end++] = 1;
+        const size_t from = first * piece;
+        if (end > first) take(m, from, fv_min_size(end * piece, m->bytes) - from, (uint8_t *)(uintptr_t)m->data + from);
+        if (end > first) first = end - 1;
+    }
+    return fv_min_size((last + 1) * piece, m->bytes);
+}
+
+void fv_map_read(const fv_mapping *m, size_t at, size_t bytes, void *to) {
+    if (bytes == 0) return;
+    if (m->have && bytes >= piece) {
+        take(m, at, bytes, to);
+        return;
+    }
+    (void)fv_map_need(m, at, bytes);
+    memcpy(to, m->data + at, bytes);
+}
+
 fv_status fv_check_mapping(const fv_mapping *m, const char *name) {
     struct stat info;
-    if (!m->data || m->file < 0) return FV_OK;
+    if (!m->have) return FV_OK;
     if (fstat(m->file, &info) != 0) return cannot_read(name, errno);
-    return (size_t)info.st_size == m->bytes ? FV_OK : changed(name, m->bytes);
+    return (size_t)info.st_size == m->bytes && !m->have[0] ? FV_OK : changed(name, m->bytes);
 }
 
 void fv_unmap_file(fv_mapping *m) {
-    if (m->data) {
-        munmap((void *)(uintptr_t)m->data, m->bytes);
-        if (m->file >= 0) close(m->file);
-    }
-    *m = (fv_mapping){NULL, 0, -1};
+    if (m->data) munmap((void *)(uintptr_t)m->data, mapped_bytes(m->bytes, m->have != NULL));
+    if (m->file >= 0) close(m->file);
+    *m = (fv_mapping){NULL, 0, -1, NULL};
 }

@@ -1,8 +1,10 @@
 #include "graph/planned.h"
 
+#include "core/process.h"
 #include "ops/window.h"
 
 #include <string.h>
+#include <time.h>
 
 struct fv_session {
     fv_model *model;
@@ -11,6 +13,7 @@ struct fv_session {
     fv_session_settings settings;
     fv_parallel *team; /* somebody's, NULL: every plan has its own */
     atomic_flag busy;
+    pid_t process; /* that made it */
 };
 
 enum { default_plan_cache = 8 };
@@ -53,6 +56,9 @@ fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size
 
 /* ---- life ---- */
 
+static bool enter(fv_session *s) { return !atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire); }
+static void leave(fv_session *s) { atomic_flag_clear_explicit(&s->busy, memory_order_release); }
+
 fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, fv_parallel *team, fv_session **out) {
     fv_session *made = NULL;
     FV_FORWARD(fv_alloc_zero(m->graph->context, sizeof *made, "a session", (void **)&made));
@@ -62,6 +68,7 @@ fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, 
     if (s) made->settings = *s;
     if (made->settings.plan_cache == 0) made->settings.plan_cache = default_plan_cache;
     atomic_flag_clear(&made->busy);
+    made->process = fv_process();
     fv_status status = check_settings(&made->settings);
     if (status == FV_OK)
         status = fv_planned_create(m, &made->settings, made->settings.inputs, made->settings.input_count, team,
@@ -81,6 +88,8 @@ fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_
 
 void fv_session_free(fv_session *s) {
     if (!s) return;
+    while (fv_process() == s->process && !enter(s)) /* a forked child lacks the thread that runs it */
+        nanosleep(&(struct timespec){0, 100000}, NULL);
     fv_model *m = s->model;
     for (fv_planned *p = s->planned, *next; p; p = next) {
         next = p->next;
@@ -120,9 +129,6 @@ static fv_status prepare(fv_session *s, const fv_tensor *inputs, size_t count) {
     if (kept + 1 > (size_t)s->settings.plan_cache) drop_oldest(s);
     return FV_OK;
 }
-
-static bool enter(fv_session *s) { return !atomic_flag_test_and_set_explicit(&s->busy, memory_order_acquire); }
-static void leave(fv_session *s) { atomic_flag_clear_explicit(&s->busy, memory_order_release); }
 
 fv_status fv_session_prepare(fv_session *s, const fv_tensor *inputs, size_t input_count) {
     FV_RETURN_IF(!s || !inputs, FV_ERR_ARGUMENT, "fv_session_prepare needs a session and inputs");

@@ -507,6 +507,7 @@ FV_API void fv_session_settings_default(fv_session_settings *s);
 /** Bytes of the arena a session with these settings needs (weights packed for the session not counted). */
 FV_API fv_status fv_session_bytes(const fv_model *m, const fv_session_settings *s, size_t *out);
 FV_API fv_status fv_session_create(const fv_model *m, const fv_session_settings *s, fv_session **out);
+/** Waits for a run in progress on another thread; no run may begin from here on. */
 FV_API void fv_session_free(fv_session *s);
 /** Plans for other input shapes, or values of inputs that decide shapes, as settings.inputs does. Plans are kept for when they come back, at
  *  most settings.plan_cache of them; weights are shared by all. Allocates; after a failure the old plan stands. A caller's arena serves

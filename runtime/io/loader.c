@@ -1,11 +1,11 @@
 /* Batches of a data set: order, augmentation and scaling, prepared by the caller's thread or ahead by one of its own.
  * Everything about batch k follows from the settings and k alone, so the same bits come with and without a thread. */
+#include "core/process.h"
 #include "core/rng.h"
 #include "io/dataset.h"
 #include "parallel/thread.h"
 
 #include <string.h>
-#include <unistd.h>
 
 enum { shift_pixels = 2, crop_pixels = 4, largest_prefetch = 4096 };
 
@@ -209,7 +209,7 @@ static fv_status allocate(fv_loader *l) {
 }
 
 static fv_status start_thread(fv_loader *l) {
-    l->process = getpid();
+    l->process = fv_process();
     const int error = fv_thread_start(&l->thread, prepare_ahead, l);
     l->threaded = error == 0;
     FV_RETURN_IF(error, FV_ERR_THREAD, "cannot start the thread that prepares batches: %s", strerror(error));
@@ -248,14 +248,14 @@ fv_status fv_loader_create(const fv_dataset *d, const fv_loader_settings *s, fv_
 /* In a forked child the thread does not exist: there is nobody to wait for, and the lock may be held for ever. */
 void fv_loader_free(fv_loader *l) {
     if (!l) return;
-    if (l->threaded && l->process == getpid()) {
+    if (l->threaded && l->process == fv_process()) {
         pthread_mutex_lock(&l->lock);
         l->quit = true;
         pthread_cond_signal(&l->changed);
         pthread_mutex_unlock(&l->lock);
         pthread_join(l->thread, NULL);
     }
-    if (!l->threaded || l->process == getpid()) {
+    if (!l->threaded || l->process == fv_process()) {
         pthread_cond_destroy(&l->changed);
         pthread_mutex_destroy(&l->lock);
     }
@@ -282,7 +282,7 @@ fv_status fv_loader_next(fv_loader *l, fv_tensor *x, fv_tensor *labels) {
     FV_RETURN_IF(!l || !x || !labels, FV_ERR_ARGUMENT,
                  "fv_loader_next needs a loader and places for images and labels");
     batch *b = &l->ring[0];
-    FV_RETURN_IF(l->threaded && l->process != getpid(), FV_ERR_STATE,
+    FV_RETURN_IF(l->threaded && l->process != fv_process(), FV_ERR_STATE,
                  "the thread that prepares batches stayed in the parent process; make a new loader");
     if (l->threaded)
         b = next_prepared(l);

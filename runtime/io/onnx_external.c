@@ -117,7 +117,7 @@ static fv_status map_open(int file, const char *name, fv_mapping *out) {
     FV_RETURN_IF(!S_ISREG(info.st_mode), FV_ERR_IO, "external data \"%.200s\" is not a regular file", name);
     FV_RETURN_IF(info.st_nlink > 1, FV_ERR_IO, "external data \"%.200s\" has several names (a hard link), which may reach outside the model's folder",
                  name);
-    return fv_map_open(file, name, out);
+    return fv_map_open_lazy(file, name, out);
 }
 
 static fv_status find(fv_onnx_files *f, const char *name, const fv_mapping **out) {
@@ -162,7 +162,8 @@ static bool take_number(const char *text, uint64_t *out) {
     return true;
 }
 
-fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t bytes, const void **out) {
+fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t bytes, const void **out,
+                              const fv_mapping **from) {
     const char *location = NULL, *tensor = t->name ? t->name : "";
     uint64_t offset = 0, length = bytes;
     for (size_t i = 0; i < t->n_external_data; i++) {
@@ -187,6 +188,7 @@ fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t 
                  "tensor \"%.200s\" lies outside \"%.200s\", which has %zu bytes", tensor, location, map->bytes);
     FV_RETURN_IF(f->ended, FV_ERR_IO,
                  "tensor \"%.200s\": \"%.200s\" could not be read when the model was loaded", tensor, location);
+    *from = map->data ? map : NULL;
     *out = map->data ? map->data + offset : (const uint8_t *)"";
     return FV_OK;
 }

@@ -2,6 +2,7 @@
 #ifndef FV_IO_ONNX_INTERNAL_H
 #define FV_IO_ONNX_INTERNAL_H
 
+#include "core/file.h"
 #include "graph/graph.h"
 #include "onnx.pb-c.h"
 
@@ -37,7 +38,8 @@ typedef struct fv_onnx_tensor {
     fv_shape shape;
     size_t count;
     int32_t type;     /* FV_ONNX_FLOAT, ... */
-    const void *data; /* in a mapping (raw, while loading), in the parsed message, or made by the reader; of any alignment */
+    const void *data; /* in `map`, in the parsed message, or made by the reader; of any alignment */
+    const fv_mapping *map; /* while loading: what holds values that may still have to be read; NULL: data are there */
     bool wide;        /* a small type, each element in an int32_t of the message */
 } fv_onnx_tensor;
 
@@ -50,7 +52,9 @@ int32_t fv_onnx_type_of(fv_dtype t);
 /* Errors name the tensor.
  * @param file that the places in raw_data mean; NULL: raw_data are the values themselves
  * @param external where its values are found when they lie in another file; NULL: such tensors are refused */
-fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_files *external, fv_onnx_tensor *out);
+fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const fv_mapping *file, fv_onnx_files *external, fv_onnx_tensor *out);
+/* Reads all values that are not there yet, for who looks at many one by one. */
+void fv_onnx_tensor_need(fv_onnx_tensor *t);
 /* Value i as a float or an integer (truncated). */
 float fv_onnx_tensor_float(const fv_onnx_tensor *t, size_t i);
 int64_t fv_onnx_tensor_int(const fv_onnx_tensor *t, size_t i);
@@ -62,8 +66,7 @@ typedef struct fv_onnx_names fv_onnx_names;
 /* What a reader of one operator sees. */
 typedef struct fv_onnx_reader {
     const fv_context *context;
-    const uint8_t *file;
-    size_t file_bytes;
+    const fv_mapping *file; /* NULL: raw data are values */
     fv_onnx_files *files;
     const FvOnnx__Model *model;
     fv_graph *graph;

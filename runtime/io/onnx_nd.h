@@ -46,6 +46,9 @@ fv_value fv_onnx_binary(fv_onnx_reader *r, fv_nd_binary kind, fv_value a, fv_val
 fv_value fv_onnx_unary(fv_onnx_reader *r, fv_nd_unary kind, fv_value x, double alpha, double beta, const char *name);
 /* x itself where it has the type and no name is given. */
 fv_value fv_onnx_cast(fv_onnx_reader *r, fv_value x, fv_dtype to, const char *name);
+/* Refuses quantized numbers that are no integers of at most 32 bits, and a zero point (FV_NONE: none) of another type
+ * (onnx_read_nd_quantize.c). */
+fv_status fv_onnx_check_point(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value zero);
 /* The window and groups of a convolution of x with weights (onnx_read_nd_window.c). */
 fv_status fv_onnx_conv_window(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value weights,
                               fv_attributes *attr);

@@ -22,7 +22,17 @@ fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i
 
 static void make_plain(const fv_onnx_tensor *t, const void *arg, fv_real *out) {
     (void)arg;
+    if (t->type == FV_ONNX_FLOAT && sizeof(fv_real) == sizeof(float)) {
+        fv_onnx_tensor_copy(t, out);
+        return;
+    }
     for (size_t i = 0; i < t->count; i++) out[i] = fv_onnx_tensor_float(t, i);
+}
+
+static void make_values(const fv_onnx_name *entry, fv_onnx_make_fn make, const void *arg, void *out) {
+    fv_onnx_tensor t = entry->tensor;
+    if (make != make_plain) fv_onnx_tensor_need(&t);
+    make(&t, arg, out);
 }
 
 /* Values of the source that are the parameter as they lie; nothing writes to what plans share. */
@@ -39,7 +49,7 @@ static fv_status fill_shared(fv_onnx_reader *r, const fv_onnx_name *entry, const
         return FV_OK;
     }
     FV_FORWARD(fv_onnx_share(r->source, entry->tensor.data, kind, count, dtype, out, &fresh));
-    if (fresh && make) make(&entry->tensor, arg, *out);
+    if (fresh && make) make_values(entry, make, arg, *out);
     if (fresh && !make) fv_onnx_tensor_copy(&entry->tensor, *out);
     fv_onnx_share_end(r->source);
     return FV_OK;
@@ -56,7 +66,7 @@ fv_value fv_onnx_made_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, co
     if (shared)
         status = fill_shared(r, entry, kind, count, FV_REAL_DTYPE, make, arg, &data);
     else if ((status = fv_alloc_array(r->context, fv_max_size(count, 1), sizeof(fv_real), name, &data)) == FV_OK)
-        make(&entry->tensor, arg, data);
+        make_values(entry, make, arg, data);
     if (status != FV_OK) return fv_build_keep_error(r->graph, status);
     char own[600];
     for (int k = 2; fv_graph_find_name(r->graph, name) != FV_NONE && r->depth > 0; k++) { /* bodies and branches repeat names */

@@ -30,7 +30,7 @@ fv_status fv_onnx_read_initializers(fv_onnx_reader *r, const FvOnnx__Graph *g) {
         const FvOnnx__Tensor *t = g->initializer[i];
         fv_onnx_name entry = {.name = t->name, .constant = true, .value = FV_NONE};
         FV_RETURN_IF(!t->name || !*t->name, FV_ERR_FORMAT, "initializer %zu has no name", i);
-        FV_FORWARD(fv_onnx_tensor_view(t, r->file, r->file_bytes, r->files, &entry.tensor));
+        FV_FORWARD(fv_onnx_tensor_view(t, r->file, r->files, &entry.tensor));
         entry.learned = entry.tensor.type == fv_onnx_type_of(FV_F32) && entry.tensor.count > 1;
         FV_FORWARD(fv_onnx_define(r, &entry));
     }
@@ -285,8 +285,7 @@ fv_status fv_onnx_read_model(fv_onnx_source *s, const fv_lowering *wanted, bool 
     fv_onnx_memory memory = {.context = s->context};
     size_t budget = (size_t)s->context->settings.model_nodes; /* once functions and branches are opened */
     fv_onnx_reader r = {.context = s->context,
-                        .file = s->file.data,
-                        .file_bytes = s->file.bytes,
+                        .file = s->file.data ? &s->file : NULL,
                         .files = s->files,
                         .model = s->model,
                         .memory = &memory,

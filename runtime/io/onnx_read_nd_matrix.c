@@ -41,6 +41,8 @@ static fv_status read_gemm(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 0, &a));
     FV_FORWARD(fv_onnx_value(r, n, 1, &b));
     FV_FORWARD(fv_onnx_optional(r, n, 2, &c));
+    FV_ONNX_REFUSE_IF(fv_onnx_shape(r, a)->rank != 2 || fv_onnx_shape(r, b)->rank != 2, n, "factors of rank %d and %d; it takes matrices",
+                      fv_onnx_shape(r, a)->rank, fv_onnx_shape(r, b)->rank);
     if (beta == 0) c = FV_NONE;
     const bool plain = c == FV_NONE && alpha == 1;
     fv_value y = scaled(r, matmul(r, a, b, mode, plain ? fv_onnx_node_name(n) : NULL), alpha);
@@ -53,6 +55,7 @@ static fv_status centred(fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, siz
     fv_value x, point;
     FV_FORWARD(fv_onnx_value(r, n, i, &x));
     FV_FORWARD(fv_onnx_optional(r, n, zero, &point));
+    FV_FORWARD(fv_onnx_check_point(r, n, x, point));
     *out = fv_onnx_cast(r, x, FV_I32, NULL);
     if (point == FV_NONE) return fv_graph_status(r->graph);
     if (fv_onnx_shape(r, point)->rank != 1 || fv_onnx_shape(r, point)->dim[0] == 1) trailing = 0;

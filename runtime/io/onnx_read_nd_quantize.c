@@ -3,10 +3,44 @@
 #include "ops/nd_matrix.h"
 #include "ops/nd_window.h"
 
+#include <math.h>
+
 /* A scale or zero point of one axis of a tensor: how many axes follow it. One number stands for all. */
 static int32_t behind(const fv_onnx_reader *r, fv_value v, int32_t rank, int32_t axis) {
     const fv_shape s = *fv_onnx_shape(r, v);
     return s.rank != 1 || s.dim[0] == 1 ? 0 : rank - axis - 1;
+}
+
+static bool is_quantized(fv_dtype t) { return t == FV_U8 || t == FV_I8 || t == FV_U16 || t == FV_I16 || t == FV_I32; }
+
+fv_status fv_onnx_check_point(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value x, fv_value zero) {
+    const fv_dtype type = fv_onnx_dtype_of(r, x), point = zero == FV_NONE ? type : fv_onnx_dtype_of(r, zero);
+    FV_ONNX_REFUSE_IF(!is_quantized(type), n, "it takes integers of 8 to 32 bits, not %s", fv_dtype_name(type));
+    FV_ONNX_REFUSE_IF(point != type, n, "a zero point of %s for %s", fv_dtype_name(point), fv_dtype_name(type));
+    return FV_OK;
+}
+
+/* Input i, where the file holds it: no number of it is negative, infinite or none at all, nor 0 where others are divided by it. */
+static fv_status check_scale(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, bool divides) {
+    const fv_onnx_name *entry;
+    FV_FORWARD(fv_onnx_input(r, n, i, &entry));
+    if (!entry || !entry->constant) return FV_OK;
+    const fv_onnx_tensor *t = &entry->tensor;
+    FV_ONNX_REFUSE_IF(t->type != FV_ONNX_FLOAT && t->type != FV_ONNX_FLOAT16 && t->type != FV_ONNX_DOUBLE, n, "its scale is of integers");
+    for (size_t k = 0; k < t->count; k++) {
+        const float scale = fv_onnx_tensor_float(t, k);
+        FV_ONNX_REFUSE_IF(!(scale >= 0) || isinf(scale) || (divides && scale == 0), n, "scale %zu of input %zu is %g", k, i, (double)scale);
+    }
+    return FV_OK;
+}
+
+/* A scale of one axis has a number for each place on it. */
+static fv_status check_along(const fv_onnx_reader *r, const FvOnnx__Node *n, fv_value v, const fv_shape *x, int32_t axis) {
+    const fv_shape s = *fv_onnx_shape(r, v);
+    FV_ONNX_REFUSE_IF(s.rank > 1 || (s.rank == 1 && s.dim[0] != 1 && s.dim[0] != x->dim[axis]), n,
+                      "a scale of rank %d with %lld numbers for an axis of size %lld", s.rank,
+                      (long long)(s.rank ? s.dim[0] : 1), (long long)x->dim[axis]);
+    return FV_OK;
 }
 
 /* x, its scale and zero point (FV_NONE: none), and how many axes follow the scale's. */
@@ -20,6 +54,10 @@ static fv_status read_scaled(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value 
     const bool along = fv_onnx_shape(r, *scale)->rank == 1 && fv_onnx_shape(r, *scale)->dim[0] != 1;
     if (along) FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", 1), rank, false, &axis));
     if (fv_onnx_attribute_int(n, "block_size", 0)) return fv_onnx_refuse(n, "scales of blocks are not read");
+    if (rank) FV_FORWARD(check_along(r, n, *scale, fv_onnx_shape(r, *x), axis));
+    FV_ONNX_REFUSE_IF(*zero != FV_NONE && fv_shape_count(fv_onnx_shape(r, *zero)) != fv_shape_count(fv_onnx_shape(r, *scale)), n,
+                      "%zu zero points for %zu scales", fv_shape_count(fv_onnx_shape(r, *zero)),
+                      fv_shape_count(fv_onnx_shape(r, *scale)));
     *trailing = behind(r, *scale, rank, axis);
     return FV_OK;
 }
@@ -39,6 +77,8 @@ static fv_status read_quantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_dtype to = FV_U8;
     int32_t trailing = 0;
     FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
+    FV_FORWARD(check_scale(r, n, 1, true));
+    if (zero != FV_NONE) FV_FORWARD(fv_onnx_check_point(r, n, zero, FV_NONE));
     if (zero != FV_NONE)
         to = fv_onnx_dtype_of(r, zero);
     else if (fv_onnx_attribute_int(n, "output_dtype", 0))
@@ -56,6 +96,8 @@ static fv_status read_dequantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x, scale, zero;
     int32_t trailing = 0;
     FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
+    FV_FORWARD(check_scale(r, n, 1, false));
+    FV_FORWARD(fv_onnx_check_point(r, n, x, zero));
     const fv_value y = fv_onnx_cast(r, centred(r, x, zero, trailing), fv_onnx_dtype_of(r, scale), NULL);
     return fv_onnx_done(r, n, fv_onnx_binary(r, FV_ND_MUL, y, scale, trailing, fv_onnx_node_name(n)));
 }
@@ -97,6 +139,8 @@ static fv_status read_conv_integer(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(fv_onnx_value(r, n, 1, &w));
     FV_FORWARD(fv_onnx_optional(r, n, 2, &x_zero));
     FV_FORWARD(fv_onnx_optional(r, n, 3, &w_zero));
+    FV_FORWARD(fv_onnx_check_point(r, n, x, x_zero));
+    FV_FORWARD(fv_onnx_check_point(r, n, w, w_zero));
     FV_FORWARD(fv_onnx_conv_window(r, n, x, w, &attr));
     const int32_t trailing = w_zero == FV_NONE ? 0 : behind(r, w_zero, fv_onnx_shape(r, w)->rank, 0);
     const fv_value left = centred(r, x, x_zero, 0), right = centred(r, w, w_zero, trailing);
@@ -111,12 +155,23 @@ static fv_value requantized(fv_onnx_reader *r, fv_value sum, fv_value scale, int
     return real == FV_NONE ? FV_NONE : quantize(r, real, y_scale, y_zero, fv_onnx_dtype_of(r, y_zero), 0, name);
 }
 
+/* Inputs 0 to 7: two factors, each with scale and zero point, and those of the result. */
+static fv_status check_factors(const fv_onnx_reader *r, const FvOnnx__Node *n, const fv_value *in) {
+    for (size_t i = 0; i < 6; i += 3) {
+        FV_FORWARD(fv_onnx_check_point(r, n, in[i], in[i + 2]));
+        FV_FORWARD(check_scale(r, n, i + 1, false));
+    }
+    FV_FORWARD(check_scale(r, n, 6, true));
+    return fv_onnx_check_point(r, n, in[7], FV_NONE);
+}
+
 /* x, its scale and zero point, w, its two, y's two, [bias int32]. */
 static fv_status read_qlinear_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value in[9];
     fv_attributes attr;
     for (size_t i = 0; i < 8; i++) FV_FORWARD(fv_onnx_value(r, n, i, &in[i]));
     FV_FORWARD(fv_onnx_optional(r, n, 8, &in[8]));
+    FV_FORWARD(check_factors(r, n, in));
     FV_FORWARD(fv_onnx_conv_window(r, n, in[0], in[3], &attr));
     const int32_t rank = fv_onnx_shape(r, in[0])->rank;
     const fv_value x = centred(r, in[0], in[2], 0), w = centred(r, in[3], in[5], behind(r, in[5], rank, 0));
@@ -133,6 +188,7 @@ static fv_status read_qlinear_matmul(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_attributes attr = {0};
     fv_value in[8];
     for (size_t i = 0; i < 8; i++) FV_FORWARD(fv_onnx_value(r, n, i, &in[i]));
+    FV_FORWARD(check_factors(r, n, in));
     const fv_value factors[2] = {centred(r, in[0], in[2], behind(r, in[2], 2, 0)), centred(r, in[3], in[5], 0)};
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value sum = fv_graph_node(r->graph, &fv_op_nd_matmul, NULL, factors, 2, 1, &attr);

@@ -3,12 +3,14 @@
 #include "ops/nd_boxes.h"
 #include "ops/nd_type.h"
 
+#include <math.h>
 #include <string.h>
 
 static fv_status one_integer(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, int64_t otherwise, int64_t *out) {
     const fv_onnx_tensor *t;
     FV_FORWARD(fv_onnx_constant(r, n, i, &t));
     FV_ONNX_REFUSE_IF(t && t->count != 1, n, "input %zu has %zu numbers", i, t->count);
+    FV_ONNX_REFUSE_IF(t && t->type == FV_ONNX_FLOAT && !(fabsf(fv_onnx_tensor_float(t, 0)) < 0x1p31f), n, "input %zu is no whole number", i);
     *out = t ? fv_onnx_tensor_int(t, 0) : otherwise;
     return FV_OK;
 }

@@ -37,7 +37,7 @@ static fv_status read_constant(fv_onnx_reader *r, const FvOnnx__Node *n) {
     if ((a = fv_onnx_attribute(n, "value_floats"))) return define_floats(r, n, a->floats, a->n_floats, false);
     fv_onnx_name entry = {.name = n->output[0], .constant = true, .value = FV_NONE};
     if (!(a = fv_onnx_attribute(n, "value")) || !a->t) return fv_onnx_refuse(n, "only numbers in \"value\" are read");
-    FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->file_bytes, r->files, &entry.tensor));
+    FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->files, &entry.tensor));
     return fv_onnx_define(r, &entry);
 }
 
@@ -67,7 +67,7 @@ static fv_status read_constant_of_shape(fv_onnx_reader *r, const FvOnnx__Node *n
     void *data;
     FV_FORWARD(fv_onnx_constant(r, n, 0, &t));
     FV_FORWARD(shape_from(n, t, &shape));
-    if (a && a->t) FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->file_bytes, r->files, &value));
+    if (a && a->t) FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->files, &value));
     FV_RETURN_IF(value.count != 1, FV_ERR_FORMAT, "node \"%.100s\" (ConstantOfShape): its value is not one number",
                  n->name ? n->name : "");
     FV_FORWARD(fv_onnx_dtype(value.type, "ConstantOfShape's value", &dtype));
@@ -159,6 +159,7 @@ static fv_status read_range(fv_onnx_reader *r, const FvOnnx__Node *n) {
     }
     FV_FORWARD(fv_onnx_dtype(t[0]->type, "Range's start", &dtype));
     if (dtype == FV_F16 || dtype == FV_BOOL) return fv_onnx_refuse(n, "float16 is not read");
+    if (number(t[2]) == 0) return fv_onnx_refuse(n, "a step of 0");
     const double steps = ceil((number(t[1]) - number(t[0])) / number(t[2]));
     FV_RETURN_IF(isnan(steps) || steps * (double)fv_dtype_bytes(dtype) > 0x1p28, FV_ERR_LIMIT,
                  "node \"%.100s\" (Range) makes %g numbers", n->name ? n->name : "", steps);

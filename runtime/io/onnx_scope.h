@@ -70,6 +70,6 @@ void fv_onnx_files_free(fv_onnx_files *f);
 fv_status fv_onnx_files_check(const fv_onnx_files *f); /* each is whole, see fv_check_mapping */
 /* Mappings go; what fv_onnx_files_place would map from here on it refuses. */
 void fv_onnx_files_end(fv_onnx_files *f);
-fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t bytes, const void **out);
+fv_status fv_onnx_files_place(fv_onnx_files *f, const FvOnnx__Tensor *t, size_t bytes, const void **out, const fv_mapping **map);
 
 #endif

@@ -81,15 +81,19 @@ static fv_status keep_tensor(fv_onnx_source *s, FvOnnx__Tensor *t) {
                      t->name ? t->name : "");
         memcpy(&place, t->raw_data.data, sizeof place);
         view.data = s->file.data + place.offset; /* within the file, as the walk found it */
+        view.map = &s->file;
     } else {
         if (!t->n_external_data) return FV_OK;
-        const fv_status status = fv_onnx_tensor_view(t, s->file.data, s->file.bytes, s->files, &view);
+        const fv_status status = fv_onnx_tensor_view(t, &s->file, s->files, &view);
         if (status != FV_OK) return status == FV_ERR_MEMORY ? status : FV_OK; /* else its reader says so */
         FV_FORWARD(fv_onnx_dtype(view.type, "a tensor", &dtype));
         place.bytes = view.count * fv_dtype_bytes(dtype);
     }
     FV_FORWARD(fv_alloc(s->context, (size_t)place.bytes, "a model's values", &own));
-    if (place.bytes) memcpy(own, view.data, (size_t)place.bytes);
+    if (view.map)
+        fv_map_read(view.map, (size_t)((const uint8_t *)view.data - view.map->data), (size_t)place.bytes, own);
+    else if (place.bytes)
+        memcpy(own, view.data, (size_t)place.bytes);
     if (t->has_raw_data) {
         fv_release(s->context, t->raw_data.data);
     } else {
@@ -220,7 +224,7 @@ static fv_status parse(fv_onnx_source *s) {
     fv_onnx_parsed parsed = {s->context, "the model's structure", FV_OK};
     ProtobufCAllocator allocator = fv_onnx_parse_memory(&parsed);
     fv_onnx_skeleton skeleton = {0};
-    FV_FORWARD(fv_onnx_walk(s->context, s->file.data, s->file.bytes, &skeleton));
+    FV_FORWARD(fv_onnx_walk(s->context, &s->file, &skeleton));
     s->model = fv_onnx__model__unpack(&allocator, skeleton.bytes, skeleton.data);
     fv_release(s->context, skeleton.data);
     FV_FORWARD(parsed.status);
@@ -234,10 +238,13 @@ static fv_status open_source(fv_context *c, const char *path, fv_onnx_source **o
     FV_FORWARD(fv_alloc_zero(c, sizeof *s, "a model", (void **)&s));
     s->context = fv_context_retain(c);
     pthread_mutex_init(&s->lock, NULL);
-    fv_status status = fv_map_file(path, &s->file);
+    fv_status status = fv_map_lazy(path, &s->file);
     if (status == FV_OK) {
         status = fv_onnx_files_open(c, path, &s->files);
-        if (status == FV_OK) status = parse(s);
+        if (status == FV_OK && (status = parse(s)) != FV_OK) { /* perhaps of what could not be read */
+            const fv_status whole = fv_check_mapping(&s->file, "the model");
+            if (whole != FV_OK) status = whole;
+        }
         if (status != FV_OK) fv_fail_within(status, "%s", path);
     }
     if (status == FV_OK)

@@ -15,6 +15,10 @@ static const struct {
     {FV_ONNX_FLOAT16, FV_F16}, {FV_ONNX_DOUBLE, FV_F64}, {FV_ONNX_UINT32, FV_U32}, {FV_ONNX_UINT64, FV_U64},
 };
 
+enum { few = 1024 };
+
+static size_t place_of(const fv_onnx_tensor *t) { return (size_t)((const uint8_t *)t->data - t->map->data); }
+
 static size_t type_bytes(int32_t type) {
     for (size_t i = 0; i < FV_ARRAY_SIZE(types); i++)
         if (types[i].type == type) return fv_dtype_bytes(types[i].dtype);
@@ -52,17 +56,17 @@ static fv_status read_shape(const FvOnnx__Tensor *t, const char *name, fv_onnx_t
     return FV_OK;
 }
 
-static fv_status read_raw(const FvOnnx__Tensor *t, const char *name, const uint8_t *file, size_t bytes,
-                          fv_onnx_tensor *out) {
+static fv_status read_raw(const FvOnnx__Tensor *t, const char *name, const fv_mapping *file, fv_onnx_tensor *out) {
     fv_onnx_place place = {0, t->raw_data.len};
     const size_t want = out->count * type_bytes(out->type);
     FV_RETURN_IF(file && t->raw_data.len != sizeof place, FV_ERR_FORMAT, "tensor \"%.200s\" is not a whole message", name);
     if (file) memcpy(&place, t->raw_data.data, sizeof place);
-    FV_RETURN_IF(file && (place.offset > bytes || place.bytes > bytes - place.offset), FV_ERR_FORMAT,
+    FV_RETURN_IF(file && (place.offset > file->bytes || place.bytes > file->bytes - place.offset), FV_ERR_FORMAT,
                  "tensor \"%.200s\" lies outside the file", name);
     FV_RETURN_IF(place.bytes != want, FV_ERR_FORMAT, "tensor \"%.200s\" needs %zu bytes for its shape, but has %llu",
                  name, want, (unsigned long long)place.bytes);
-    out->data = file ? file + place.offset : t->raw_data.data;
+    out->map = file;
+    out->data = file ? file->data + place.offset : t->raw_data.data;
     return FV_OK;
 }
 
@@ -90,7 +94,18 @@ static size_t read_typed(const FvOnnx__Tensor *t, fv_onnx_tensor *out) {
     }
 }
 
-fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size_t bytes, fv_onnx_files *external, fv_onnx_tensor *out) {
+void fv_onnx_tensor_need(fv_onnx_tensor *t) {
+    if (t->map) (void)fv_map_need(t->map, place_of(t), t->count * type_bytes(t->type));
+    t->map = NULL;
+}
+
+/* Values of a few are read at once: they shape what follows. */
+static fv_status settle(fv_status status, fv_onnx_tensor *t) {
+    if (status == FV_OK && t->map && (!t->map->have || t->count <= few)) fv_onnx_tensor_need(t);
+    return status;
+}
+
+fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const fv_mapping *file, fv_onnx_files *external, fv_onnx_tensor *out) {
     const char *name = t->name ? t->name : "";
     char what[260];
     fv_dtype dtype;
@@ -103,9 +118,9 @@ fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size
     FV_RETURN_IF((t->has_raw_data != 0) + (typed > 0) + elsewhere > 1, FV_ERR_FORMAT, "tensor \"%.200s\" has its values twice", name);
     if (elsewhere) {
         FV_RETURN_IF(!external, FV_ERR_UNSUPPORTED, "tensor \"%.200s\" keeps its values in another file, which is not read here", name);
-        return fv_onnx_files_place(external, t, out->count * type_bytes(out->type), &out->data);
+        return settle(fv_onnx_files_place(external, t, out->count * type_bytes(out->type), &out->data, &out->map), out);
     }
-    if (t->has_raw_data) return read_raw(t, name, file, bytes, out);
+    if (t->has_raw_data) return settle(read_raw(t, name, file, out), out);
     const size_t have = read_typed(t, out);
     FV_RETURN_IF(typed != have || have != out->count, FV_ERR_FORMAT,
                  "tensor \"%.200s\" has %zu values of its type for a shape of %zu", name, have, out->count);
@@ -129,6 +144,7 @@ static float half_value(uint16_t h) {
 /* The bits of element i, zero-extended. */
 static uint64_t bits_of(const fv_onnx_tensor *t, size_t i) {
     const size_t bytes = type_bytes(t->type), stride = !t->wide ? bytes : t->type == FV_ONNX_UINT32 ? 8 : 4;
+    if (t->map) (void)fv_map_need(t->map, place_of(t) + stride * i, bytes);
     uint64_t bits = 0;
     memcpy(&bits, (const char *)t->data + stride * i, bytes); /* little-endian: the low bytes come first */
     return bits;
@@ -170,7 +186,10 @@ int64_t fv_onnx_tensor_int(const fv_onnx_tensor *t, size_t i) {
 
 void fv_onnx_tensor_copy(const fv_onnx_tensor *t, void *out) {
     const size_t bytes = type_bytes(t->type);
-    if (!t->wide && t->count) memcpy(out, t->data, t->count * bytes);
+    if (t->map)
+        fv_map_read(t->map, place_of(t), t->count * bytes, out);
+    else if (!t->wide && t->count)
+        memcpy(out, t->data, t->count * bytes);
     for (size_t i = 0; t->wide && i < t->count; i++) {
         const uint64_t bits = bits_of(t, i);
         memcpy((char *)out + i * bytes, &bits, bytes);

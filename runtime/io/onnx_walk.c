@@ -85,9 +85,11 @@ static bool is_text(const uint8_t *s, size_t n) {
 
 typedef struct walk {
     const fv_context *context;
-    const uint8_t *file;
+    const fv_mapping *map;
+    const uint8_t *file; /* its bytes [there, ends) are known to be read */
+    size_t there, ends;
     size_t at;
-    size_t fields;
+    size_t fields, nodes;
     uint8_t *out;
     size_t used, capacity;
 } walk;
@@ -102,11 +104,19 @@ static fv_status emit(walk *w, const void *data, size_t bytes) {
     return FV_OK;
 }
 
+static uint8_t byte_at(walk *w, size_t at) {
+    if (at < w->there || at >= w->ends) {
+        w->there = at;
+        w->ends = fv_map_need(w->map, at, 1);
+    }
+    return w->file[at];
+}
+
 static fv_status read_varint(walk *w, size_t end, uint64_t *out) {
     uint64_t value = 0;
     for (int shift = 0; shift < 70; shift += 7) {
         FV_RETURN_IF(w->at >= end, FV_ERR_FORMAT, "not an ONNX model: it ends inside a number at byte %zu", w->at);
-        const uint8_t byte = w->file[w->at++];
+        const uint8_t byte = byte_at(w, w->at++);
         FV_RETURN_IF(shift == 63 && byte > 1, FV_ERR_FORMAT,
                      "not an ONNX model: a number of more than 64 bits at byte %zu", w->at - 1);
         value |= (uint64_t)(byte & 0x7f) << shift;
@@ -203,8 +213,11 @@ static fv_status walk_field(walk *w, message_kind parent, size_t end, int depth)
                  "not an ONNX model: wire type %u at byte %zu", (unsigned)(tag & 7), tag_at);
     FV_RETURN_IF((kind == TEXT || kind == BYTES) && w->at - begin > max_string, FV_ERR_LIMIT,
                  "the model has a string of %zu bytes at byte %zu", w->at - begin, begin);
+    if (kind >= SCALAR && kind != RAW) (void)fv_map_need(w->map, tag_at, w->at - tag_at);
     FV_RETURN_IF(kind == TEXT && !is_text(w->file + begin, w->at - begin), FV_ERR_FORMAT,
                  "not an ONNX model: a name at byte %zu is not UTF-8 text", begin);
+    FV_RETURN_IF(kind == NODE && ++w->nodes > (size_t)w->context->settings.model_nodes, FV_ERR_LIMIT,
+                 "the model has too many nodes: more than %d", w->context->settings.model_nodes);
     if (kind == RAW) {
         const fv_onnx_place place = {begin, w->at - begin};
         FV_FORWARD(emit_varint(w, tag, 1));
@@ -220,9 +233,9 @@ static fv_status walk_message(walk *w, message_kind kind, size_t end, int depth)
     return FV_OK;
 }
 
-static fv_status walk_all(const fv_context *c, const uint8_t *file, size_t bytes, message_kind kind, fv_onnx_skeleton *out) {
-    walk w = {.context = c, .file = file};
-    const fv_status status = walk_message(&w, kind, bytes, 0);
+static fv_status walk_all(const fv_context *c, const fv_mapping *file, message_kind kind, fv_onnx_skeleton *out) {
+    walk w = {.context = c, .map = file, .file = file->data};
+    const fv_status status = walk_message(&w, kind, file->bytes, 0);
     if (status != FV_OK) {
         fv_release(c, w.out);
         return status;
@@ -231,11 +244,11 @@ static fv_status walk_all(const fv_context *c, const uint8_t *file, size_t bytes
     return FV_OK;
 }
 
-fv_status fv_onnx_walk(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out) {
-    FV_RETURN_IF(bytes == 0, FV_ERR_FORMAT, "not an ONNX model: the file is empty");
-    return walk_all(c, file, bytes, MODEL, out);
+fv_status fv_onnx_walk(const fv_context *c, const fv_mapping *file, fv_onnx_skeleton *out) {
+    FV_RETURN_IF(file->bytes == 0, FV_ERR_FORMAT, "not an ONNX model: the file is empty");
+    return walk_all(c, file, MODEL, out);
 }
 
-fv_status fv_onnx_walk_tensor(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out) {
-    return walk_all(c, file, bytes, TENSOR, out);
+fv_status fv_onnx_walk_tensor(const fv_context *c, const fv_mapping *file, fv_onnx_skeleton *out) {
+    return walk_all(c, file, TENSOR, out);
 }

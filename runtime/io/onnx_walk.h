@@ -4,7 +4,7 @@
 #ifndef FV_IO_ONNX_WALK_H
 #define FV_IO_ONNX_WALK_H
 
-#include "core/context.h"
+#include "core/file.h"
 
 /* What raw_data holds in a skeleton. */
 typedef struct fv_onnx_place {
@@ -18,9 +18,9 @@ typedef struct fv_onnx_skeleton {
 
 /* @return FV_ERR_FORMAT for anything that is not protobuf wire format of a Model, FV_ERR_LIMIT beyond the limits of
  * onnx_walk.c. Sentences tell the byte. */
-fv_status fv_onnx_walk(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out);
+fv_status fv_onnx_walk(const fv_context *c, const fv_mapping *file, fv_onnx_skeleton *out);
 
 /* The same of a file that is one Tensor. */
-fv_status fv_onnx_walk_tensor(const fv_context *c, const uint8_t *file, size_t bytes, fv_onnx_skeleton *out);
+fv_status fv_onnx_walk_tensor(const fv_context *c, const fv_mapping *file, fv_onnx_skeleton *out);
 
 #endif

@@ -15,7 +15,7 @@ static bool ends_in(const char *path, const char *ending) {
 static fv_status take_values(fv_context *c, const fv_mapping *file, const FvOnnx__Tensor *from, fv_tensor *out) {
     fv_onnx_tensor view;
     fv_tensor t = {.layout = FV_PLAIN};
-    FV_FORWARD(fv_onnx_tensor_view(from, file->data, file->bytes, NULL, &view));
+    FV_FORWARD(fv_onnx_tensor_view(from, file, NULL, &view));
     FV_FORWARD(fv_onnx_dtype(view.type, "the tensor", &t.dtype));
     t.rank = view.shape.rank;
     memcpy(t.shape, view.shape.dim, sizeof t.shape);
@@ -29,7 +29,7 @@ static fv_status read_proto(fv_context *c, const fv_mapping *file, fv_tensor *ou
     fv_onnx_parsed parsed = {c, "a tensor's structure", FV_OK};
     ProtobufCAllocator allocator = fv_onnx_parse_memory(&parsed);
     fv_onnx_skeleton skeleton = {0};
-    FV_FORWARD(fv_onnx_walk_tensor(c, file->data, file->bytes, &skeleton));
+    FV_FORWARD(fv_onnx_walk_tensor(c, file, &skeleton));
     FvOnnx__Tensor *from = fv_onnx__tensor__unpack(&allocator, skeleton.bytes, skeleton.data);
     fv_release(c, skeleton.data);
     FV_FORWARD(parsed.status);

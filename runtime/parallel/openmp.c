@@ -1,10 +1,10 @@
 /* The only file with OpenMP pragmas. libgomp keeps its team between regions of the same size; if the system refuses it a thread it
  * ends the process, which is why services use the pthreads backend (README.md). */
+#include "core/process.h"
 #include "parallel/parallel.h"
 
 #include <omp.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 typedef struct openmp_state {
     const fv_context *context;
@@ -25,7 +25,7 @@ static fv_status openmp_start(const fv_context *c, int threads, void *team, fv_w
  * regions works alone, in teams made after the fork too. */
 static bool threads_were_lost(void) {
     static atomic_long user; /* the process whose regions came first */
-    const long me = getpid();
+    const long me = fv_process();
     long first = 0;
     return !atomic_compare_exchange_strong(&user, &first, me) && first != me;
 }

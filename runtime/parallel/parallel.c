@@ -4,11 +4,11 @@
  * for, and joins in where the others are, be it a later run. */
 #include "parallel/parallel.h"
 
+#include "core/process.h"
 #include "parallel/event.h"
 #include "parallel/float_mode.h"
 
 #include <time.h>
-#include <unistd.h>
 
 /* Pauses before a waiting thread sleeps: some 20 microseconds; hardly any where threads share a CPU. */
 enum { spins_alone = 600, spins_crowded = 4 };
@@ -147,7 +147,7 @@ void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, doubl
     p->phases = phases; /* nobody is inside, and nobody gets in before the run opens */
     p->count = count;
     p->seconds = seconds;
-    if (p->threads == 1 || count == 0 || getpid() != p->process) { /* a forked child has lost the team */
+    if (p->threads == 1 || count == 0 || fv_process() != p->process) { /* a forked child has lost the team */
         run_alone(p);
         return;
     }
@@ -199,7 +199,7 @@ fv_status fv_parallel_create(const fv_context *c, int threads, size_t scratch_by
     p->context = c;
     p->threads = threads == 0 || c->settings.backend == FV_BACKEND_SERIAL ? c->settings.threads : threads;
     p->spins = p->threads <= cpus && (quota <= 0 || p->threads <= quota) ? spins_alone : spins_crowded;
-    p->process = getpid();
+    p->process = fv_process();
     p->backend = backend_of(c, p->threads);
     atomic_init(&p->finished, 0);
     atomic_init(&p->inside, 0);
@@ -219,7 +219,7 @@ fv_status fv_parallel_create(const fv_context *c, int threads, size_t scratch_by
 
 void fv_parallel_free(fv_parallel *p) {
     if (!p) return;
-    p->backend->stop(p->state, getpid() == p->process);
+    p->backend->stop(p->state, fv_process() == p->process);
     fv_release(p->context, p->scratch);
     fv_release(p->context, p->shares);
     fv_release(p->context, p);

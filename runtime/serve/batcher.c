@@ -1,6 +1,8 @@
 /* The batcher's life, drain and figures. */
 #include "serve/batcher.h"
 
+#include "core/process.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -10,7 +12,7 @@ int64_t fv_batcher_now(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-bool fv_batcher_forked(const fv_batcher *b) { return getpid() != b->process; }
+bool fv_batcher_forked(const fv_batcher *b) { return fv_process() != b->process; }
 
 void fv_batcher_settings_default(fv_batcher_settings *s) {
     if (s) *s = (fv_batcher_settings){.max_batch = 8, .max_delay_us = 1000, .queue_capacity = 256, .workers = 1};
@@ -86,7 +88,7 @@ fv_status fv_batcher_create(const fv_model *m, const fv_batcher_settings *s, fv_
     b->context = m->graph->context;
     fv_batcher_settings_default(&b->settings);
     if (s) b->settings = *s;
-    b->process = getpid();
+    b->process = fv_process();
     b->armed = INT64_MAX;
     atomic_init(&b->references, 1);
     init_locks(b);

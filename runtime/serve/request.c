@@ -209,6 +209,10 @@ static bool wait_until(fv_request *r, int64_t until) {
     for (;;) {
         const unsigned seen = fv_event_value(r->event);
         if (!under_way(r)) return true;
+        if (until == INT64_MAX && r->deadline == INT64_MAX) { /* no clock to look at */
+            fv_event_wait(r->event, seen, 0);
+            continue;
+        }
         const int64_t now = fv_batcher_now();
         if (queued && now >= r->deadline) {
             queued = false;

@@ -27,7 +27,7 @@ copy() {
 most=4096
 case $(basename "$target") in
 fuzz_onnx)
-    keep test_onnx_bad test_onnx_nodes test_onnx_norm test_onnx_pool test_onnx_function
+    keep test_onnx_bad test_onnx_operators_bad test_onnx_nodes test_onnx_norm test_onnx_pool test_onnx_function
     copy "$work/kept" '*'
     copy $cases model.onnx ;;
 fuzz_tensor)

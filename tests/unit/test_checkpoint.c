@@ -1,6 +1,9 @@
 /* Checkpoints: training goes on bit for bit, and no damaged or foreign file is taken. */
 #include "training.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[48], path[64];
@@ -133,6 +136,35 @@ START_TEST(no_torn_or_damaged_file_is_taken) {
 }
 END_TEST
 
+/* A process killed at any moment of a save leaves the old file or the new one. */
+START_TEST(killed_while_it_writes) {
+    enter();
+    fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
+    fv_model *m = tiny_model(c, 2);
+    fv_trainer *t = tiny_trainer(m, FV_MOMENTUM, 1);
+    ok(fv_trainer_save(t, path));
+    uint32_t state = 1;
+    int unfinished = 0;
+    for (int i = 0; i < 40; i++) {
+        const pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        while (child == 0) (void)fv_trainer_save(t, path);
+        nanosleep(&(struct timespec){0, 100000 + (long)(draw_u32(&state) >> 12)}, NULL);
+        ck_assert_int_eq(kill(child, SIGKILL), 0);
+        ck_assert_int_eq(waitpid(child, NULL, 0), child);
+        ok(fv_trainer_load(t, path));
+        char command[96];
+        snprintf(command, sizeof command, "rm %s/.state.* 2>/dev/null", folder);
+        unfinished += system(command) == 0;
+    }
+    ck_assert_int_gt(unfinished, 0); /* at least one was killed between beginning and rename */
+    fv_trainer_free(t);
+    fv_model_free(m);
+    fv_context_free(c);
+    leave();
+}
+END_TEST
+
 START_TEST(foreign_files_are_named) {
     enter();
     fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
@@ -205,7 +237,7 @@ START_TEST(other_settings_are_refused) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {training_goes_on_bit_for_bit, no_torn_or_damaged_file_is_taken,
+    const TTest *const tests[] = {training_goes_on_bit_for_bit, no_torn_or_damaged_file_is_taken, killed_while_it_writes,
                                   foreign_files_are_named, other_settings_are_refused, NULL};
     return run_tests("checkpoint", tests, 120);
 }

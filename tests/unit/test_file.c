@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[64], target[128];
@@ -195,6 +197,51 @@ START_TEST(pipes_and_devices_are_written_not_replaced) {
 }
 END_TEST
 
+static void interrupt(int signal) { (void)signal; }
+
+static void *read_slowly(void *arg) {
+    const int *file = arg;
+    static unsigned char block[5000];
+    size_t wrong = 0, at = 0;
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL); /* the writer is interrupted, not this thread */
+    for (ssize_t got; (got = read(*file, block, sizeof block)) > 0;) {
+        for (ssize_t i = 0; i < got; i++, at++) wrong += block[i] != (unsigned char)(at % 251);
+        if (at % 50000 < 5000) nanosleep(&(struct timespec){0, 500000}, NULL);
+    }
+    return (void *)(uintptr_t)(wrong + (at != 1000000));
+}
+
+/* A signal every 200 us cuts writes to a pipe short: the rest follows. */
+START_TEST(interrupted_writes_go_on) {
+    static unsigned char bytes[1000000];
+    const struct itimerval often = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+    struct sigaction action = {.sa_handler = interrupt}; /* no SA_RESTART */
+    fv_writer *w = NULL;
+    pthread_t reader;
+    void *wrong;
+    enter();
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i % 251);
+    ck_assert_int_eq(mkfifo(target, 0600), 0);
+    int file = open(target, O_RDONLY | O_NONBLOCK);
+    ck_assert_int_ge(file, 0);
+    ok(fv_writer_open(context, target, &w));
+    ck_assert_int_eq(fcntl(file, F_SETFL, 0), 0);
+    ck_assert_int_eq(pthread_create(&reader, NULL, read_slowly, &file), 0);
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    const fv_status written = fv_writer_write(w, bytes, sizeof bytes);
+    setitimer(ITIMER_REAL, &never, NULL);
+    ok(written);
+    ok(fv_writer_commit(w));
+    pthread_join(reader, &wrong);
+    ck_assert_ptr_null(wrong);
+    close(file);
+    leave();
+}
+END_TEST
+
 START_TEST(only_regular_files_are_mapped) {
     fv_mapping m;
     char path[160];
@@ -220,18 +267,29 @@ START_TEST(only_regular_files_are_mapped) {
 }
 END_TEST
 
-/* A copy does not see what becomes of its file; a mapping is told from its file once that was cut or grew. */
+/* A file that is there whole does not see what becomes of it; of one that is read as needed what comes too late is zeros, and told. */
 START_TEST(files_cut_while_they_are_read) {
-    static const size_t sizes[2] = {100, (1 << 20) + 100};
+    static const size_t sizes[2] = {100, (4 << 20) + 100};
     fv_mapping m;
     enter();
     for (int i = 0; i < 2; i++) {
         put(target, "text");
         ck_assert_int_eq(truncate(target, (off_t)sizes[i]), 0);
-        ok(fv_map_file(target, &m));
+        ok(fv_map_lazy(target, &m));
         ck_assert_uint_eq(m.bytes, sizes[i]);
+        ck_assert_uint_ge(fv_map_need(&m, 0, 4), 4);
         ok(fv_check_mapping(&m, target));
         ck_assert_int_eq(truncate(target, i == 0 ? 0 : (off_t)sizes[i] - 1), 0);
+        for (int k = 0; k < 2 && i == 1; k++) { /* within the last page, and far behind the end */
+            fails(fv_check_mapping(&m, target), FV_ERR_IO, "changed while it was read");
+            ck_assert_int_eq(truncate(target, 0), 0);
+            char got[70000];
+            memset(got, 1, sizeof got);
+            fv_map_read(&m, 2000000, sizeof got, got);
+            for (size_t b = 0; b < sizeof got; b++) ck_assert_int_eq(got[b], 0);
+            ck_assert_uint_eq(fv_map_need(&m, sizes[i] - 5, 5), sizes[i]);
+            ck_assert_int_eq(truncate(target, (off_t)sizes[i]), 0); /* as long as before: still told */
+        }
         if (i == 0)
             ok(fv_check_mapping(&m, target));
         else
@@ -249,7 +307,7 @@ int main(void) {
     const TTest *const tests[] = {a_target_is_replaced_whole,        abandoned_files_leave_nothing,
                                   fresh_files_obey_the_umask,        links_are_followed,
                                   a_failed_write_keeps_the_old_file, places_that_cannot_be_written,
-                                  pipes_and_devices_are_written_not_replaced, only_regular_files_are_mapped,
+                                  pipes_and_devices_are_written_not_replaced, interrupted_writes_go_on, only_regular_files_are_mapped,
                                   files_cut_while_they_are_read, NULL};
     return run_tests("file", tests, 60);
 }

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- pieces ---- */
@@ -514,16 +515,20 @@ static wire wide_model(bool beside) {
     return model_of(g);
 }
 
-static void run_wide(const fv_model *m, float *y) {
+static fv_status try_wide(const fv_model *m, float *y) {
     static float x[wide_maps * 25];
     fv_session *s;
     draw_all(x, sizeof x / sizeof *x, 5);
     fv_tensor in = floats(x, 4, (int64_t[]){1, wide_maps, 5, 5}), out = floats(y, 4, (int64_t[]){1, wide_maps, 1, 1});
     const fv_session_settings settings = with_inputs(&in, 1);
-    ok(fv_session_create(m, &settings, &s));
+    const fv_status status = fv_session_create(m, &settings, &s);
+    if (status != FV_OK) return status;
     ok(fv_session_run(s, &in, 1, &out, 1));
     fv_session_free(s);
+    return FV_OK;
 }
+
+static void run_wide(const fv_model *m, float *y) { ok(try_wide(m, y)); }
 
 START_TEST(files_may_be_cut_once_a_model_is_loaded) {
     enter();
@@ -549,6 +554,72 @@ START_TEST(files_may_be_cut_once_a_model_is_loaded) {
         fv_model_free(m);
     }
     free(values);
+    leave();
+}
+END_TEST
+
+/* Cuts a file anywhere and makes it whole again, over and over. */
+typedef struct cutter {
+    const char *path;
+    wire whole;
+    atomic_int stop;
+} cutter;
+
+static void *cut_often(void *arg) {
+    cutter *c = arg;
+    uint32_t state = 1;
+    while (!c->stop) {
+        if (truncate(c->path, (off_t)(draw_u32(&state) % c->whole.n)) != 0) break;
+        FILE *f = fopen(c->path, "r+b");
+        if (!f || fwrite(c->whole.data, 1, c->whole.n, f) != c->whole.n || fclose(f) != 0) break;
+        nanosleep(&(struct timespec){0, draw_u32(&state) % 1000000}, NULL);
+    }
+    return NULL;
+}
+
+/* What loads has the right weights; the rest is told, and nothing dies of it. */
+START_TEST(files_may_be_cut_while_a_model_is_loaded) {
+    static float values[wide_maps * wide_maps * 25], want[wide_maps], y[wide_maps];
+    char beside[160];
+    int loaded = 0, told = 0;
+    enter();
+    draw_all(values, sizeof values / sizeof *values, 7);
+    snprintf(beside, sizeof beside, "%s/wide.bin", wire_folder);
+    for (int i = 0; i < 2; i++) {
+        fv_model *m;
+        pthread_t thread;
+        FILE *f = fopen(beside, "wb");
+        ck_assert_ptr_nonnull(f);
+        ck_assert_uint_eq(fwrite(values, 1, sizeof values, f), sizeof values);
+        fclose(f);
+        ok(load_wire(context, wide_model(i == 1), &m));
+        run_wide(m, want);
+        fv_model_free(m);
+        cutter c = {.path = i ? beside : wire_path};
+        c.whole = wire_get(c.path);
+        ck_assert_int_eq(pthread_create(&thread, NULL, cut_often, &c), 0);
+        for (int k = 0; k < 100; k++) {
+            fv_status status = fv_model_load(context, wire_path, &m);
+            if (status == FV_OK) {
+                status = try_wide(m, y);
+                fv_model_free(m);
+            } else {
+                ck_assert_ptr_nonnull(strstr(fv_last_error(), wire_path));
+            }
+            if (status == FV_OK) {
+                ck_assert_mem_eq(y, want, sizeof y);
+                loaded++;
+            } else {
+                ck_assert_msg(status == FV_ERR_IO || status == FV_ERR_FORMAT, "%s: %s", fv_status_name(status), fv_last_error());
+                told++;
+            }
+        }
+        c.stop = 1;
+        pthread_join(thread, NULL);
+        w_free(&c.whole);
+    }
+    ck_assert_int_gt(loaded, 0);
+    ck_assert_int_gt(told, 0);
     leave();
 }
 END_TEST
@@ -582,6 +653,6 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {shape_arithmetic_disappears, sizes_of_zero, values_of_inputs_are_pinned, plans_come_back_and_are_bounded,
                                   weights_are_shared_by_plans, functions_are_opened, branches_are_chosen, external_values,
-                                  files_may_be_cut_once_a_model_is_loaded, tensors_of_every_type, NULL};
+                                  files_may_be_cut_once_a_model_is_loaded, files_may_be_cut_while_a_model_is_loaded, tensors_of_every_type, NULL};
     return run_tests("lowering", tests, 120);
 }

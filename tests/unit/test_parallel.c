@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fenv.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -414,6 +415,31 @@ START_TEST(the_callers_mode_comes_back) {
 }
 END_TEST
 
+/* ---- one CPU ---- */
+
+START_TEST(one_cpu_is_enough) {
+    cpu_set_t one;
+    fv_cpu_info info;
+    fv_backend backends[3];
+    const size_t n = backends_here(backends);
+    CPU_ZERO(&one);
+    CPU_SET((size_t)sched_getcpu(), &one);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    for (size_t b = 0; b < n; b++)
+        for (int threads = 0; threads <= 8; threads += 4) { /* 0: as many as fit */
+            fv_context *c = context_of(backends[b], threads);
+            ok(fv_context_info(c, &info));
+            ck_assert_int_eq(info.threads, threads && backends[b] != FV_BACKEND_SERIAL ? threads : 1);
+            fv_parallel *team = team_of(c, 64);
+            job *j = new_job(64);
+            for (int i = 0; i < 20; i++) check_job(team, j, NULL);
+            fv_parallel_free(team);
+            fv_context_free(c);
+            free(j);
+        }
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {every_piece_runs_once_after_the_phase_before,
                                   many_short_runs,
@@ -423,6 +449,7 @@ int main(void) {
                                   a_refused_thread_is_an_error,
                                   idle_workers_sleep,
                                   the_callers_mode_comes_back,
+                                  one_cpu_is_enough,
                                   NULL};
     return run_tests("parallel", tests, 120);
 }

@@ -399,6 +399,55 @@ START_TEST(a_session_serves_one_thread_at_a_time) {
 }
 END_TEST
 
+/* ---- freed while it runs ---- */
+
+enum { long_batch = 1024 };
+typedef struct long_run {
+    fv_session *session;
+    float *x, *y;
+    atomic_int done;
+    fv_status status;
+} long_run;
+
+static void *run_long(void *arg) {
+    long_run *r = arg;
+    const fv_tensor in = maps(r->x, long_batch, net_c, net_h, net_w), out = rows(r->y, long_batch, net_out);
+    do
+        r->status = fv_session_run(r->session, &in, 1, &out, 1);
+    while (r->status == FV_ERR_BUSY); /* with the looking below */
+    r->done = 1;
+    return NULL;
+}
+
+START_TEST(freeing_waits_for_the_run) {
+    static float x[long_batch * net_in], y[long_batch * net_out], want[long_batch * net_out];
+    fv_context *c = context_of(FV_BACKEND_SERIAL, 1);
+    fv_model *m = small_model(c, false);
+    const fv_session_settings settings = batch_of(long_batch);
+    const fv_tensor in = maps(x, long_batch, net_c, net_h, net_w);
+    draw_all(x, sizeof x / sizeof *x, 12);
+    run_into(m, &settings, x, want, FV_PLAIN);
+    int seen = 0;
+    for (int i = 0; i < 20; i++) {
+        long_run r = {.x = x, .y = y};
+        pthread_t thread;
+        memset(y, 0x5a, sizeof y);
+        ok(fv_session_create(m, &settings, &r.session));
+        ck_assert_int_eq(pthread_create(&thread, NULL, run_long, &r), 0);
+        while (!r.done && fv_session_prepare(r.session, &in, 1) != FV_ERR_BUSY) sched_yield();
+        seen += !r.done; /* it runs */
+        fv_session_free(r.session);
+        const bool whole = memcmp(y, want, sizeof y) == 0;
+        pthread_join(thread, NULL);
+        ok(r.status);
+        ck_assert(whole);
+    }
+    ck_assert_int_gt(seen, 0);
+    fv_model_free(m);
+    fv_context_free(c);
+}
+END_TEST
+
 /* ---- what a session tells ---- */
 
 START_TEST(nodes_are_described) {
@@ -555,6 +604,7 @@ int main(void) {
                                   what_does_not_fit_is_refused_and_nothing_written,
                                   many_sessions_share_a_model,
                                   a_session_serves_one_thread_at_a_time,
+                                  freeing_waits_for_the_run,
                                   nodes_are_described,
                                   batches_out_of_range,
                                   a_session_has_threads_of_its_own,
