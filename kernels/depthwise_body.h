@@ -75,7 +75,8 @@ FV_ALWAYS_INLINE void sliding_vectors(const tile *t, const span *ends, int32_t o
     if (TAP(j, p) >= 0) s##p = v_fma(in, WEIGHT(TAP(j, p)), s##p);
 #define COLUMN(j)                                                                                                                \
     if (COLUMN_INSIDE(j)) {                                                                                                      \
-        const vf in = v_load(from.at[j / 3] + (j % 3 == 0 ? 0 : j % 3 == 1 ? column : two));                                     \
+        vf in = v_load(from.at[j / 3] + (j % 3 == 0 ? 0 : j % 3 == 1 ? column : two));                                           \
+        if (step == 2 && j % 2 == 0) in = v_once(in); /* two sums take it */                                                     \
         EVERY(ADD, j)                                                                                                            \
     }
             COLUMNS(COLUMN)
