@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "kernels/brightness_body.h"
+
 /* ---- blur ---- */
 
 enum { BLUR_VECTORS = 8 }; /* chains of multiply-adds side by side: two a cycle, each four cycles after its last */
@@ -273,103 +275,6 @@ static void sigma_grad(const fv_sigma *given, const float *x1, const float *x2, 
             v = v_mul(v_set(factor), v_div(v_sub(c_next(s, k, c, n), v), sigma));
             v_store_next(y + at, unless_zero(sigma, v), n);
         }
-}
-
-/* ---- brightness ---- */
-
-static inline vf power_of(vf x, float mu) {
-    const vf one = v_set(1);
-    if (mu == 1) return v_div(one, x);
-    if (mu == 0.5f) return v_div(one, v_sqrt(x));
-    if (mu == 0.75f) return v_div(one, v_mul(v_sqrt(x), v_sqrt(v_sqrt(x))));
-    return v_exp(v_mul(v_set(-mu), v_log(x)));
-}
-
-static void power(const fv_brightness *d, const float *q, float *a, size_t n) {
-    const vf kappa = v_set(d->kappa);
-    for (size_t i = 0; i < n; i += VW)
-        v_store_next(a + i, power_of(v_add(v_load_next(q + i, n - i), kappa), d->mu), n - i);
-}
-
-static void power_grad(const fv_brightness *d, const float *q, const float *s, float *a, float *b, size_t n) {
-    const vf kappa = v_set(d->kappa), factor = v_set(-2 * d->lambda * d->mu);
-    for (size_t i = 0; i < n; i += VW) {
-        const vf x = v_add(v_load_next(q + i, n - i), kappa), f = power_of(x, d->mu);
-        v_store_next(a + i, f, n - i);
-        v_store_next(b + i, v_mul(v_mul(factor, v_load_next(s + i, n - i)), v_div(f, x)), n - i);
-    }
-}
-
-/* The sum of `count` values that follow each lane's own. */
-static inline vf neighbours(const float *padded, size_t count) {
-    vf sum = v_zero();
-    for (size_t k = 0; k < count; k++) sum = v_add(sum, v_load(padded + k));
-    return sum;
-}
-
-/* The squares of a pixel, in a row whose padding stays as it is. */
-static inline void put_squares(const float *x, float *to, size_t channels) {
-    for (size_t c = 0; c < channels; c += VW) {
-        const vf v = v_load_next(x + c, channels - c);
-        v_store(to + c, v_mul(v, v));
-    }
-}
-
-static void local(const fv_brightness *d, const float *x, float *y, fv_range pixels, void *scratch) {
-    const size_t channels = (size_t)d->channels, before = (size_t)d->before, count = before + (size_t)d->after + 1;
-    const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda);
-    const size_t row = fv_local_row(d);
-    float *squares = scratch;
-    memset(scratch, 0, fv_local_scratch(d));
-    for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
-        const size_t end = fv_min_size(begin + FV_LOCAL_BLOCK, pixels.end);
-        for (size_t p = begin; p < end; p++)
-            put_squares(x + p * channels, squares + (p - begin) * row + before, channels);
-        for (size_t p = begin; p < end; p++) {
-            const float *from = x + p * channels, *near = squares + (p - begin) * row;
-            for (size_t c = 0; c < channels; c += VW) {
-                const vf f = power_of(v_fma(neighbours(near + c, count), lambda, kappa), d->mu);
-                v_store_next(y + p * channels + c, v_mul(v_load_next(from + c, channels - c), f), channels - c);
-            }
-        }
-    }
-}
-
-/* b and, in own, dy * a of a pixel. */
-static inline void put_shares(const fv_brightness *d, const float *x, const float *dy, const float *squares,
-                              float *shares, float *own) {
-    const size_t channels = (size_t)d->channels, count = (size_t)d->before + (size_t)d->after + 1;
-    const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda), factor = v_set(-2 * d->lambda * d->mu);
-    for (size_t c = 0; c < channels; c += VW) {
-        const size_t n = channels - c;
-        const vf q = v_fma(neighbours(squares + c, count), lambda, kappa), f = power_of(q, d->mu),
-                 g = v_load_next(dy + c, n);
-        v_store(shares + c, v_mul(v_mul(factor, v_mul(g, v_load_next(x + c, n))), v_div(f, q)));
-        v_store(own + c, v_mul(g, f));
-    }
-}
-
-static void local_grad(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels,
-                       void *scratch) {
-    const size_t channels = (size_t)d->channels, before = (size_t)d->before, after = (size_t)d->after,
-                 row = fv_local_row(d);
-    float *squares = scratch, *shares = squares + FV_LOCAL_BLOCK * row, *own = shares + FV_LOCAL_BLOCK * row;
-    memset(scratch, 0, fv_local_scratch(d));
-    for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
-        const size_t count = fv_min_size(FV_LOCAL_BLOCK, pixels.end - begin);
-        const float *from = x + begin * channels, *gradient = dy + begin * channels;
-        for (size_t p = 0; p < count; p++) put_squares(from + p * channels, squares + p * row + before, channels);
-        for (size_t p = 0; p < count; p++)
-            put_shares(d, from + p * channels, gradient + p * channels, squares + p * row, shares + p * row + after,
-                       own + p * row);
-        for (size_t p = 0; p < count; p++)
-            for (size_t c = 0; c < channels; c += VW) {
-                const vf others = neighbours(shares + p * row + c, before + after + 1);
-                const vf v = v_load_next(from + p * channels + c, channels - c);
-                v_store_next(dx + (begin + p) * channels + c, v_fma(v, others, v_load(own + p * row + c)),
-                             channels - c);
-            }
-    }
 }
 
 static void init_contrast(fv_contrast_kernels *k) {

@@ -88,6 +88,10 @@ static inline vi vi_and(vi a, vi b) { return vandq_s32(a, b); }
 static inline vi vi_or(vi a, vi b) { return vorrq_s32(a, b); }
 static inline vi vi_exponent(vi a) { return vshrq_n_s32(a, 23); } /* of bits without a sign */
 static inline vi vi_half(vi a) { return vshrq_n_s32(a, 1); }
+static inline vi vi_quarter(vi a) { return vshrq_n_s32(a, 2); }
+static inline vi vi_unsigned_max(vi a, vi b) {
+    return vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)));
+}
 static inline vm vi_eq(vi a, vi b) { return vceqq_s32(a, b); }
 static inline vi vi_select(vm m, vi yes, vi no) { return vbslq_s32(m, yes, no); }
 static inline vi v_bits(vf a) { return vreinterpretq_s32_f32(a); }
@@ -96,6 +100,7 @@ static inline vf vi_to_float(vi a) { return vcvtq_f32_s32(a); }
 static inline vf vi_power_of_two(vi n) {
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
 }
+static inline vf v_scale(vf a, vi n) { return vi_floats(vi_add(v_bits(a), vshlq_n_s32(n, 23))); }
 static inline void vi_multiply(vi a, uint32_t k, vi *high, vi *low) {
     const uint32x4_t u = vreinterpretq_u32_s32(a);
     const uint64x2_t first = vmull_n_u32(vget_low_u32(u), k), second = vmull_n_u32(vget_high_u32(u), k);
