@@ -60,11 +60,12 @@ typedef struct fv_sigma {
 /* y = x / largest, 0 where largest is 0; x NULL: 1. With x2: y = x1 / largest + x2 * e, 0 where largest is 0. */
 typedef void (*fv_divide_fn)(const fv_sigma *s, const fv_real *x, fv_real *y);
 typedef void (*fv_divide_add_fn)(const fv_sigma *s, const fv_real *x1, const fv_real *x2, const fv_real *e, fv_real *y);
-/* c's share: y[channel] = sum over pixels, in order, of x1 * x2 where not sigma > c; x2 NULL: 1. A tie is c's: one
- * pixel alone is its own mean. */
+/* c's share: y[channel] = sum over pixels of x1 * x2 where not sigma > c; x2 NULL: 1. A tie is c's: one pixel alone is
+ * its own mean. In the pixels' order, but for maps of which a vector holds several pixels: there every lane has its own
+ * sums, a function of the shape. */
 typedef void (*fv_below_dot_fn)(const fv_sigma *s, const fv_real *x1, const fv_real *x2, fv_real *y);
 /* sigma's share, divided by sigma as its root asks: y = scale * ((sigma > c ? -x1*x2/sigma^2 : 0) + k) / sigma, 0 where
- * sigma is 0; x2 NULL: 1; k as c. */
+ * sigma is 0; x2 NULL: 1; k as c. Vector versions multiply by 1 / sigma. */
 typedef void (*fv_sigma_grad_fn)(const fv_sigma *s, const fv_real *x1, const fv_real *x2, const fv_real *k,
                                  fv_real scale, fv_real *y);
 

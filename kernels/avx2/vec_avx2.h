@@ -139,6 +139,19 @@ static inline float v_sum(vf a) {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+/* Lane i = v_sum(rows[i]), the same bits. */
+static inline vf v_sums(const vf rows[VW]) {
+    vf halves[4], quarters[2];
+    for (int i = 0; i < 4; i++)
+        halves[i] = _mm256_add_ps(_mm256_blend_ps(rows[i], rows[i + 4], 0xf0),
+                                  _mm256_permute2f128_ps(rows[i], rows[i + 4], 0x21));
+    for (int i = 0; i < 2; i++) {
+        const __m256d a = _mm256_castps_pd(halves[2 * i]), b = _mm256_castps_pd(halves[2 * i + 1]);
+        quarters[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    return _mm256_add_ps(_mm256_shuffle_ps(quarters[0], quarters[1], 0x88),
+                         _mm256_shuffle_ps(quarters[0], quarters[1], 0xdd));
+}
 static inline float v_largest(vf a) { /* no NaN */
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));

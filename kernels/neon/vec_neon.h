@@ -128,6 +128,14 @@ static inline float v_sum(vf a) {
     const float32x2_t two = vadd_f32(vget_low_f32(a), vget_high_f32(a));
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
+static inline vf v_sums(const vf rows[VW]) {
+    vf halves[2];
+    for (int i = 0; i < 2; i++) {
+        const float64x2_t a = vreinterpretq_f64_f32(rows[2 * i]), b = vreinterpretq_f64_f32(rows[2 * i + 1]);
+        halves[i] = vaddq_f32(vreinterpretq_f32_f64(vzip1q_f64(a, b)), vreinterpretq_f32_f64(vzip2q_f64(a, b)));
+    }
+    return vaddq_f32(vuzp1q_f32(halves[0], halves[1]), vuzp2q_f32(halves[0], halves[1]));
+}
 static inline float v_largest(vf a) { return vmaxvq_f32(a); }
 static inline vf v_from_u8(const uint8_t *p) {
     uint32_t four;
