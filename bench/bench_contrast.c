@@ -35,25 +35,25 @@ typedef enum contrast_kind {
 
 static const struct {
     const char *name;
-    double maps; /* moved a call */
+    double maps, single; /* moved a call: maps of all channels, and of one */
 } kinds[CONTRAST_KINDS] = {
-    [BLUR] = {"contrast.blur", 2},
-    [SUBTRACT] = {"contrast.blur_subtract", 2},
-    [SIGMA] = {"contrast.blur_sigma", 2},
-    [MAP_SUM] = {"contrast.sum", 1},
-    [MAP_SQUARES] = {"contrast.squares", 1},
-    [MAP_DOT] = {"contrast.dot", 2},
-    [SHIFT] = {"contrast.shift", 2},
-    [SCALE] = {"contrast.scale", 2},
-    [SCALE_ADD] = {"contrast.scale_add", 3},
-    [DIVIDE] = {"contrast.divide", 3},
-    [DIVIDE_ADD] = {"contrast.divide_add", 5},
-    [BELOW_DOT] = {"contrast.below_dot", 3},
-    [SIGMA_GRAD] = {"contrast.sigma_grad", 4},
-    [POWER_3_4] = {"contrast.power_0.75", 2},
-    [POWER_3_5] = {"contrast.power_0.6", 2},
-    [LOCAL] = {"contrast.local_5", 2},
-    [LOCAL_GRAD] = {"contrast.local_grad_5", 3},
+    [BLUR] = {"contrast.blur", 2, 0},
+    [SUBTRACT] = {"contrast.blur_subtract", 2, 0},
+    [SIGMA] = {"contrast.blur_sigma", 2, 0},
+    [MAP_SUM] = {"contrast.sum", 1, 1},
+    [MAP_SQUARES] = {"contrast.squares", 1, 1},
+    [MAP_DOT] = {"contrast.dot", 2, 1},
+    [SHIFT] = {"contrast.shift", 2, 1},
+    [SCALE] = {"contrast.scale", 2, 1},
+    [SCALE_ADD] = {"contrast.scale_add", 3, 1},
+    [DIVIDE] = {"contrast.divide", 3, 0},
+    [DIVIDE_ADD] = {"contrast.divide_add", 5, 0},
+    [BELOW_DOT] = {"contrast.below_dot", 3, 0},
+    [SIGMA_GRAD] = {"contrast.sigma_grad", 4, 0},
+    [POWER_3_4] = {"contrast.power_0.75", 2, 0},
+    [POWER_3_5] = {"contrast.power_0.6", 2, 0},
+    [LOCAL] = {"contrast.local_5", 2, 0},
+    [LOCAL_GRAD] = {"contrast.local_grad_5", 3, 0},
 };
 
 typedef struct contrast_state {
@@ -187,7 +187,7 @@ void fv_bench_contrast(fv_bench_add_fn add, void *user) {
                                .make = make_contrast,
                                .run = run_contrast,
                                .drop = drop_contrast,
-                               .bytes = 4 * values * kinds[kind].maps,
+                               .bytes = 4 * values * (kinds[kind].maps + kinds[kind].single / m->channels),
                                .flops = kind <= SIGMA ? 4.0 * m->window * values : 0};
             snprintf(c.name, sizeof c.name, "%s/C%d_%dx%d_w%d", kinds[kind].name, m->channels, m->size, m->size,
                      m->window);

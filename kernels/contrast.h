@@ -60,11 +60,12 @@ typedef struct fv_sigma {
 /* y = x / largest, 0 where largest is 0; x NULL: 1. With x2: y = x1 / largest + x2 * e, 0 where largest is 0. */
 typedef void (*fv_divide_fn)(const fv_sigma *s, const fv_real *x, fv_real *y);
 typedef void (*fv_divide_add_fn)(const fv_sigma *s, const fv_real *x1, const fv_real *x2, const fv_real *e, fv_real *y);
-/* c's share: y[channel] = sum over pixels, in order, of x1 * x2 where not sigma > c; x2 NULL: 1. A tie is c's: one
- * pixel alone is its own mean. */
+/* c's share: y[channel] = sum over pixels of x1 * x2 where not sigma > c; x2 NULL: 1. A tie is c's: one pixel alone is
+ * its own mean. In the pixels' order, but for maps of which a vector holds several pixels: there every lane has its own
+ * sums, a function of the shape. */
 typedef void (*fv_below_dot_fn)(const fv_sigma *s, const fv_real *x1, const fv_real *x2, fv_real *y);
 /* sigma's share, divided by sigma as its root asks: y = scale * ((sigma > c ? -x1*x2/sigma^2 : 0) + k) / sigma, 0 where
- * sigma is 0; x2 NULL: 1; k as c. */
+ * sigma is 0; x2 NULL: 1; k as c. Vector versions multiply by 1 / sigma. */
 typedef void (*fv_sigma_grad_fn)(const fv_sigma *s, const fv_real *x1, const fv_real *x2, const fv_real *k,
                                  fv_real scale, fv_real *y);
 
@@ -73,8 +74,8 @@ typedef struct fv_brightness {
     int32_t channels;
     int32_t before, after; /* neighbouring maps counted, each less than channels */
 } fv_brightness;
-/* a[i] = (kappa + q[i])^-mu. 1/x, sqrt and both for mu = 1, 1/2 and 3/4 (3 roundings at most); else exp(-mu log x), to
- * 1.2 + 1.5 |mu log x| units of the last place where the result is normal. With s: b[i] = -2 lambda mu s[i] a[i] /
+/* a[i] = (kappa + q[i])^-mu. 1/x for mu = 1; to 3 units of the last place for mu = 1/2 and 3/4; else to 1.2 +
+ * 1.5 |mu log x| units where the result is normal. Within an ISA by one and the same steps wherever x stands. With s: b[i] = -2 lambda mu s[i] a[i] /
  * (kappa + q[i]). */
 typedef void (*fv_power_fn)(const fv_brightness *d, const fv_real *q, fv_real *a, size_t n);
 typedef void (*fv_power_grad_fn)(const fv_brightness *d, const fv_real *q, const fv_real *s, fv_real *a, fv_real *b,
@@ -124,7 +125,7 @@ static inline size_t fv_local_row(const fv_brightness *d) {
     return (size_t)(d->channels + d->before + d->after + FV_CONTRAST_SPARE);
 }
 static inline size_t fv_local_scratch(const fv_brightness *d) {
-    return 3 * FV_LOCAL_BLOCK * fv_local_row(d) * sizeof(fv_real);
+    return 4 * FV_LOCAL_BLOCK * fv_local_row(d) * sizeof(fv_real);
 }
 
 #endif

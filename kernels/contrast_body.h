@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "kernels/brightness_body.h"
+
 /* ---- blur ---- */
 
 enum { BLUR_VECTORS = 8 }; /* chains of multiply-adds side by side: two a cycle, each four cycles after its last */
@@ -143,6 +145,48 @@ static void blur_sigma(const fv_contrast_desc *d, const float *x, float *y, fv_r
 
 /* ---- over the maps of a pixel ---- */
 
+/* Terms of so many values added to s, or n of them. */
+FV_ALWAYS_INLINE vf add_term(const float *x1, const float *x2, size_t n, vf s, const fv_map_sum kind) {
+    const vf v = v_load_next(x1, n);
+    if (kind == FV_MAP_SUM) return v_add(v, s);
+    return v_fma(v, kind == FV_MAP_DOT ? v_load_next(x2, n) : v, s);
+}
+
+/* Lanes whose sum is the pixel's: even and odd vectors apart, then together. */
+FV_ALWAYS_INLINE vf pixel_lanes(const float *x1, const float *x2, size_t channels, const fv_map_sum kind) {
+    vf even = v_zero(), odd = v_zero();
+    size_t c = 0;
+    for (; c + 2 * VW <= channels; c += 2 * VW) {
+        even = add_term(x1 + c, x2 + c, VW, even, kind);
+        odd = add_term(x1 + c + VW, x2 + c + VW, VW, odd, kind);
+    }
+    if (c + VW <= channels) {
+        even = add_term(x1 + c, x2 + c, VW, even, kind);
+        c += VW;
+        if (c < channels) odd = add_term(x1 + c, x2 + c, channels - c, odd, kind);
+    } else if (c < channels) {
+        even = add_term(x1 + c, x2 + c, channels - c, even, kind);
+    }
+    return v_add(even, odd);
+}
+
+/* A vector of pixels at a time, so that one store takes their sums. channels: known where a pixel is few vectors. */
+FV_ALWAYS_INLINE void sum_pixels(const float *x1, const float *x2, float *y, const size_t channels, size_t pixels,
+                                 float scale, const fv_map_sum kind) {
+    const vf by = v_set(scale);
+    const size_t step = kind == FV_MAP_DOT ? channels : 0;
+    vf rows[VW];
+    size_t p = 0;
+    for (; p + VW <= pixels; p += VW, x1 += VW * channels, x2 += VW * step) {
+        for (size_t k = 0; k < VW; k++) rows[k] = pixel_lanes(x1 + k * channels, x2 + k * step, channels, kind);
+        v_store(y + p, v_mul(by, v_sums(rows)));
+    }
+    if (p == pixels) return;
+    for (size_t k = 0; k < VW; k++)
+        rows[k] = k < pixels - p ? pixel_lanes(x1 + k * channels, x2 + k * step, channels, kind) : v_zero();
+    v_store_part(y + p, v_mul(by, v_sums(rows)), pixels - p);
+}
+
 FV_ALWAYS_INLINE void sum_over_maps(const float *x1, const float *x2, float *y, size_t channels, size_t pixels,
                                     float scale, const fv_map_sum kind) {
     for (size_t i = 0; i < pixels && channels == 1; i += VW) { /* nothing to add up */
@@ -151,25 +195,21 @@ FV_ALWAYS_INLINE void sum_over_maps(const float *x1, const float *x2, float *y, 
         v_store_next(y + i, v_mul(v_set(scale), v_mul(v, w)), pixels - i);
     }
     if (channels == 1) return;
-    for (size_t p = 0; p < pixels; p++, x1 += channels) {
-        vf s0 = v_zero(), s1 = v_zero();
-        for (size_t c = 0; c < channels; c += VW) {
-            const vf v = v_load_next(x1 + c, channels - c);
-            const vf w = kind == FV_MAP_DOT ? v_load_next(x2 + c, channels - c) : v;
-            const vf next = kind == FV_MAP_SUM ? v_add(v, s1) : v_fma(v, w, s1);
-            s1 = s0;
-            s0 = next;
-        }
-        y[p] = scale * v_sum(v_add(s0, s1));
-        if (kind == FV_MAP_DOT) x2 += channels;
-    }
+    if (channels == 2 * VW)
+        sum_pixels(x1, x2, y, 2 * VW, pixels, scale, kind);
+    else if (channels == 4 * VW)
+        sum_pixels(x1, x2, y, 4 * VW, pixels, scale, kind);
+    else
+        sum_pixels(x1, x2, y, channels, pixels, scale, kind);
 }
 
 static void map_sum(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale) {
-    sum_over_maps(x1, x2, y, channels, pixels, scale, FV_MAP_SUM);
+    (void)x2;
+    sum_over_maps(x1, x1, y, channels, pixels, scale, FV_MAP_SUM);
 }
 static void map_squares(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale) {
-    sum_over_maps(x1, x2, y, channels, pixels, scale, FV_MAP_SQUARES);
+    (void)x2;
+    sum_over_maps(x1, x1, y, channels, pixels, scale, FV_MAP_SQUARES);
 }
 static void map_dot(const float *x1, const float *x2, float *y, size_t channels, size_t pixels, float scale) {
     sum_over_maps(x1, x2, y, channels, pixels, scale, FV_MAP_DOT);
@@ -185,22 +225,29 @@ static void shift(const float *x, const float *a, float *y, size_t channels, siz
     }
 }
 
-static void scale(const float *x1, const float *a, const float *x2, const float *b, float *y, size_t channels,
-                  size_t pixels) {
+FV_ALWAYS_INLINE void scale_with(const float *x1, const float *a, const float *x2, const float *b, float *y,
+                                 size_t channels, size_t pixels, const bool two) {
     for (size_t i = 0; i < pixels && channels == 1; i += VW) {
         const size_t n = pixels - i;
         const vf v = v_mul(v_load_next(x1 + i, n), v_load_next(a + i, n));
-        v_store_next(y + i, x2 ? v_fma(v_load_next(x2 + i, n), v_load_next(b + i, n), v) : v, n);
+        v_store_next(y + i, two ? v_fma(v_load_next(x2 + i, n), v_load_next(b + i, n), v) : v, n);
     }
-    for (size_t p = 0; p < pixels && channels > 1; p++, x1 += channels, y += channels) {
-        const vf by = v_set(a[p]), second = v_set(x2 ? b[p] : 0);
-        for (size_t c = 0; c < channels; c += VW) {
-            const size_t n = channels - c;
+    for (size_t i = 0; i < pixels * channels && channels > 1; i += channels, a++, b++) {
+        const vf by = v_set(*a), second = v_set(two ? *b : 0);
+        for (size_t c = i; c < i + channels; c += VW) {
+            const size_t n = i + channels - c;
             const vf v = v_mul(v_load_next(x1 + c, n), by);
-            v_store_next(y + c, x2 ? v_fma(v_load_next(x2 + c, n), second, v) : v, n);
+            v_store_next(y + c, two ? v_fma(v_load_next(x2 + c, n), second, v) : v, n);
         }
-        if (x2) x2 += channels;
     }
+}
+
+static void scale(const float *x1, const float *a, const float *x2, const float *b, float *y, size_t channels,
+                  size_t pixels) {
+    if (x2)
+        scale_with(x1, a, x2, b, y, channels, pixels, true);
+    else
+        scale_with(x1, a, x1, a, y, channels, pixels, false);
 }
 
 /* ---- division by max(c, sigma) ---- */
@@ -223,17 +270,26 @@ static inline fv_sigma in_runs(const fv_sigma *s) {
     return run;
 }
 
-static void divide(const fv_sigma *given, const float *x, float *y) {
+FV_ALWAYS_INLINE void divide_step(const fv_sigma *s, size_t i, size_t c, size_t n, const float *x, float *y,
+                                  const bool ones) {
+    const vf largest = largest_next(s, s->sigma + (i - c), c, n);
+    v_store_next(y + i, unless_zero(largest, v_div(ones ? v_set(1) : v_load_next(x + i, n), largest)), n);
+}
+
+FV_ALWAYS_INLINE void divide_with(const fv_sigma *given, const float *x, float *y, const bool ones) {
     const fv_sigma run = in_runs(given), *const s = &run;
-    const float *sigma = s->sigma;
-    for (size_t p = 0; p < s->pixels; p++, sigma += s->channels, y += s->channels) {
-        for (size_t c = 0; c < s->channels; c += VW) {
-            const size_t n = s->channels - c;
-            const vf largest = largest_next(s, sigma, c, n);
-            v_store_next(y + c, unless_zero(largest, v_div(x ? v_load_next(x + c, n) : v_set(1), largest)), n);
-        }
-        if (x) x += s->channels;
+    for (size_t i = 0; i < s->pixels * s->channels; i += s->channels) {
+        size_t c = 0;
+        for (; c + VW <= s->channels; c += VW) divide_step(s, i + c, c, VW, x, y, ones);
+        if (c < s->channels) divide_step(s, i + c, c, s->channels - c, x, y, ones);
     }
+}
+
+static void divide(const fv_sigma *s, const float *x, float *y) {
+    if (x)
+        divide_with(s, x, y, false);
+    else
+        divide_with(s, y, y, true);
 }
 
 static void divide_add(const fv_sigma *given, const float *x1, const float *x2, const float *e, float *y) {
@@ -248,127 +304,74 @@ static void divide_add(const fv_sigma *given, const float *x1, const float *x2, 
         }
 }
 
-static void below_dot(const fv_sigma *s, const float *x1, const float *x2, float *y) {
-    for (size_t c = 0; c < s->channels; c += VW) {
-        const size_t n = s->channels - c;
-        const vf mean = c_next(s, s->c, c, n);
-        vf sum = v_zero();
-        for (size_t i = c; i < s->pixels * s->channels; i += s->channels) {
-            const vf v = v_load_next(x1 + i, n), more = x2 ? v_fma(v, v_load_next(x2 + i, n), sum) : v_add(v, sum);
-            sum = v_select(v_gt(v_load_next(s->sigma + i, n), mean), sum, more);
+/* sum, and where sigma is not above the mean x1 * x2 more. */
+FV_ALWAYS_INLINE vf below_more(const float *sigma, const float *x1, const float *x2, vf mean, vf sum, size_t n) {
+    const vf v = v_load_next(x1, n), more = x2 ? v_fma(v, v_load_next(x2, n), sum) : v_add(v, sum);
+    return v_select(v_gt(v_load_next(sigma, n), mean), sum, more);
+}
+
+enum { BELOW_SUMS = 4, BELOW_BLOCK = 8 }; /* sums of a lane side by side; pixels at a time, their lines still at hand */
+
+/* Maps of which a vector holds several pixels: sums of each lane, in turns, then of the lanes that are one map's. */
+static void below_lanes(const fv_sigma *s, const float *x1, const float *x2, float *y) {
+    const size_t n = s->pixels * s->channels;
+    float lane[VW];
+    for (size_t k = 0; k < VW; k++) lane[k] = s->c[s->single ? 0 : k % s->channels];
+    const vf mean = v_load(lane);
+    vf sum[BELOW_SUMS];
+    for (size_t k = 0; k < BELOW_SUMS; k++) sum[k] = v_zero();
+    size_t i = 0;
+    for (; i + BELOW_SUMS * VW <= n; i += BELOW_SUMS * VW)
+        for (size_t k = 0; k < BELOW_SUMS; k++) {
+            const size_t at = i + k * VW;
+            sum[k] = below_more(s->sigma + at, x1 + at, x2 ? x2 + at : NULL, mean, sum[k], VW);
         }
-        v_store_next(y + c, sum, n);
+    for (; i < n; i += VW) sum[0] = below_more(s->sigma + i, x1 + i, x2 ? x2 + i : NULL, mean, sum[0], n - i);
+    v_store(lane, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+    for (size_t c = 0; c < s->channels; c++) {
+        y[c] = lane[c];
+        for (size_t k = c + s->channels; k < VW; k += s->channels) y[c] += lane[k];
     }
+}
+
+static void below_dot(const fv_sigma *given, const float *x1, const float *x2, float *y) {
+    const fv_sigma own = *given, *const s = &own; /* stores of vectors may change anything but what is our own */
+    if (VW % s->channels == 0 && s->channels < VW) {
+        below_lanes(s, x1, x2, y);
+        return;
+    }
+    for (size_t c = 0; c < s->channels; c += VW) v_store_next(y + c, v_zero(), s->channels - c);
+    for (size_t p = 0; p < s->pixels; p += BELOW_BLOCK) {
+        const size_t begin = p * s->channels, end = fv_min_size(p + BELOW_BLOCK, s->pixels) * s->channels;
+        for (size_t c = 0; c < s->channels; c += VW) {
+            const size_t n = s->channels - c;
+            const vf mean = c_next(s, s->c, c, n);
+            vf sum = v_load_next(y + c, n);
+            for (size_t i = begin + c; i < end; i += s->channels)
+                sum = below_more(s->sigma + i, x1 + i, x2 ? x2 + i : NULL, mean, sum, n);
+            v_store_next(y + c, sum, n);
+        }
+    }
+}
+
+/* One quotient: 1 / sigma. */
+FV_ALWAYS_INLINE void sigma_grad_step(const fv_sigma *s, const float *x1, const float *x2, const float *k, vf factor,
+                                      float *y, size_t i, size_t c, size_t n) {
+    const vf sigma = v_load_next(s->sigma + i, n), inverse = v_div(v_set(1), sigma);
+    vf v = v_load_next(x1 + i, n);
+    if (x2) v = v_mul(v, v_load_next(x2 + i, n));
+    v = v_where(v_gt(sigma, c_next(s, s->c, c, n)), v_mul(v_mul(v, inverse), inverse));
+    v = v_mul(factor, v_mul(v_sub(c_next(s, k, c, n), v), inverse));
+    v_store_next(y + i, unless_zero(sigma, v), n);
 }
 
 static void sigma_grad(const fv_sigma *given, const float *x1, const float *x2, const float *k, float factor, float *y) {
     const fv_sigma run = in_runs(given), *const s = &run;
-    for (size_t i = 0; i < s->pixels * s->channels; i += s->channels)
-        for (size_t c = 0; c < s->channels; c += VW) {
-            const size_t n = s->channels - c, at = i + c;
-            const vf sigma = v_load_next(s->sigma + at, n);
-            vf v = v_load_next(x1 + at, n);
-            if (x2) v = v_mul(v, v_load_next(x2 + at, n));
-            v = v_where(v_gt(sigma, c_next(s, s->c, c, n)), v_div(v_div(v, sigma), sigma));
-            v = v_mul(v_set(factor), v_div(v_sub(c_next(s, k, c, n), v), sigma));
-            v_store_next(y + at, unless_zero(sigma, v), n);
-        }
-}
-
-/* ---- brightness ---- */
-
-static inline vf power_of(vf x, float mu) {
-    const vf one = v_set(1);
-    if (mu == 1) return v_div(one, x);
-    if (mu == 0.5f) return v_div(one, v_sqrt(x));
-    if (mu == 0.75f) return v_div(one, v_mul(v_sqrt(x), v_sqrt(v_sqrt(x))));
-    return v_exp(v_mul(v_set(-mu), v_log(x)));
-}
-
-static void power(const fv_brightness *d, const float *q, float *a, size_t n) {
-    const vf kappa = v_set(d->kappa);
-    for (size_t i = 0; i < n; i += VW)
-        v_store_next(a + i, power_of(v_add(v_load_next(q + i, n - i), kappa), d->mu), n - i);
-}
-
-static void power_grad(const fv_brightness *d, const float *q, const float *s, float *a, float *b, size_t n) {
-    const vf kappa = v_set(d->kappa), factor = v_set(-2 * d->lambda * d->mu);
-    for (size_t i = 0; i < n; i += VW) {
-        const vf x = v_add(v_load_next(q + i, n - i), kappa), f = power_of(x, d->mu);
-        v_store_next(a + i, f, n - i);
-        v_store_next(b + i, v_mul(v_mul(factor, v_load_next(s + i, n - i)), v_div(f, x)), n - i);
-    }
-}
-
-/* The sum of `count` values that follow each lane's own. */
-static inline vf neighbours(const float *padded, size_t count) {
-    vf sum = v_zero();
-    for (size_t k = 0; k < count; k++) sum = v_add(sum, v_load(padded + k));
-    return sum;
-}
-
-/* The squares of a pixel, in a row whose padding stays as it is. */
-static inline void put_squares(const float *x, float *to, size_t channels) {
-    for (size_t c = 0; c < channels; c += VW) {
-        const vf v = v_load_next(x + c, channels - c);
-        v_store(to + c, v_mul(v, v));
-    }
-}
-
-static void local(const fv_brightness *d, const float *x, float *y, fv_range pixels, void *scratch) {
-    const size_t channels = (size_t)d->channels, before = (size_t)d->before, count = before + (size_t)d->after + 1;
-    const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda);
-    const size_t row = fv_local_row(d);
-    float *squares = scratch;
-    memset(scratch, 0, fv_local_scratch(d));
-    for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
-        const size_t end = fv_min_size(begin + FV_LOCAL_BLOCK, pixels.end);
-        for (size_t p = begin; p < end; p++)
-            put_squares(x + p * channels, squares + (p - begin) * row + before, channels);
-        for (size_t p = begin; p < end; p++) {
-            const float *from = x + p * channels, *near = squares + (p - begin) * row;
-            for (size_t c = 0; c < channels; c += VW) {
-                const vf f = power_of(v_fma(neighbours(near + c, count), lambda, kappa), d->mu);
-                v_store_next(y + p * channels + c, v_mul(v_load_next(from + c, channels - c), f), channels - c);
-            }
-        }
-    }
-}
-
-/* b and, in own, dy * a of a pixel. */
-static inline void put_shares(const fv_brightness *d, const float *x, const float *dy, const float *squares,
-                              float *shares, float *own) {
-    const size_t channels = (size_t)d->channels, count = (size_t)d->before + (size_t)d->after + 1;
-    const vf kappa = v_set(d->kappa), lambda = v_set(d->lambda), factor = v_set(-2 * d->lambda * d->mu);
-    for (size_t c = 0; c < channels; c += VW) {
-        const size_t n = channels - c;
-        const vf q = v_fma(neighbours(squares + c, count), lambda, kappa), f = power_of(q, d->mu),
-                 g = v_load_next(dy + c, n);
-        v_store(shares + c, v_mul(v_mul(factor, v_mul(g, v_load_next(x + c, n))), v_div(f, q)));
-        v_store(own + c, v_mul(g, f));
-    }
-}
-
-static void local_grad(const fv_brightness *d, const float *x, const float *dy, float *dx, fv_range pixels,
-                       void *scratch) {
-    const size_t channels = (size_t)d->channels, before = (size_t)d->before, after = (size_t)d->after,
-                 row = fv_local_row(d);
-    float *squares = scratch, *shares = squares + FV_LOCAL_BLOCK * row, *own = shares + FV_LOCAL_BLOCK * row;
-    memset(scratch, 0, fv_local_scratch(d));
-    for (size_t begin = pixels.begin; begin < pixels.end; begin += FV_LOCAL_BLOCK) {
-        const size_t count = fv_min_size(FV_LOCAL_BLOCK, pixels.end - begin);
-        const float *from = x + begin * channels, *gradient = dy + begin * channels;
-        for (size_t p = 0; p < count; p++) put_squares(from + p * channels, squares + p * row + before, channels);
-        for (size_t p = 0; p < count; p++)
-            put_shares(d, from + p * channels, gradient + p * channels, squares + p * row, shares + p * row + after,
-                       own + p * row);
-        for (size_t p = 0; p < count; p++)
-            for (size_t c = 0; c < channels; c += VW) {
-                const vf others = neighbours(shares + p * row + c, before + after + 1);
-                const vf v = v_load_next(from + p * channels + c, channels - c);
-                v_store_next(dx + (begin + p) * channels + c, v_fma(v, others, v_load(own + p * row + c)),
-                             channels - c);
-            }
+    const vf by = v_set(factor);
+    for (size_t i = 0; i < s->pixels * s->channels; i += s->channels) {
+        size_t c = 0;
+        for (; c + VW <= s->channels; c += VW) sigma_grad_step(s, x1, x2, k, by, y, i + c, c, VW);
+        if (c < s->channels) sigma_grad_step(s, x1, x2, k, by, y, i + c, c, s->channels - c);
     }
 }
 

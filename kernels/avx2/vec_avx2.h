@@ -94,6 +94,8 @@ static inline vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 static inline vi vi_exponent(vi a) { return _mm256_srli_epi32(a, 23); } /* of bits without a sign */
 static inline vi vi_half(vi a) { return _mm256_srai_epi32(a, 1); }
+static inline vi vi_quarter(vi a) { return _mm256_srai_epi32(a, 2); }
+static inline vi vi_unsigned_max(vi a, vi b) { return _mm256_max_epu32(a, b); }
 static inline vm vi_eq(vi a, vi b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b)); }
 static inline vi vi_select(vm m, vi yes, vi no) { return _mm256_blendv_epi8(no, yes, _mm256_castps_si256(m)); }
 static inline vi v_bits(vf a) { return _mm256_castps_si256(a); }
@@ -102,6 +104,8 @@ static inline vf vi_to_float(vi a) { return _mm256_cvtepi32_ps(a); }
 static inline vf vi_power_of_two(vi n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }
+/* a * 2^n where both are normal; n modulo 2^9. */
+static inline vf v_scale(vf a, vi n) { return vi_floats(vi_add(v_bits(a), _mm256_slli_epi32(n, 23))); }
 /* The 64-bit products of unsigned lanes with k: high and low halves. */
 static inline void vi_multiply(vi a, uint32_t k, vi *high, vi *low) {
     const __m256i f = _mm256_set1_epi32((int32_t)k);
@@ -139,6 +143,19 @@ static inline float v_sum(vf a) {
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+/* Lane i = v_sum(rows[i]), the same bits. */
+static inline vf v_sums(const vf rows[VW]) {
+    vf halves[4], quarters[2];
+    for (int i = 0; i < 4; i++)
+        halves[i] = _mm256_add_ps(_mm256_blend_ps(rows[i], rows[i + 4], 0xf0),
+                                  _mm256_permute2f128_ps(rows[i], rows[i + 4], 0x21));
+    for (int i = 0; i < 2; i++) {
+        const __m256d a = _mm256_castps_pd(halves[2 * i]), b = _mm256_castps_pd(halves[2 * i + 1]);
+        quarters[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    return _mm256_add_ps(_mm256_shuffle_ps(quarters[0], quarters[1], 0x88),
+                         _mm256_shuffle_ps(quarters[0], quarters[1], 0xdd));
 }
 static inline float v_largest(vf a) { /* no NaN */
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

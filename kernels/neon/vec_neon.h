@@ -89,6 +89,10 @@ static inline vi vi_and(vi a, vi b) { return vandq_s32(a, b); }
 static inline vi vi_or(vi a, vi b) { return vorrq_s32(a, b); }
 static inline vi vi_exponent(vi a) { return vshrq_n_s32(a, 23); } /* of bits without a sign */
 static inline vi vi_half(vi a) { return vshrq_n_s32(a, 1); }
+static inline vi vi_quarter(vi a) { return vshrq_n_s32(a, 2); }
+static inline vi vi_unsigned_max(vi a, vi b) {
+    return vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)));
+}
 static inline vm vi_eq(vi a, vi b) { return vceqq_s32(a, b); }
 static inline vi vi_select(vm m, vi yes, vi no) { return vbslq_s32(m, yes, no); }
 static inline vi v_bits(vf a) { return vreinterpretq_s32_f32(a); }
@@ -97,6 +101,7 @@ static inline vf vi_to_float(vi a) { return vcvtq_f32_s32(a); }
 static inline vf vi_power_of_two(vi n) {
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
 }
+static inline vf v_scale(vf a, vi n) { return vi_floats(vi_add(v_bits(a), vshlq_n_s32(n, 23))); }
 static inline void vi_multiply(vi a, uint32_t k, vi *high, vi *low) {
     const uint32x4_t u = vreinterpretq_u32_s32(a);
     const uint64x2_t first = vmull_n_u32(vget_low_u32(u), k), second = vmull_n_u32(vget_high_u32(u), k);
@@ -123,6 +128,14 @@ static inline vm vi_keeps(vi words, uint32_t threshold) {
 static inline float v_sum(vf a) {
     const float32x2_t two = vadd_f32(vget_low_f32(a), vget_high_f32(a));
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+static inline vf v_sums(const vf rows[VW]) {
+    vf halves[2];
+    for (int i = 0; i < 2; i++) {
+        const float64x2_t a = vreinterpretq_f64_f32(rows[2 * i]), b = vreinterpretq_f64_f32(rows[2 * i + 1]);
+        halves[i] = vaddq_f32(vreinterpretq_f32_f64(vzip1q_f64(a, b)), vreinterpretq_f32_f64(vzip2q_f64(a, b)));
+    }
+    return vaddq_f32(vuzp1q_f32(halves[0], halves[1]), vuzp2q_f32(halves[0], halves[1]));
 }
 static inline float v_largest(vf a) { return vmaxvq_f32(a); }
 static inline vf v_from_u8(const uint8_t *p) {
