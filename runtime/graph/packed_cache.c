@@ -56,8 +56,9 @@ static fv_status take_slab(fv_packed_cache *p, size_t bytes, void **out) {
 
 /* The newest entries go first, so each ends where its slab does; what is left of a slab is taken again. */
 static void give_back(fv_packed_cache *p, const fv_packed_entry *e) {
+    const char *data = e->data, *end = data + fv_round_up(e->bytes, FV_ALIGNMENT);
     for (slab *s = p->slabs; e->shares_slab && s; s = s->next)
-        if ((char *)e->data + fv_round_up(e->bytes, FV_ALIGNMENT) == s->data + s->used) s->used = (size_t)((char *)e->data - s->data);
+        if (end == s->data + s->used) s->used = (size_t)(data - s->data);
 }
 
 static void release_entry(fv_packed_cache *p, fv_packed_entry *e) {
