@@ -36,6 +36,12 @@ typedef struct fv_conv_run {
     size_t k, length;
 } fv_conv_run;
 
+/* What will be read soon, brought into L2 a little with every tile. */
+typedef struct fv_conv_ahead {
+    const char *at, *end;
+    size_t per_tile;
+} fv_conv_ahead;
+
 /* Forward: y[y_pixel[r] + column] for r < rows of the tile function called. Values are added over run[j < runs],
  * i < run[j].length, in this order: x[pixel[r] + run[j].x + i] * panel[(run[j].k + i)*shape columns + column].
  * Then bias[column] (if not NULL), residual[residual_pixel[r] + column] (if not NULL), then the clamp, NaN passing. */
@@ -52,8 +58,52 @@ typedef struct fv_conv_forward_args {
     size_t columns; /* 1 .. shape columns: none past it is read (bias, residual) or written */
     ptrdiff_t panel_pitch; /* of a row of panels */
     fv_real low, high;
+    fv_conv_ahead ahead[2];
 } fv_conv_forward_args;
-typedef void (*fv_conv_forward_tile)(const fv_conv_forward_args *a);
+/* So many tiles, one behind the other in the tables; a is left behind the last. Fewer rows than the shape has: one tile. */
+typedef void (*fv_conv_forward_tile)(fv_conv_forward_args *a, size_t tiles);
+
+static inline void fv_conv_prefetch(fv_conv_ahead *ahead) {
+    const char *stop = (size_t)(ahead->end - ahead->at) > ahead->per_tile ? ahead->at + ahead->per_tile : ahead->end;
+    for (; ahead->at < stop; ahead->at += 64) __builtin_prefetch(ahead->at, 0, 2);
+    ahead->at = stop;
+}
+
+/* Around the arithmetic of every tile: before it, what comes later is brought near, the outputs and residuals of the next tile
+ * into L1 (their lines lie apart, which no processor foresees); after it, a moves on. */
+static inline void fv_conv_begin_tile(fv_conv_forward_args *a, size_t rows, bool last) {
+    fv_conv_prefetch(&a->ahead[0]);
+    fv_conv_prefetch(&a->ahead[1]);
+    if (last) return;
+    for (size_t r = rows; r < 2 * rows; r++) __builtin_prefetch(a->y + a->y_pixel[r], 1, 3);
+    if (a->residual)
+        for (size_t r = rows; r < 2 * rows; r++) __builtin_prefetch(a->residual + a->residual_pixel[r], 0, 3);
+}
+
+static inline void fv_conv_end_tile(fv_conv_forward_args *a, size_t rows) {
+    a->pixel += rows;
+    a->y_pixel += rows;
+    a->residual_pixel += rows;
+}
+
+/* The tile function of a body `tile(const fv_conv_forward_args *, size_t rows)` that inlines into it. Tiles of most rows come one
+ * behind the other, and what they share stays in registers; of others there is one. */
+#define FV_CONV_FORWARD_TILES(name, tile, rows, most)                                                                  \
+    static void name(fv_conv_forward_args *a, size_t tiles) {                                                          \
+        if (rows < most) {                                                                                             \
+            fv_conv_begin_tile(a, rows, true);                                                                         \
+            tile(a, rows);                                                                                             \
+            fv_conv_end_tile(a, rows);                                                                                 \
+            return;                                                                                                    \
+        }                                                                                                              \
+        fv_conv_forward_args t = *a;                                                                                   \
+        for (size_t i = 0; i < tiles; i++) {                                                                           \
+            fv_conv_begin_tile(&t, rows, i + 1 == tiles);                                                              \
+            tile(&t, rows);                                                                                            \
+            fv_conv_end_tile(&t, rows);                                                                                \
+        }                                                                                                              \
+        *a = t;                                                                                                        \
+    }
 
 /* Weight gradient: dw[r*dw_pitch + k] (+)= sum_{p < pixels} row[r][pixel[p]] * dy[p*shape columns + k], one chain in
  * the order of p that begins with dw where accumulate is set, with 0 otherwise; r < rows, k < columns. */
@@ -82,7 +132,7 @@ enum { FV_CONV_ROW_PANELS = 4 };
 typedef struct fv_conv_isa {
     fv_conv_shape wide, narrow; /* narrow.columns < wide.columns */
     /* row[n - 1]: one pixel of n whole wide panels. NULL: panel by panel */
-    fv_conv_forward_tile row[FV_CONV_ROW_PANELS];
+    void (*row[FV_CONV_ROW_PANELS])(const fv_conv_forward_args *a);
 } fv_conv_isa;
 
 static inline const fv_conv_shape *fv_conv_shape_of(const fv_conv_isa *isa, size_t columns) {
@@ -486,36 +536,23 @@ static inline size_t fv_conv_tile_rows(size_t left, size_t most) {
     return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
-/* What will be read soon, brought into L2 a little with every tile. */
-typedef struct fv_conv_ahead {
-    const char *at, *end;
-    size_t per_tile;
-} fv_conv_ahead;
-
 static inline fv_conv_ahead fv_conv_ahead_of(const fv_real *from, size_t elements, size_t tiles) {
     const char *at = (const char *)from;
     const size_t bytes = elements * sizeof(*from);
     return (fv_conv_ahead){at, at + bytes, fv_round_up(bytes / fv_max_size(tiles, 1) + 1, 64)};
 }
 
-static inline void fv_conv_prefetch(fv_conv_ahead *ahead) {
-    const char *stop = (size_t)(ahead->end - ahead->at) > ahead->per_tile ? ahead->at + ahead->per_tile : ahead->end;
-    for (; ahead->at < stop; ahead->at += 64) __builtin_prefetch(ahead->at, 0, 2);
-    ahead->at = stop;
-}
-
 /* All tiles of a block and a panel. */
 static inline void fv_conv_forward_block(const fv_conv_shape *shape, const fv_conv_scratch *s, size_t pixels,
-                                         fv_conv_ahead ahead[2], fv_conv_forward_args *a) {
-    for (size_t i = 0; i < pixels;) {
-        const size_t rows = fv_conv_tile_rows(pixels - i, shape->rows);
-        a->pixel = s->pixel + i;
-        a->y_pixel = s->y_pixel + i;
-        a->residual_pixel = s->residual_pixel + i;
-        fv_conv_prefetch(&ahead[0]);
-        fv_conv_prefetch(&ahead[1]);
-        shape->forward[rows - 1](a);
-        i += rows;
+                                         fv_conv_forward_args *a) {
+    a->pixel = s->pixel;
+    a->y_pixel = s->y_pixel;
+    a->residual_pixel = s->residual_pixel;
+    for (size_t left = pixels; left > 0;) {
+        const size_t rows = fv_conv_tile_rows(left, shape->rows);
+        const size_t tiles = rows < shape->rows ? 1 : left % rows == 0 ? left / rows : fv_max_size(left / rows, 2) - 1;
+        shape->forward[rows - 1](a, tiles);
+        left -= tiles * rows;
     }
 }
 
@@ -539,7 +576,7 @@ static inline void fv_conv_forward_positions(const fv_conv_plan *p, const fv_con
                 a->x = base.x + in;
                 a->y = base.y + out;
                 if (a->residual) a->residual = base.residual + residual;
-                fv_conv_forward_block(shape, s, images, (fv_conv_ahead[2]){{0}}, a);
+                fv_conv_forward_block(shape, s, images, a);
             }
     *a = base;
 }
@@ -626,10 +663,10 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
             fv_conv_fill_y_table(&plan, &b, d->out_pitch, s.y_pixel);
             if (residual) fv_conv_fill_y_table(&plan, &b, d->residual_pitch, s.residual_pixel);
         }
-        fv_conv_ahead ahead[2] = {{0}};
+        a.ahead[0] = a.ahead[1] = (fv_conv_ahead){0};
         const size_t tiles = fv_div_up(b.count, isa->wide.rows);
         if (images == 0 && panels.end == all_panels)
-            ahead[0] = fv_conv_next_pixels(&plan, &b, x + s.pixel[b.count - 1], tiles * (panels.end - panels.begin));
+            a.ahead[0] = fv_conv_next_pixels(&plan, &b, x + s.pixel[b.count - 1], tiles * (panels.end - panels.begin));
         size_t boxed_group = SIZE_MAX;
         for (size_t i = panels.begin; i < panels.end; i++) {
             const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
@@ -650,8 +687,8 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
                 i += row - 1;
                 continue;
             }
-            if (i + 1 < all_panels) ahead[1] = fv_conv_next_panel(isa, d, i + 1, packed, tiles);
-            fv_conv_forward_block(p.shape, &s, b.count, ahead, &a);
+            if (i + 1 < all_panels) a.ahead[1] = fv_conv_next_panel(isa, d, i + 1, packed, tiles);
+            fv_conv_forward_block(p.shape, &s, b.count, &a);
         }
         begin += b.count;
     }

@@ -2,6 +2,7 @@
 #include "kernels/conv_few.h"
 #include "kernels/kernels.h"
 #include <immintrin.h>
+#include <math.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -25,6 +26,16 @@ static void store_rows(const fv_real *tile, size_t tile_pitch, size_t rows, size
 ALWAYS_INLINE __m256 activate(const fv_conv_forward_args *a, __m256 sum) {
     return _mm256_min_ps(_mm256_set1_ps(a->high), _mm256_max_ps(_mm256_set1_ps(a->low), sum));
 }
+/* The same for all sums of a tile; they take the units of the multiply-adds, so that a side without bound is left out. */
+#define CLAMP(ROWS, MOST, LEAST)                                                                                       \
+    if (a->low > -INFINITY) {                                                                                          \
+        const __m256 bound = _mm256_set1_ps(a->low);                                                                   \
+        ROWS(LEAST)                                                                                                    \
+    }                                                                                                                  \
+    if (a->high < INFINITY) {                                                                                          \
+        const __m256 bound = _mm256_set1_ps(a->high);                                                                  \
+        ROWS(MOST)                                                                                                     \
+    }
 
 /* rows pixels x 16 channels: 12 accumulators, 2 weights, 1 broadcast. */
 ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) {
@@ -52,8 +63,10 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
     if (a->bias) {
         const __m256 bias_low = _mm256_loadu_ps(a->bias), bias_high = _mm256_maskload_ps(a->bias + 8, mask);
 #define ADD_BIAS(r)                                                                                                    \
-    low##r = _mm256_add_ps(low##r, bias_low);                                                                          \
-    high##r = _mm256_add_ps(high##r, bias_high);
+    if (r < rows) {                                                                                                    \
+        low##r = _mm256_add_ps(low##r, bias_low);                                                                      \
+        high##r = _mm256_add_ps(high##r, bias_high);                                                                   \
+    }
         ROWS_6(ADD_BIAS)
 #undef ADD_BIAS
     }
@@ -67,10 +80,23 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
         ROWS_6(ADD_RESIDUAL)
 #undef ADD_RESIDUAL
     }
+#define AT_LEAST(r)                                                                                                    \
+    if (r < rows) {                                                                                                    \
+        low##r = _mm256_max_ps(bound, low##r);                                                                         \
+        high##r = _mm256_max_ps(bound, high##r);                                                                       \
+    }
+#define AT_MOST(r)                                                                                                     \
+    if (r < rows) {                                                                                                    \
+        low##r = _mm256_min_ps(bound, low##r);                                                                         \
+        high##r = _mm256_min_ps(bound, high##r);                                                                       \
+    }
+    CLAMP(ROWS_6, AT_MOST, AT_LEAST)
+#undef AT_LEAST
+#undef AT_MOST
 #define STORE(r, y)                                                                                                    \
     if (r < rows) {                                                                                                    \
-        _mm256_storeu_ps(y, activate(a, low##r));                                                                      \
-        _mm256_storeu_ps(y + 8, activate(a, high##r));                                                                 \
+        _mm256_storeu_ps(y, low##r);                                                                                   \
+        _mm256_storeu_ps(y + 8, high##r);                                                                              \
     }
 #define STORE_WHOLE(r) STORE(r, a->y + a->y_pixel[r])
 #define STORE_TILE(r) STORE(r, tile[r])
@@ -107,7 +133,8 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
     const __m256i mask = lane_mask(a->columns);
     if (a->bias) {
         const __m256 bias = _mm256_maskload_ps(a->bias, mask);
-#define ADD_BIAS(r) sum##r = _mm256_add_ps(sum##r, bias);
+#define ADD_BIAS(r)                                                                                                    \
+    if (r < rows) sum##r = _mm256_add_ps(sum##r, bias);
         ROWS_10(ADD_BIAS)
 #undef ADD_BIAS
     }
@@ -117,8 +144,15 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
         ROWS_10(ADD_RESIDUAL)
 #undef ADD_RESIDUAL
     }
+#define AT_LEAST(r)                                                                                                    \
+    if (r < rows) sum##r = _mm256_max_ps(bound, sum##r);
+#define AT_MOST(r)                                                                                                     \
+    if (r < rows) sum##r = _mm256_min_ps(bound, sum##r);
+    CLAMP(ROWS_10, AT_MOST, AT_LEAST)
+#undef AT_LEAST
+#undef AT_MOST
 #define STORE(r, y)                                                                                                    \
-    if (r < rows) _mm256_storeu_ps(y, activate(a, sum##r));
+    if (r < rows) _mm256_storeu_ps(y, sum##r);
 #define STORE_WHOLE(r) STORE(r, a->y + a->y_pixel[r])
 #define STORE_TILE(r) STORE(r, tile[r])
     if (a->columns == 8) {
@@ -317,14 +351,18 @@ ALWAYS_INLINE void grad_8(const fv_conv_grad_args *a, const size_t rows) {
 #undef STORE
 }
 
-#define TILES(columns, r)                                                                                              \
-    static void conv_forward_f32_##r##x##columns##_avx2(const fv_conv_forward_args *a) { forward_##columns(a, r); }    \
+#define TILES(columns, most, r)                                                                                        \
+    FV_CONV_FORWARD_TILES(conv_forward_f32_##r##x##columns##_avx2, forward_##columns, r, most)                         \
     static void conv_grad_f32_##r##x##columns##_avx2(const fv_conv_grad_args *a) { grad_##columns(a, r); }
+#define TILES_6X16(columns, r) TILES(columns, 6, r)
+#define TILES_10X8(columns, r) TILES(columns, 10, r)
 #define TO_6(M, columns) M(columns, 1) M(columns, 2) M(columns, 3) M(columns, 4) M(columns, 5) M(columns, 6)
 #define TO_10(M, columns) TO_6(M, columns) M(columns, 7) M(columns, 8) M(columns, 9) M(columns, 10)
-TO_6(TILES, 16)
-TO_10(TILES, 8)
+TO_6(TILES_6X16, 16)
+TO_10(TILES_10X8, 8)
 #undef TILES
+#undef TILES_6X16
+#undef TILES_10X8
 
 #define FORWARD(columns, r) [r - 1] = conv_forward_f32_##r##x##columns##_avx2,
 #define GRAD(columns, r) [r - 1] = conv_grad_f32_##r##x##columns##_avx2,

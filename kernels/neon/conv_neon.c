@@ -248,8 +248,8 @@ ALWAYS_INLINE bool fours_follow(const fv_conv_grad_args *a, const size_t rows) {
 
 #define HEIGHTS(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12)
 #define TILES(r)                                                                                                       \
-    static void conv_forward_f32_##r##x8_neon(const fv_conv_forward_args *a) { forward_8(a, r); }                      \
-    static void conv_forward_f32_##r##x4_neon(const fv_conv_forward_args *a) { forward_4(a, r); }                      \
+    FV_CONV_FORWARD_TILES(conv_forward_f32_##r##x8_neon, forward_8, r, 12)                                             \
+    FV_CONV_FORWARD_TILES(conv_forward_f32_##r##x4_neon, forward_4, r, 12)                                             \
     static void conv_grad_f32_##r##x8_neon(const fv_conv_grad_args *a) { grad_8(a, r); }                               \
     static __attribute__((noinline)) void conv_grad_scattered_f32_##r##x4_neon(const fv_conv_grad_args *a) {           \
         grad_4_scattered(a, r);                                                                                        \

@@ -10,6 +10,7 @@ typedef struct fv_packed_entry {
     const void *weight; /* the parameter's data: the same for every copy of the graph that shares it */
     size_t key_bytes, bytes;
     bool ready;
+    bool shares_slab; /* data is a part of a slab */
     void *data;
     unsigned char key[];
 } fv_packed_entry;

@@ -3,10 +3,22 @@
 #include <pthread.h>
 #include <string.h>
 
+/* Weights too small for large pages of their own lie side by side in slabs of one: a product reads its panels in a straight
+ * line, and without large pages the processor's prefetching stops at every 4 KiB. */
+enum { SLAB_BYTES = 2 << 20 };
+
+typedef struct slab {
+    struct slab *next;
+    char *data;
+    size_t used;
+} slab;
+
 struct fv_packed_cache {
     const fv_context *context;
     pthread_mutex_t lock;
     fv_packed_entry *first;
+    slab *slabs;  /* the newest first */
+    size_t bytes; /* of all entries */
 };
 
 fv_status fv_packed_create(const fv_context *c, fv_packed_cache **out) {
@@ -18,12 +30,53 @@ fv_status fv_packed_create(const fv_context *c, fv_packed_cache **out) {
     return FV_OK;
 }
 
+/* The first SLAB_BYTES of a network go without: a slab would cost a small one more memory than all it has. */
+static bool fits_slab(const fv_packed_cache *p, size_t bytes) {
+    const fv_context_settings *s = &p->context->settings;
+    return !s->alloc && (!s->memory_limit || s->memory_limit >= SLAB_BYTES) && p->bytes >= SLAB_BYTES && bytes < SLAB_BYTES;
+}
+
+static fv_status take_slab(fv_packed_cache *p, size_t bytes, void **out) {
+    slab *s = p->slabs;
+    while (s && SLAB_BYTES - s->used < bytes) s = s->next;
+    if (!s) {
+        FV_FORWARD(fv_alloc_zero(p->context, sizeof *s, "packed weights", (void **)&s));
+        const fv_status status = fv_alloc_large(p->context, SLAB_BYTES, "packed weights", (void **)&s->data);
+        if (status != FV_OK) {
+            fv_release(p->context, s);
+            return status;
+        }
+        s->next = p->slabs;
+        p->slabs = s;
+    }
+    *out = s->data + s->used;
+    s->used += fv_round_up(bytes, FV_ALIGNMENT);
+    return FV_OK;
+}
+
+/* The newest entries go first, so each ends where its slab does; what is left of a slab is taken again. */
+static void give_back(fv_packed_cache *p, const fv_packed_entry *e) {
+    const char *data = e->data, *end = data + fv_round_up(e->bytes, FV_ALIGNMENT);
+    for (slab *s = p->slabs; e->shares_slab && s; s = s->next)
+        if (end == s->data + s->used) s->used = (size_t)(data - s->data);
+}
+
+static void release_entry(fv_packed_cache *p, fv_packed_entry *e) {
+    p->bytes -= e->bytes;
+    if (!e->shares_slab) fv_release(p->context, e->data);
+    fv_release(p->context, e);
+}
+
 void fv_packed_free(fv_packed_cache *p) {
     if (!p) return;
     for (fv_packed_entry *e = p->first, *next; e; e = next) {
         next = e->next;
-        fv_release(p->context, e->data);
-        fv_release(p->context, e);
+        release_entry(p, e);
+    }
+    for (slab *s = p->slabs, *next; s; s = next) {
+        next = s->next;
+        fv_release(p->context, s->data);
+        fv_release(p->context, s);
     }
     pthread_mutex_destroy(&p->lock);
     fv_release(p->context, p);
@@ -39,8 +92,8 @@ void fv_packed_unlock(fv_packed_cache *p, bool all_ready) {
             at = &e->next;
         } else { /* the plan that would have filled it failed */
             *at = e->next;
-            fv_release(p->context, e->data);
-            fv_release(p->context, e);
+            give_back(p, e);
+            release_entry(p, e);
         }
     }
     pthread_mutex_unlock(&p->lock);
@@ -56,13 +109,16 @@ fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key,
         }
     fv_packed_entry *e = NULL;
     void *data = NULL;
-    FV_FORWARD(fv_alloc_large(p->context, bytes, "packed weights", &data));
+    const bool shares_slab = fits_slab(p, bytes);
+    FV_FORWARD(shares_slab ? take_slab(p, bytes, &data) : fv_alloc_large(p->context, bytes, "packed weights", &data));
     const fv_status status = fv_alloc_zero(p->context, sizeof *e + key_bytes, "packed weights", (void **)&e);
     if (status != FV_OK) {
-        fv_release(p->context, data);
+        if (!shares_slab) fv_release(p->context, data);
         return status;
     }
     e->weight = weight;
+    e->shares_slab = shares_slab;
+    p->bytes += bytes;
     e->key_bytes = key_bytes;
     e->bytes = bytes;
     e->data = data;

@@ -238,7 +238,7 @@ static fv_status take_arena(fv_plan *p) {
     const fv_plan_settings *s = &p->settings;
     if (!s->arena) {
         p->owns_arena = true;
-        return fv_alloc(p->context, p->arena_bytes, "the network's arena", &p->arena);
+        return fv_alloc_large(p->context, p->arena_bytes, "the network's arena", &p->arena);
     }
     FV_RETURN_IF(s->arena_bytes < p->arena_bytes, FV_ERR_LIMIT, "the arena given has %zu bytes, the network needs %zu",
                  s->arena_bytes, p->arena_bytes);

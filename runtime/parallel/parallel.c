@@ -179,7 +179,7 @@ fv_status fv_parallel_reserve(fv_parallel *p, size_t scratch_bytes) {
     if (p->scratch && stride <= p->scratch_stride) return FV_OK;
     FV_RETURN_IF(!fv_mul_size(stride, (size_t)p->threads, &bytes), FV_ERR_LIMIT, "scratch of %zu bytes a thread",
                  stride);
-    FV_FORWARD(fv_alloc(p->context, bytes, "the threads' scratch", &scratch));
+    FV_FORWARD(fv_alloc_large(p->context, bytes, "the threads' scratch", &scratch));
     fv_release(p->context, p->scratch);
     p->scratch = scratch;
     p->scratch_stride = stride;
