@@ -7,7 +7,8 @@
  *   Y = A^T [ sum_c (G g_c G^T) . (B^T d_c B) ] A      then bias, residual and clamp as in conv.h
  *
  * with the points 0, +-1, inf (m = 2), 0, +-5/8, +-3/2, inf (m = 4), 0, +-1, +-2, +-1/2, inf (m = 6). Row p of B^T is the
- * polynomial prod_{q != p} (x - q), of A^T the powers of p, of G the powers over prod_{q != p} (p - q); infinity takes the highest power.
+ * polynomial prod_{q != p} (x - q), of A^T the powers of p, of G the powers over prod_{q != p} (p - q); infinity takes the
+ * highest power.
  *
  * Of the (a/m)^2 / 9 products of the direct sum, 1/2.25, 1/4 and 1/5.06 are left. What that costs in accuracy: a rounding error
  * of a term may grow by max over outputs of (|A^T| (|G|1 . |B^T|1))^2 / 9: 7, 63, 509. Measured on 128 channels of normal
