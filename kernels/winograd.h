@@ -6,15 +6,16 @@
  *
  *   Y = A^T [ sum_c (G g_c G^T) . (B^T d_c B) ] A      then bias, residual and clamp as in conv.h
  *
- * with the points 0, +-1, inf (m = 2), 0, +-1, +-2, inf (m = 4), 0, +-1, +-2, +-1/2, inf (m = 6). Row p of B^T is the polynomial
- * prod_{q != p} (x - q), of A^T the powers of p, of G the powers over prod_{q != p} (p - q); infinity takes the highest power.
+ * with the points 0, +-1, inf (m = 2), 0, +-5/8, +-3/2, inf (m = 4), 0, +-1, +-2, +-1/2, inf (m = 6). Row p of B^T is the
+ * polynomial prod_{q != p} (x - q), of A^T the powers of p, of G the powers over prod_{q != p} (p - q); infinity takes the
+ * highest power.
  *
  * Of the (a/m)^2 / 9 products of the direct sum, 1/2.25, 1/4 and 1/5.06 are left. What that costs in accuracy: a rounding error
- * of a term may grow by max over outputs of (|A^T| (|G|1 . |B^T|1))^2 / 9: 7, 256, 509. Measured on 128 channels of normal
+ * of a term may grow by max over outputs of (|A^T| (|G|1 . |B^T|1))^2 / 9: 7, 63, 509. Measured on 128 channels of normal
  * values, error over the largest output, worst of 6400 (root mean square): direct 1.1e-6 (1.5e-7), m = 2 3.4e-7 (8.9e-8), m =
- * 4 5.9e-6 (5.5e-7), m = 6 8.9e-6 (1.0e-6). Points +-3/4, +-3/2 for m = 4 would give 1.8e-6 (2.6e-7), but then no small integers
- * make every step exact, and it is those that find a lost term: with +-1, +-2, weights that are multiples of 24^2 and inputs +-1
- * the result is exact. The check holds every value to (C + 30) epsilon * |A^T| [ sum_c (|G||g_c||G^T|) . (|B^T||d_c||B|) ] |A|.
+ * 4 2.0e-6 (2.7e-7), m = 6 8.9e-6 (1.0e-6). Most of it is rounded in the sums over channels. Points +-1, +-2 for m = 4 give 256
+ * and 8.1e-6 (5.7e-7): Inception-v3 is then 1.4e-4 off its largest output, and 8e-5 with these. The check holds every value to
+ * (C + 30) epsilon * |A^T| [ sum_c (|G||g_c||G^T|) . (|B^T||d_c||B|) ] |A|, and where all terms are +-1 to 1/64 of one.
  *
  * Non-finite values spread over the tiles that read them. Every output is one chain of operations given by its tile alone: its
  * bits depend neither on how tiles and panels are cut nor on what else is computed.
@@ -27,8 +28,8 @@
  *   dg_c = G^T [ sum over tiles (B^T d_c B) . (A dy A^T) ] G
  *
  * It costs (a/m)^2 / 9 of the direct sum, too, and rounds as much: a rounding error of a term may grow by max over taps of
- * (|G^T| (|B^T|1 . |A|1))^2 / m^2: 9, 178, 269. Measured on 1024 tiles of normal values, error over the largest tap (root mean
- * square), the direct sum's beside it: m = 2 1.0e-6 (2.4e-7) and 1.6e-6 (2.8e-7), m = 4 1.2e-5 (2.1e-6) and 3.5e-6 (7.2e-7),
+ * (|G^T| (|B^T|1 . |A|1))^2 / m^2: 9, 50, 269. Measured on 1024 tiles of normal values, error over the largest tap (root mean
+ * square), the direct sum's beside it: m = 2 1.0e-6 (2.4e-7) and 1.6e-6 (2.8e-7), m = 4 5.2e-6 (9.7e-7) and 3.5e-6 (7.2e-7),
  * m = 6 1.8e-5 (3.3e-6) and 3.6e-6 (9.2e-7). Every value is one chain over the tiles of the range in their order. The check holds
  * it to (tiles + 30) epsilon * |G^T| [ sum over tiles (|B^T||d_c||B|) . (|A||dy||A^T|) ] |G|. */
 #ifndef FV_KERNELS_WINOGRAD_H

@@ -45,15 +45,14 @@ FV_ALWAYS_INLINE void input_line(const int32_t m, const vf *d, vf *t) {
         t[2] = v_sub(d[2], d[1]);
         t[3] = v_sub(d[3], d[1]);
     } else if (m == 4) {
-        const vf four = v_set(4), minus_four = v_set(-4), minus_five = v_set(-5), two = v_set(2), minus_two = v_set(-2);
-        const vf even_1 = v_fma(minus_four, d[2], d[4]), odd_1 = v_fma(minus_four, d[1], d[3]);
-        const vf even_2 = v_sub(d[4], d[2]), odd_2 = v_sub(d[3], d[1]);
-        t[0] = v_fma(four, d[0], v_fma(minus_five, d[2], d[4]));
-        t[1] = v_add(even_1, odd_1);
-        t[2] = v_sub(even_1, odd_1);
-        t[3] = v_fma(two, odd_2, even_2);
-        t[4] = v_fma(minus_two, odd_2, even_2);
-        t[5] = v_fma(four, d[1], v_fma(minus_five, d[3], d[5]));
+        const vf even_1 = v_fma(v_set(-2.25f), d[2], d[4]), odd_1 = v_fma(v_set(-2.25f), d[1], d[3]);
+        const vf even_2 = v_fma(v_set(-0.390625f), d[2], d[4]), odd_2 = v_fma(v_set(-0.390625f), d[1], d[3]);
+        t[0] = v_fma(v_set(0.87890625f), d[0], v_fma(v_set(-2.640625f), d[2], d[4]));
+        t[1] = v_fma(v_set(0.625f), odd_1, even_1);
+        t[2] = v_fma(v_set(-0.625f), odd_1, even_1);
+        t[3] = v_fma(v_set(1.5f), odd_2, even_2);
+        t[4] = v_fma(v_set(-1.5f), odd_2, even_2);
+        t[5] = v_fma(v_set(0.87890625f), d[1], v_fma(v_set(-2.640625f), d[3], d[5]));
     } else {
         const vf even_1 = v_fma(v_set(-4.25f), d[4], v_add(d[2], d[6])), odd_1 = v_fma(v_set(-4.25f), d[3], v_add(d[1], d[5]));
         const vf even_2 = v_fma(v_set(-1.25f), d[4], v_fma(v_set(0.25f), d[2], d[6]));
@@ -80,9 +79,9 @@ FV_ALWAYS_INLINE void output_line(const int32_t m, const vf *p, vf *y) {
     } else if (m == 4) {
         const vf even_2 = v_add(p[3], p[4]), odd_2 = v_sub(p[3], p[4]);
         y[0] = v_add(v_add(p[0], even_1), even_2);
-        y[1] = v_fma(v_set(2), odd_2, odd_1);
-        y[2] = v_fma(v_set(4), even_2, even_1);
-        y[3] = v_fma(v_set(8), odd_2, v_add(p[5], odd_1));
+        y[1] = v_fma(v_set(1.5f), odd_2, v_mul(v_set(0.625f), odd_1));
+        y[2] = v_fma(v_set(2.25f), even_2, v_mul(v_set(0.390625f), even_1));
+        y[3] = v_fma(v_set(3.375f), odd_2, v_fma(v_set(0.244140625f), odd_1, p[5]));
     } else {
         const vf even_2 = v_add(p[3], p[4]), odd_2 = v_sub(p[3], p[4]), even_half = v_add(p[5], p[6]),
                  odd_half = v_sub(p[5], p[6]);
@@ -108,9 +107,9 @@ FV_ALWAYS_INLINE void weight_line(const int32_t m, const vf *g, vf *u) {
         u[0] = g[0];
         weight_pair(sum, g[1], 0.5f, u + 1);
     } else if (m == 4) {
-        u[0] = v_mul(v_set(0.25f), g[0]);
-        weight_pair(sum, g[1], -1.0f / 6, u + 1);
-        weight_pair(v_fma(v_set(4), g[2], g[0]), v_add(g[1], g[1]), 1.0f / 24, u + 3);
+        u[0] = v_mul(v_set(256.0f / 225), g[0]);
+        weight_pair(v_fma(v_set(0.390625f), g[2], g[0]), v_mul(v_set(0.625f), g[1]), -2048.0f / 2975, u + 1);
+        weight_pair(v_fma(v_set(2.25f), g[2], g[0]), v_mul(v_set(1.5f), g[1]), 128.0f / 1071, u + 3);
     } else {
         u[0] = g[0];
         weight_pair(sum, g[1], -2.0f / 9, u + 1);

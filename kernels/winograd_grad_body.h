@@ -32,12 +32,12 @@ FV_ALWAYS_INLINE void gradient_line(const int32_t m, const vf *y, vf *u) {
         u[1] = v_add(y[0], y[1]);
         u[2] = v_sub(y[0], y[1]);
     } else if (m == 4) {
-        const vf even_1 = v_add(y[0], y[2]), odd_1 = v_add(y[1], y[3]);
-        const vf even_2 = v_fma(v_set(4), y[2], y[0]), odd_2 = v_fma(v_set(4), y[3], y[1]);
-        u[1] = v_add(even_1, odd_1);
-        u[2] = v_sub(even_1, odd_1);
-        u[3] = v_fma(v_set(2), odd_2, even_2);
-        u[4] = v_fma(v_set(-2), odd_2, even_2);
+        const vf even_1 = v_fma(v_set(0.390625f), y[2], y[0]), odd_1 = v_fma(v_set(0.390625f), y[3], y[1]);
+        const vf even_2 = v_fma(v_set(2.25f), y[2], y[0]), odd_2 = v_fma(v_set(2.25f), y[3], y[1]);
+        u[1] = v_fma(v_set(0.625f), odd_1, even_1);
+        u[2] = v_fma(v_set(-0.625f), odd_1, even_1);
+        u[3] = v_fma(v_set(1.5f), odd_2, even_2);
+        u[4] = v_fma(v_set(-1.5f), odd_2, even_2);
     } else {
         const vf even_1 = v_add(v_add(y[0], y[2]), y[4]), odd_1 = v_add(v_add(y[1], y[3]), y[5]);
         const vf even_2 = v_fma(v_set(16), y[4], v_fma(v_set(4), y[2], y[0]));
@@ -53,7 +53,7 @@ FV_ALWAYS_INLINE void gradient_line(const int32_t m, const vf *y, vf *u) {
     }
 }
 
-/* g = G^T u. Products apart from sums: of multiples of 24 each is exact. */
+/* g = G^T u */
 FV_ALWAYS_INLINE void taps_line(const int32_t m, const vf *u, vf *g) {
     const vf sum_1 = v_add(u[1], u[2]), difference_1 = v_sub(u[1], u[2]);
     if (m == 2) {
@@ -63,10 +63,9 @@ FV_ALWAYS_INLINE void taps_line(const int32_t m, const vf *u, vf *g) {
         g[2] = v_add(half, u[3]);
     } else if (m == 4) {
         const vf sum_2 = v_add(u[3], u[4]), difference_2 = v_sub(u[3], u[4]);
-        const vf ones = v_mul(v_set(-1.0f / 6), sum_1);
-        g[0] = v_add(v_add(v_mul(v_set(0.25f), u[0]), ones), v_mul(v_set(1.0f / 24), sum_2));
-        g[1] = v_add(v_mul(v_set(-1.0f / 6), difference_1), v_mul(v_set(1.0f / 12), difference_2));
-        g[2] = v_add(v_add(ones, v_mul(v_set(1.0f / 6), sum_2)), u[5]);
+        g[0] = v_fma(v_set(256.0f / 225), u[0], v_fma(v_set(128.0f / 1071), sum_2, v_mul(v_set(-2048.0f / 2975), sum_1)));
+        g[1] = v_fma(v_set(192.0f / 1071), difference_2, v_mul(v_set(-1280.0f / 2975), difference_1));
+        g[2] = v_add(v_fma(v_set(288.0f / 1071), sum_2, v_mul(v_set(-800.0f / 2975), sum_1)), u[5]);
     } else {
         const vf sum_2 = v_add(u[3], u[4]), difference_2 = v_sub(u[3], u[4]);
         const vf sum_half = v_add(u[5], u[6]), difference_half = v_sub(u[5], u[6]);

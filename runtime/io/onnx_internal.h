@@ -103,6 +103,7 @@ typedef struct fv_onnx_name {
     fv_onnx_names *scope;
     bool learned;          /* constant: an initializer of several floats, or made of one: training may change it */
     fv_value plain;        /* constant: its tensor as a value in its own type, once used so; else 0 */
+    const bool *traced;    /* the marks of the last search for origins that came by */
 } fv_onnx_name;
 
 const fv_onnx_name *fv_onnx_find(const fv_onnx_reader *r, const char *name);

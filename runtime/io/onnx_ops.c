@@ -167,13 +167,14 @@ fv_status fv_onnx_value(const fv_onnx_reader *reader, const FvOnnx__Node *n, siz
 /* ---- values that shape the graph ---- */
 
 /* The inputs that `entry` is computed from, marked in `wanted`; through constants no further. */
-static fv_status find_origins(const fv_onnx_reader *r, const fv_onnx_name *entry, bool *wanted, size_t *steps) {
-    FV_RETURN_IF(++*steps > 100000, FV_ERR_LIMIT, "\"%.200s\" depends on too many nodes", entry->name);
+static fv_status find_origins(const fv_onnx_reader *r, fv_onnx_name *entry, bool *wanted, size_t depth) {
+    FV_RETURN_IF(depth > 20000, FV_ERR_LIMIT, "\"%.200s\" is more than 20000 nodes away from what depends on it", entry->name);
+    entry->traced = wanted;
     if (entry->input) wanted[entry->input - 1] = true;
     if (entry->constant || entry->input || !entry->node) return FV_OK;
     for (size_t i = 0; i < entry->node->n_input; i++) {
-        const fv_onnx_name *from = *entry->node->input[i] ? fv_onnx_find_in(entry->scope, entry->node->input[i]) : NULL;
-        if (from && from != entry) FV_FORWARD(find_origins(r, from, wanted, steps));
+        fv_onnx_name *from = *entry->node->input[i] ? fv_onnx_find_in(entry->scope, entry->node->input[i]) : NULL;
+        if (from && from->traced != wanted) FV_FORWARD(find_origins(r, from, wanted, depth + 1));
     }
     return FV_OK;
 }
@@ -182,9 +183,8 @@ static fv_status find_origins(const fv_onnx_reader *r, const fv_onnx_name *entry
 static fv_status pin_origins(fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name *entry) {
     const size_t count = r->wanted->input_count;
     bool *wanted;
-    size_t steps = 0;
     FV_FORWARD(fv_onnx_take_bytes(r->memory, r->model->graph->n_input + 1, (void **)&wanted));
-    FV_FORWARD(find_origins(r, entry, wanted, &steps));
+    FV_FORWARD(find_origins(r, (fv_onnx_name *)entry, wanted, 0));
     for (size_t k = 0; k < r->model->graph->n_input; k++) {
         if (!wanted[k] || r->pinned[k]) continue;
         if (k >= count || !r->wanted->inputs[k].data) {

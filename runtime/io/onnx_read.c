@@ -41,6 +41,9 @@ static const FvOnnx__Shape *shape_of(const FvOnnx__ValueInfo *info) {
     return info->type && info->type->tensor_type ? info->type->tensor_type->shape : NULL;
 }
 
+/* Exporters write an unknown size as -1, too. */
+static bool is_given(const FvOnnx__Dimension *d) { return d->has_dim_value && d->dim_value != -1; }
+
 /* For every batch: its first axis is open, or has the size that it has in every input. */
 static fv_status open_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info, int64_t *batch) {
     const FvOnnx__Shape *given = shape_of(info);
@@ -55,7 +58,7 @@ static fv_status open_input(fv_onnx_reader *r, const FvOnnx__ValueInfo *info, in
     int64_t shape[FV_MAX_RANK];
     for (size_t i = 0; i < rank; i++) {
         const FvOnnx__Dimension *d = given->dim[i];
-        shape[i] = d->has_dim_value ? d->dim_value : 0;
+        shape[i] = is_given(d) ? d->dim_value : 0;
         FV_RETURN_IF(i > 0 && shape[i] < 1, FV_ERR_UNSUPPORTED,
                      "input \"%.200s\" has no fixed size on axis %zu; only the batch may be open", info->name, i);
         FV_RETURN_IF(shape[i] < 0, FV_ERR_SHAPE, "input \"%.200s\" has a negative size", info->name);
@@ -85,8 +88,8 @@ static fv_status input_shape(const fv_onnx_reader *r, const FvOnnx__ValueInfo *i
     FV_RETURN_IF(given && own && (size_t)given->rank != own->n_dim, FV_ERR_SHAPE,
                  "input \"%.200s\" has rank %zu, not %d", info->name, own->n_dim, given->rank);
     for (int32_t i = 0; i < out->rank; i++) {
-        const bool fixed = own && own->dim[i]->has_dim_value && own->dim[i]->dim_value >= 0;
-        FV_RETURN_IF(own && own->dim[i]->has_dim_value && own->dim[i]->dim_value < 0, FV_ERR_SHAPE,
+        const bool fixed = own && is_given(own->dim[i]);
+        FV_RETURN_IF(fixed && own->dim[i]->dim_value < 0, FV_ERR_SHAPE,
                      "input \"%.200s\" has a negative size", info->name);
         const int64_t size = fixed ? own->dim[i]->dim_value : i == 0 ? r->wanted->batch : 1;
         out->dim[i] = given ? given->shape[i] : size;

@@ -48,11 +48,12 @@ static double winograd_cost(const fv_conv_algorithm *a, const fv_kernels *k, con
     return products + (double)tiles * (t.input * in + t.output * out) + (packs ? packing : 0);
 }
 
+/* F(6,3) is left to the weight gradient: over the nine layers that it would take of Inception-v3, whose 94 convolutions follow each
+ * other, its error alone is 2e-4 of the largest output, and it saves 2 % of VGG-16 at most. */
 static const fv_conv_algorithm algorithms[] = {
     {{"indirect", "indirect + pack"}, 0, any, direct_cost},
     {{"winograd F(2,3)", "winograd F(2,3) + pack"}, 2, winograd_supports, winograd_cost},
     {{"winograd F(4,3)", "winograd F(4,3) + pack"}, 4, winograd_supports, winograd_cost},
-    {{"winograd F(6,3)", "winograd F(6,3) + pack"}, 6, winograd_supports, winograd_cost},
 };
 
 const fv_conv_algorithm *fv_conv_choose(const fv_kernels *k, const fv_conv_desc *d, bool packs, bool winograd) {
