@@ -324,6 +324,9 @@ static const fv_onnx_read_row *const functions[] = {
     fv_onnx_read_contrast_functions, fv_onnx_functions_pool, NULL,
 };
 
+/* ... of general tensors. */
+static const fv_onnx_read_row *const general_functions[] = {fv_onnx_read_nd_functions, NULL};
+
 typedef struct asked {
     fv_status (*read[8])(fv_onnx_reader *r, const FvOnnx__Node *n);
     size_t count, narrow; /* the first `narrow` of them */
@@ -349,6 +352,7 @@ static asked readers_of(const FvOnnx__Node *n) {
     } else if (strcmp(n->domain, FV_ONNX_DOMAIN) == 0) { /* "name.2": another definition of the same layer */
         find_rows(functions, n->op_type, strcspn(n->op_type, "."), &a);
         a.narrow = a.count;
+        find_rows(general_functions, n->op_type, strcspn(n->op_type, "."), &a);
     }
     return a;
 }
