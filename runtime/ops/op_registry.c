@@ -79,6 +79,7 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_nd_pool,
     &fv_op_nd_pool_grad,
     &fv_op_nd_unpool,
+    &fv_op_nd_unpool_grad,
     &fv_op_nd_nll,
     &fv_op_nd_nll_grad,
     &fv_op_nd_recurrent,
