@@ -86,7 +86,8 @@ fv_status fv_onnx_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_
 /* Operators whose constants of several floats are weights. What others read (grids, regions, scales of quantization) stays as it is. */
 static bool learns(const FvOnnx__Node *n) {
     static const char *const names[] = {"MatMul", "Gemm", "Einsum", "Add", "Sub", "Mul", "Div", "Conv", "ConvTranspose", "PRelu",
-                                        "Gather", "Concat", "Expand", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "GRU", "LSTM"};
+                                        "Gather", "Concat", "Expand", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "GRU", "LSTM",
+                                        "RNN"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(n->op_type, names[i]) == 0) return true;
     return false;

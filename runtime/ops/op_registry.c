@@ -83,6 +83,7 @@ const fv_op *const fv_op_registry[] = {
     &fv_op_nd_nll,
     &fv_op_nd_nll_grad,
     &fv_op_nd_recurrent,
+    &fv_op_nd_recurrent_grad,
     &fv_op_nd_softmax,
     &fv_op_nd_softmax_grad,
     &fv_op_nd_matmul,
