@@ -23,6 +23,7 @@ typedef struct tally {
 typedef struct suite {
     fv_context *context;
     FILE *csv;
+    const char *rewrite; /* folder of rewritten files; NULL: cases run from their own */
     tally *ops;
     size_t op_count, count[3];
     bool broken; /* out of memory, or a folder that cannot be read */
@@ -139,13 +140,33 @@ static result outcome(fv_status status, char why[256]) {
     return status == FV_ERR_UNSUPPORTED ? UNSUPPORTED : FAIL;
 }
 
-static result run_set(fv_context *c, const fv_model *m, const char *folder, char why[256]) {
+/* Two runs gave the same bits. */
+static bool same_bits(const inference *a, const inference *b, char why[256]) {
+    bool equal = a->count == b->count;
+    for (size_t i = 0; equal && i < a->count; i++) {
+        const fv_tensor *x = &a->outputs[i], *y = &b->outputs[i];
+        size_t count;
+        equal = x->rank == y->rank && x->dtype == y->dtype && fv_tensor_count(x, &count) == FV_OK;
+        for (int32_t k = 0; equal && k < x->rank; k++) equal = x->shape[k] == y->shape[k];
+        equal = equal && memcmp(x->data, y->data, count * fv_dtype_bytes(x->dtype)) == 0;
+        if (!equal) snprintf(why, 256, "output %zu of the rewritten model has other bits", i);
+    }
+    return equal;
+}
+
+/* again: the same model rewritten, which must give the same; NULL: there is none. */
+static result run_set(fv_context *c, const fv_model *m, const fv_model *again, const char *folder, char why[256]) {
     tensors in = {.count = 0}, want = {.count = 0};
-    inference done = {0};
+    inference done = {0}, second = {0};
     fv_status status = load_all(c, folder, "input", &in);
     if (status == FV_OK) status = load_all(c, folder, "output", &want);
     if (status == FV_OK) status = infer(c, m, in.list, in.count, &done);
     result r = outcome(status, why);
+    if (r == PASS && again && (status = infer(c, again, in.list, in.count, &second)) != FV_OK) {
+        snprintf(why, 256, "rewritten: %.200s", fv_last_error());
+        r = FAIL;
+    }
+    if (r == PASS && again && !same_bits(&done, &second, why)) r = FAIL;
     if (r == PASS && done.count != want.count) {
         snprintf(why, 256, "%zu outputs, not %zu", done.count, want.count);
         r = FAIL;
@@ -153,27 +174,65 @@ static result run_set(fv_context *c, const fv_model *m, const char *folder, char
     for (size_t i = 0; r == PASS && i < want.count; i++)
         if (!same(&done.outputs[i], &want.list[i], i, why)) r = FAIL;
     inference_free(&done);
+    inference_free(&second);
     free_tensors(c, &in);
     free_tensors(c, &want);
     return r;
 }
 
-static result run_case(fv_context *c, const char *folder, char why[256]) {
+static bool same_files(const char *a, const char *b) {
+    FILE *x = fopen(a, "rb"), *y = fopen(b, "rb");
+    int one = 0, other = 0;
+    while (x && y && one != EOF && one == other) {
+        one = getc(x);
+        other = getc(y);
+    }
+    const bool equal = x && y && one == other;
+    if (x) fclose(x);
+    if (y) fclose(y);
+    return equal;
+}
+
+/* The model written to DIR/NAME.onnx and read back; written once more, the file must be the same. */
+static result rewrite(const suite *s, const fv_model *m, const char *name, fv_model **again, char why[256]) {
+    char path[most_path], second[most_path];
+    make_path(path, "%s/%s.onnx", s->rewrite, name);
+    make_path(second, "%s/%s.again", s->rewrite, name);
+    fv_status status = fv_model_save(m, path);
+    if (status == FV_OK) status = fv_model_load(s->context, path, again);
+    if (status == FV_OK) status = fv_model_save(*again, second);
+    if (status != FV_OK) {
+        snprintf(why, 256, "rewriting: %.200s", fv_last_error());
+        return FAIL;
+    }
+    const bool equal = same_files(path, second);
+    if (equal) remove(second);
+    if (!equal) snprintf(why, 256, "rewriting: the second file differs from the first");
+    return equal ? PASS : FAIL;
+}
+
+static result run_case(const suite *s, const char *folder, const char *name, char why[256]) {
     char path[most_path];
-    fv_model *m;
+    fv_context *c = s->context;
+    fv_model *m, *again = NULL;
     make_path(path, "%s/model.onnx", folder);
     result r = outcome(fv_model_load(c, path, &m), why);
     if (r != PASS) return r;
+    bool tried = false;
     size_t sets = 0;
     for (; r == PASS; sets++) {
         make_path(path, "%s/test_data_set_%zu", folder, sets);
         if (!exists(path)) break;
-        r = run_set(c, m, path, why);
+        r = run_set(c, m, NULL, path, why); /* what cannot run need not be written */
+        if (r == PASS && s->rewrite && !tried) r = rewrite(s, m, name, &again, why);
+        tried = true;
+        if (r == PASS && again) r = run_set(c, m, again, path, why);
     }
     if (r == PASS && sets == 0) {
         snprintf(why, 256, "it has no test_data_set_0");
         r = FAIL;
     }
+    fv_model_free(again);
     fv_model_free(m);
     return r;
 }
@@ -200,7 +259,7 @@ static void count_op(suite *s, const char *op, result r) {
 static void take_case(suite *s, const char *folder) {
     char why[256] = "", path[most_path], op[4096];
     const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
-    const result r = run_case(s->context, folder, why);
+    const result r = run_case(s, folder, name, why);
     make_path(path, "%s/model.onnx", folder);
     if (fv_onnx_operators(s->context, path, op, sizeof op) != FV_OK) snprintf(op, sizeof op, "unreadable");
     if (strchr(op, ' ')) snprintf(op, sizeof op, "several");
@@ -245,8 +304,10 @@ static void print_tallies(suite *s) {
 static int run(int argc, char **argv) {
     cli_compute compute = {0};
     const char *csv = NULL;
+    suite s = {0};
     const cli_option options[] = {
         {"csv", "F", CLI_TEXT, &csv, 0, 0, "write case,result,operator, a line a case"},
+        {"rewrite", "DIR", CLI_TEXT, &s.rewrite, 0, 0, "write each model that passes to DIR/CASE.onnx and run that"},
         CLI_COMPUTE_OPTIONS(&compute),
         CLI_END,
     };
@@ -254,7 +315,6 @@ static int run(int argc, char **argv) {
     int status = cli_parse(&cmd_conformance, options, argc, argv, &positional);
     if (status >= 0) return status;
     if (positional < 1) return cli_usage(&cmd_conformance, "needs a folder of cases");
-    suite s = {0};
     if ((status = cli_context(&cmd_conformance, &compute, &s.context)) >= 0) return status;
     if (csv && !(s.csv = fopen(csv, "w"))) {
         fv_context_free(s.context);
@@ -274,11 +334,13 @@ static int run(int argc, char **argv) {
 }
 
 const cli_command cmd_conformance = {
-    "conformance", "DIR... [--csv F]",
+    "conformance", "DIR... [--csv F] [--rewrite DIR]",
     "Runs ONNX's backend test cases and counts what passes.\n"
     "DIR is a case (model.onnx, test_data_set_0/input_0.pb, output_0.pb, ...) or a tree of cases. Outputs may differ "
     "by 1e-7 + 1e-3 |b|.\n"
-    "Cases that fail or are not supported are printed; exit status 3 if any fails.",
+    "Cases that fail or are not supported are printed; exit status 3 if any fails.\n"
+    "With --rewrite the model is read, written and read again: the outputs must have the same bits, and the file "
+    "written a second time the same bytes.",
     "  fovea conformance /usr/share/libonnx-testdata/data/node\n"
     "  fovea conformance --csv results.csv /usr/share/libonnx-testdata/data/{node,simple}\n",
     run};

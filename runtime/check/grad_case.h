@@ -43,7 +43,7 @@ typedef struct fv_grad_row {
 /* The rows of a family, in its own file, end with a NULL name. */
 extern const fv_grad_row fv_grad_rows_layers[], fv_grad_rows_local[], fv_grad_rows_conv_transpose[], fv_grad_rows_pool[],
     fv_grad_rows_contrast[], fv_grad_rows_activation[], fv_grad_rows_norm[], fv_grad_rows_options[],
-    fv_grad_rows_winograd[], fv_grad_rows_nd[], fv_grad_rows_nd_math[];
+    fv_grad_rows_winograd[], fv_grad_rows_nd[], fv_grad_rows_nd_math[], fv_grad_rows_nd_recurrent[];
 
 /* Row i over all families, NULL past the last. */
 const fv_grad_row *fv_grad_row_at(size_t i);

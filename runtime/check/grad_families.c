@@ -6,6 +6,7 @@ static const fv_grad_row *const families[] = {
     fv_grad_rows_layers,         fv_grad_rows_local, fv_grad_rows_contrast, fv_grad_rows_activation, fv_grad_rows_norm,
     fv_grad_rows_conv_transpose, fv_grad_rows_pool,  fv_grad_rows_options,  fv_grad_rows_winograd,   fv_grad_rows_nd,
     fv_grad_rows_nd_math,
+    fv_grad_rows_nd_recurrent,
 };
 
 const fv_grad_row *fv_grad_row_at(size_t i) {

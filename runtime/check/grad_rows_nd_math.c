@@ -64,6 +64,41 @@ ROW(matmul) {
     fv_grad_output(d, node(d, &fv_op_nd_matmul, a, b, &attr));
 }
 
+/* A vector on either side, of which the batch was summed to one, and matrices (N,k,n) or (N,m,k) on the other. */
+ROW(matvec) {
+    const bool left = chance(d, 0.5);
+    const int64_t k = between(d, 1, 9), n = between(d, 1, 9);
+    const fv_attributes attr = {.nd = {0}}, sum = {.nd = {.kind = FV_ND_SUM, .count = 1, .a = {0}}};
+    const fv_value v = input(d, FV_GRAD_UNIFORM, 2, k, 0, 0),
+                   m = input(d, FV_GRAD_UNIFORM, 3, left ? k : n, left ? n : k, 0);
+    const fv_value vector = fv_graph_node(fv_grad_graph(d), &fv_op_reduce, NULL, &v, 1, 1, &sum),
+                   in[2] = {left ? vector : m, left ? m : vector};
+    fv_grad_output(d, fv_graph_node(fv_grad_graph(d), &fv_op_nd_matmul, NULL, in, 2, 1, &attr));
+}
+
+/* Elements go to one of two places each; the batch is summed up first, as indices are constant. */
+ROW(unpool) {
+    const int64_t a = between(d, 1, 3), b = between(d, 1, 9);
+    const fv_shape shape = {3, {1, a, b}};
+    const fv_attributes sum = {.nd = {.kind = FV_ND_SUM, .keep = true, .count = 1, .a = {0}}},
+                        attr = {.nd = {.count = 3, .a = {1, a, 2 * b + 1}, .b = {1, a, 2 * b}}};
+    int64_t index[27];
+    for (int64_t i = 0; i < a * b; i++) index[i] = 2 * i + between(d, 0, 1);
+    const fv_value x = input(d, FV_GRAD_UNIFORM, 3, a, b, 0);
+    const fv_value in[2] = {fv_graph_node(fv_grad_graph(d), &fv_op_reduce, NULL, &x, 1, 1, &sum),
+                            fv_graph_constant(fv_grad_graph(d), NULL, FV_I64, &shape, index)};
+    fv_grad_output(d, fv_graph_node(fv_grad_graph(d), &fv_op_nd_unpool, NULL, in, 2, 1, &attr));
+}
+
+/* Mean and variance that leave their axes. */
+ROW(moments) {
+    const fv_attributes attr = {.nd = {.mode = between(d, 1, 3) << 1, .keep = chance(d, 0.3)}};
+    const fv_value x = input(d, FV_GRAD_UNIFORM, 3, between(d, 2, 5), between(d, 2, 5), 0);
+    const fv_value mean = fv_graph_node(fv_grad_graph(d), &fv_op_nd_moments, NULL, &x, 1, 2, &attr);
+    fv_grad_output(d, mean);
+    if (mean != FV_NONE) fv_grad_output(d, mean + 1);
+}
+
 /* x less its mean, over the deviation. */
 ROW(normal) {
     const fv_nd_attr axes = {.mode = between(d, 0, 1) ? 12 : 8, .keep = true}, less = {.kind = FV_ND_SUB},
@@ -165,17 +200,12 @@ ROW(nll) {
 }
 
 const fv_grad_row fv_grad_rows_nd_math[] = {
-    {"nd.binary", build_binary},
-    {"nd.quotient", build_quotient},
-    {"nd.unary", build_unary},
-    {"nd.softmax", build_softmax},
-    {"nd.matmul", build_matmul},
-    {"nd.normal", build_normal},
-    {"nd.pool", build_pool},
-    {"nd.conv", build_conv},
-    {"nd.conv_transpose", build_conv_transpose},
-    {"nd.where", build_where},
-    {"nd.cast", build_cast},
-    {"nd.nll", build_nll},
-    {NULL, NULL},
+    {"nd.binary", build_binary}, {"nd.quotient", build_quotient},
+    {"nd.unary", build_unary},   {"nd.softmax", build_softmax},
+    {"nd.matmul", build_matmul}, {"nd.matvec", build_matvec},
+    {"nd.unpool", build_unpool}, {"nd.moments", build_moments},
+    {"nd.normal", build_normal}, {"nd.pool", build_pool},
+    {"nd.conv", build_conv},     {"nd.conv_transpose", build_conv_transpose},
+    {"nd.where", build_where},   {"nd.cast", build_cast},
+    {"nd.nll", build_nll},       {NULL, NULL},
 };

@@ -125,6 +125,8 @@ typedef struct fv_model_source {
      * [input_count], what of the inputs' data went into it. */
     fv_status (*lower)(void *self, const fv_lowering *l, fv_graph **out, bool *pinned);
     void (*free)(void *self);
+    /* Writes what graphs are lowered from; NULL: `graph` says all of it. */
+    fv_status (*save)(void *self, const char *path);
     void *self;
 } fv_model_source;
 

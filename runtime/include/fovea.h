@@ -447,7 +447,9 @@ FV_API const char *fv_zoo_name(size_t i, const char **about);
 /** Reads an ONNX file. Parameters are trainable but those that fv_model_save wrote as constants (metadata "fovea.constant:NAME", which
  *  others ignore) and running moments. @return FV_ERR_UNSUPPORTED naming every node that cannot run, at once. */
 FV_API fv_status fv_model_load(fv_context *c, const char *path, fv_model **out);
-/** Writes ONNX beside `path` and renames: an existing file is replaced whole or not at all. */
+/** Writes ONNX beside `path` and renames: an existing file is replaced whole or not at all. Operator set 17, or the first that has
+ *  every operator of the model. A model of open sizes that is planned anew for each shape is written as it was read, the values of
+ *  other files put in. @return FV_ERR_UNSUPPORTED naming the node and the operator that has no ONNX form. */
 FV_API fv_status fv_model_save(const fv_model *m, const char *path);
 
 FV_API size_t fv_model_input_count(const fv_model *m);

@@ -2,6 +2,8 @@
  * one thread and run; so what exporters write to compute shapes is gone before the network is planned, by the
  * operators' one implementation. */
 #include "io/onnx_scope.h"
+#include "ops/nd_pointwise.h"
+#include "ops/nd_window.h"
 #include "ops/window.h"
 
 #include <string.h>
@@ -106,10 +108,17 @@ static fv_status compute_outputs(fv_onnx_reader *r, const fv_onnx_reader *inner,
     return FV_OK;
 }
 
-fv_status fv_onnx_compute(fv_onnx_reader *r, const FvOnnx__Node *n, bool *done) {
+/* CastLike is a Cast of its first input, whatever the other's values. */
+static bool cast_of(const fv_onnx_reader *r, const FvOnnx__Node *n, int64_t *to) {
+    if (strcmp(n->op_type, "CastLike") != 0 || (n->domain && *n->domain) || n->n_input != 2) return false;
+    const fv_onnx_name *x = fv_onnx_find(r, n->input[0]), *like = fv_onnx_find(r, n->input[1]);
+    if (!x || !x->constant || !like || like->absent || (!like->constant && like->value == FV_NONE)) return false;
+    *to = like->constant ? like->tensor.type : fv_onnx_type_of(r->graph->values[like->value].dtype);
+    return true;
+}
+
+static fv_status compute(fv_onnx_reader *r, const FvOnnx__Node *n) {
     static const fv_lowering fixed;
-    *done = is_computable(r, n);
-    if (!*done) return FV_OK;
     FV_FORWARD(serial_context(r));
     fv_onnx_reader inner = *r;
     inner.source = NULL;
@@ -123,4 +132,108 @@ fv_status fv_onnx_compute(fv_onnx_reader *r, const FvOnnx__Node *n, bool *done) 
     }
     fv_graph_free(inner.graph);
     return status;
+}
+
+fv_status fv_onnx_compute(fv_onnx_reader *r, const FvOnnx__Node *n, bool *done) {
+    FvOnnx__Attribute to = FV_ONNX__ATTRIBUTE__INIT, *attributes = &to;
+    *done = true;
+    if (cast_of(r, n, &to.i)) {
+        FvOnnx__Node cast = *n;
+        to.name = (char *)"to";
+        to.has_i = true;
+        cast.op_type = (char *)"Cast";
+        cast.n_input = 1;
+        cast.n_attribute = 1;
+        cast.attribute = &attributes;
+        return compute(r, &cast);
+    }
+    *done = is_computable(r, n) && !(n->domain && strcmp(n->domain, FV_ONNX_DOMAIN) == 0);
+    return *done ? compute(r, n) : FV_OK;
+}
+
+/* ---- nodes that readers made of constants alone ---- */
+
+/* Numbers of a convolution of whole ones, which keeps 8 bits and their zero point apart. */
+static bool feeds_conv(const fv_graph *g, fv_value v) {
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int32_t k = 0; k < g->nodes[i].in_count; k++) {
+            if (g->nodes[i].in[k] != v) continue;
+            if (g->nodes[i].op == &fv_op_nd_conv) return true;
+            if (g->nodes[i].op == &fv_op_nd_binary && feeds_conv(g, g->nodes[i].out[0])) return true;
+        }
+    return false;
+}
+
+static bool is_constant(const fv_graph *g, const fv_node *n) {
+    bool given = false;
+    for (int32_t k = 0; k < n->in_count; k++) {
+        if (n->in[k] == FV_NONE) continue;
+        const fv_value_info *v = &g->values[n->in[k]];
+        if (v->kind != FV_VALUE_PARAMETER || v->trainable || !v->data || v->layout != FV_PLAIN) return false;
+        given = true;
+    }
+    for (int32_t k = 0; k < n->out_count; k++) {
+        if (n->out[k] == FV_NONE) continue;
+        const fv_value_info *v = &g->values[n->out[k]];
+        if (v->layout != FV_PLAIN || fv_graph_is_output(g, n->out[k])) return false;
+        if (fv_shape_count(&v->shape) > most_bytes / fv_dtype_bytes(v->dtype)) return false;
+        if (v->dtype == FV_I32 && feeds_conv(g, n->out[k])) return false;
+    }
+    return given && !(n->op->flags & FV_OP_EFFECT);
+}
+
+/* The node alone in a graph of its own, run; data[k] of its outputs. */
+static fv_status run_alone(const fv_graph *g, fv_graph *alone, const fv_node *n, int32_t outs, void **data) {
+    fv_value in[FV_ND_OPERANDS];
+    for (int32_t k = 0; k < n->in_count; k++) {
+        const fv_value_info *v = n->in[k] == FV_NONE ? NULL : &g->values[n->in[k]];
+        in[k] = v ? fv_graph_constant(alone, NULL, v->dtype, &v->shape, v->data) : FV_NONE;
+    }
+    const fv_value first = fv_graph_node(alone, n->op, n->name, in, n->in_count, outs, &n->attr);
+    FV_FORWARD(fv_graph_status(alone));
+    for (int32_t k = 0; k < outs; k++) FV_FORWARD(fv_graph_output(alone, first + k, NULL));
+    FV_FORWARD(fv_graph_prepare(alone, false, FV_PLAIN, FV_PLAIN));
+    return run(alone, data);
+}
+
+/* Its outputs become parameters. */
+static fv_status make_constant(fv_onnx_reader *r, const fv_node *n) {
+    void *data[3] = {NULL};
+    fv_graph *g = r->graph, *alone;
+    int32_t outs = 0;
+    FV_FORWARD(serial_context(r));
+    FV_FORWARD(fv_graph_create((fv_context *)(uintptr_t)r->serial, &alone));
+    fv_status status = FV_OK;
+    while (status == FV_OK && outs < n->out_count && outs < 3 && n->out[outs] != FV_NONE) {
+        const fv_value_info *v = &g->values[n->out[outs]];
+        status = fv_alloc_array(r->context, fv_max_size(fv_shape_count(&v->shape), 1), fv_dtype_bytes(v->dtype),
+                                n->name, &data[outs]);
+        outs += status == FV_OK;
+    }
+    if (status == FV_OK) status = run_alone(g, alone, n, outs, data);
+    fv_graph_free(alone);
+    for (int32_t k = 0; k < outs; k++) {
+        if (status != FV_OK) {
+            fv_release(r->context, data[k]);
+            continue;
+        }
+        fv_value_info *v = &g->values[n->out[k]];
+        v->kind = FV_VALUE_PARAMETER;
+        v->producer = -1;
+        v->data = data[k];
+    }
+    return status;
+}
+
+fv_status fv_onnx_fold_constants(fv_onnx_reader *r) {
+    fv_graph *g = r->graph;
+    bool *dead, any = false;
+    FV_FORWARD(fv_onnx_take_bytes(r->memory, g->node_count + 1, (void **)&dead));
+    for (size_t i = 0; i < g->node_count; i++) {
+        if (!is_constant(g, &g->nodes[i]) || g->nodes[i].in_count > FV_ND_OPERANDS) continue;
+        FV_FORWARD(make_constant(r, &g->nodes[i]));
+        dead[i] = any = true;
+    }
+    if (any) fv_graph_remove(g, dead);
+    return FV_OK;
 }

@@ -58,6 +58,21 @@ void fv_onnx_make_reference(fv_onnx_writer *w, FvOnnx__Node *n, const char *name
     if (a) a->ref_attr_name = (char *)attribute;
 }
 
+void fv_onnx_body_reduce(fv_onnx_writer *w, FvOnnx__Function *f, const char *op, const char *in, const char *out, size_t count,
+                         const int32_t *axes) {
+    int64_t list[FV_MAX_RANK];
+    if (w->opset < 18) {
+        fv_onnx_make_ints(w, fv_onnx_body(w, f, op, in, out), "axes", count, axes);
+        return;
+    }
+    char *name = fv_onnx_text(w, "%s_axes", out, 0), *inputs = fv_onnx_text(w, "%s ", in, 0);
+    for (size_t i = 0; i < count; i++) list[i] = axes[i];
+    if (!name || !inputs) return;
+    fv_onnx_body_ints(w, f, name, count, list);
+    char *both = fv_onnx_take(w, strlen(inputs) + strlen(name) + 1);
+    if (both) fv_onnx_body(w, f, op, strcat(strcpy(both, inputs), name), out);
+}
+
 /* ---- definitions ---- */
 
 /* What tells one definition from another: its inputs and outputs, and the attributes' names and types, or all of them.
@@ -110,7 +125,7 @@ static fv_onnx_definition *new_definition(fv_onnx_writer *w, const char *base, i
     fv_onnx__operator_set_id__init(opset);
     opset->domain = (char *)"";
     opset->has_version = true;
-    opset->version = FV_ONNX_OPSET;
+    opset->version = w->opset ? w->opset : FV_ONNX_OPSET;
     *opsets = opset;
     fv_onnx__function__init(&d->message);
     d->message.domain = (char *)FV_ONNX_DOMAIN;

@@ -1,5 +1,5 @@
 /* A layer of the lecture that ONNX has no operator for: a node of domain "fovea", and in the file a function of that
- * name whose body is standard operators (opset 17), so that any runtime of IR version 8 runs it. fovea reads such nodes
+ * name whose body is standard operators, so that any runtime of IR version 8 runs it. fovea reads such nodes
  * by name (`functions` in onnx_ops.c) and looks at no body.
  *
  *     FvOnnx__Node *n = fv_onnx_make_call(w, "rectification", source->name, 1, out);
@@ -42,6 +42,9 @@ void fv_onnx_body_float(fv_onnx_writer *w, FvOnnx__Function *f, const char *name
 void fv_onnx_body_ints(fv_onnx_writer *w, FvOnnx__Function *f, const char *name, size_t count, const int64_t *values);
 void fv_onnx_body_tensor(fv_onnx_writer *w, FvOnnx__Function *f, const char *name, int32_t rank, const int64_t *shape,
                          int32_t type, const void *data, size_t bytes);
+/* A reduction of `in` over the axes, which stay with size 1. */
+void fv_onnx_body_reduce(fv_onnx_writer *w, FvOnnx__Function *f, const char *op, const char *in, const char *out, size_t count,
+                         const int32_t *axes);
 /* Attribute `name` of a body's node is the call's attribute `attribute` of the given type. */
 void fv_onnx_make_reference(fv_onnx_writer *w, FvOnnx__Node *n, const char *name, int32_t type, const char *attribute);
 

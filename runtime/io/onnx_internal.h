@@ -30,7 +30,8 @@ enum {
     FV_ONNX_ATTR_STRING = 3,
     FV_ONNX_ATTR_TENSOR = 4,
     FV_ONNX_ATTR_FLOATS = 6,
-    FV_ONNX_ATTR_INTS = 7
+    FV_ONNX_ATTR_INTS = 7,
+    FV_ONNX_ATTR_STRINGS = 8
 };
 
 /* A tensor: where its values lie, checked against its shape. */
@@ -132,7 +133,7 @@ extern const fv_onnx_read_row fv_onnx_read_conv_transpose[], fv_onnx_read_pool[]
     fv_onnx_read_nd_pointwise[], fv_onnx_read_nd_matrix[], fv_onnx_read_nd_norm[], fv_onnx_read_nd_window[],
     fv_onnx_read_nd_quantize[], fv_onnx_read_nd_optimizer[], fv_onnx_read_nd_loss[], fv_onnx_read_nd_shape[],
     fv_onnx_read_nd_gather[], fv_onnx_read_nd_reduce[], fv_onnx_read_nd_resize[], fv_onnx_read_nd_select[],
-    fv_onnx_read_nd_rest[], fv_onnx_read_nd_recurrent[];
+    fv_onnx_read_nd_rest[], fv_onnx_read_nd_recurrent[], fv_onnx_read_nd_functions[];
 
 /* Input i of a node: NULL when left out. */
 fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i, const fv_onnx_name **out);
@@ -184,6 +185,8 @@ fv_status fv_onnx_read_node(fv_onnx_reader *r, const FvOnnx__Node *n);
 /* Nodes that together are one layer become one: GELU, SiLU, mish; x divided by `divisor` likewise, softsign, else FV_NONE. Once the
  * graph has its outputs, fv_onnx_fold drops what is left over. */
 fv_status fv_onnx_fold(fv_onnx_reader *r);
+/* Nodes that readers made of constants alone (training changes none of them) are run, and gone. */
+fv_status fv_onnx_fold_constants(fv_onnx_reader *r);
 fv_value fv_onnx_fold_division(fv_onnx_reader *r, fv_value x, fv_value divisor, const char *name);
 
 #endif

@@ -14,6 +14,10 @@ void *fv_onnx_take(fv_onnx_writer *w, size_t bytes) {
     return b + 1;
 }
 
+void fv_onnx_need(fv_onnx_writer *w, int32_t opset) {
+    if (w->needed < opset) w->needed = opset;
+}
+
 char *fv_onnx_text(fv_onnx_writer *w, const char *format, const char *a, int64_t number) {
     char buffer[1200];
     const int length = snprintf(buffer, sizeof buffer, format, a, (long long)number);
@@ -28,8 +32,15 @@ static bool is_taken(const fv_graph *g, const char *name) {
     return false;
 }
 
-/* A value's name in the file: its own, or one that tells its number. */
+fv_value fv_onnx_through_layouts(const fv_graph *g, fv_value v) {
+    while (v != FV_NONE && g->values[v].producer >= 0 && g->nodes[g->values[v].producer].op == &fv_op_layout &&
+           !fv_graph_is_output(g, v))
+        v = g->nodes[g->values[v].producer].in[0];
+    return v;
+}
+
 char *fv_onnx_value_name(fv_onnx_writer *w, fv_value v) {
+    v = fv_onnx_through_layouts(w->graph, v);
     const fv_value_info *info = &w->graph->values[v];
     if (info->name) return info->name;
     char *name = fv_onnx_text(w, "%sv%lld", "", v);
@@ -87,7 +98,7 @@ FvOnnx__Node *fv_onnx_make_node(fv_onnx_writer *w, const char *op, char *name, s
     if (w->status != FV_OK) return NULL;
     fv_onnx__node__init(n);
     n->op_type = (char *)op;
-    n->name = name;
+    n->name = name && *name ? name : output;
     n->n_input = inputs;
     n->input = names;
     n->n_output = 1;

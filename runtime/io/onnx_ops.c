@@ -96,7 +96,8 @@ fv_status fv_onnx_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, int32_
 /* Operators whose constants of several floats are weights. What others read (grids, regions, scales of quantization) stays as it is. */
 static bool learns(const FvOnnx__Node *n) {
     static const char *const names[] = {"MatMul", "Gemm", "Einsum", "Add", "Sub", "Mul", "Div", "Conv", "ConvTranspose", "PRelu",
-                                        "Gather", "Concat", "Expand", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "GRU", "LSTM"};
+                                        "Gather", "Concat", "Expand", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "GRU", "LSTM",
+                                        "RNN"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(n->op_type, names[i]) == 0) return true;
     return false;
@@ -334,6 +335,9 @@ static const fv_onnx_read_row *const functions[] = {
     fv_onnx_read_contrast_functions, fv_onnx_functions_pool, NULL,
 };
 
+/* ... of general tensors. */
+static const fv_onnx_read_row *const general_functions[] = {fv_onnx_read_nd_functions, NULL};
+
 typedef struct asked {
     fv_status (*read[8])(fv_onnx_reader *r, const FvOnnx__Node *n);
     size_t count, narrow; /* the first `narrow` of them */
@@ -359,6 +363,7 @@ static asked readers_of(const FvOnnx__Node *n) {
     } else if (strcmp(n->domain, FV_ONNX_DOMAIN) == 0) { /* "name.2": another definition of the same layer */
         find_rows(functions, n->op_type, strcspn(n->op_type, "."), &a);
         a.narrow = a.count;
+        find_rows(general_functions, n->op_type, strcspn(n->op_type, "."), &a);
     }
     return a;
 }

@@ -225,6 +225,10 @@ static fv_status own_value(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value *o
     for (size_t k = 0; k < g->output_count; k++) taken = taken || g->outputs[k] == *out;
     if (!taken) return FV_OK;
     const fv_layout layout = g->values[*out].layout;
+    if (g->values[*out].kind == FV_VALUE_PARAMETER && g->values[*out].name && strcmp(g->values[*out].name, n->name) == 0) {
+        fv_release(r->context, g->values[*out].name); /* the output is called so */
+        g->values[*out].name = NULL;
+    }
     const fv_value made = fv_graph_node(g, &fv_op_layout, NULL, out, 1, 1, NULL);
     FV_FORWARD(fv_graph_status(g));
     g->values[made].layout = layout;
@@ -280,6 +284,7 @@ static fv_status read_graph(fv_onnx_reader *r) {
     read_constants(r);
     FV_FORWARD(read_outputs(r));
     FV_FORWARD(fv_onnx_fold(r));
+    FV_FORWARD(fv_onnx_fold_constants(r));
     return fv_graph_status(r->graph);
 }
 

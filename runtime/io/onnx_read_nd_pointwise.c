@@ -107,6 +107,11 @@ static fv_status read_many(fv_onnx_reader *r, const FvOnnx__Node *n) {
                               : strcmp(n->op_type, "Min") == 0       ? FV_ND_LEAST
                                                                      : FV_ND_LARGEST;
     fv_value all, next;
+    FvOnnx__Node add = *n;
+    if (n->n_input == 2 && !mean && kind == FV_ND_ADD && r->opset >= 8) { /* a layer may know it as that */
+        add.op_type = (char *)"Add";
+        return fv_onnx_ask_readers(r, &add);
+    }
     FV_FORWARD(fv_onnx_value(r, n, 0, &all));
     const fv_value first = all;
     for (size_t i = 1; i < n->n_input; i++) {

@@ -62,6 +62,12 @@ static fv_status read_scaled(fv_onnx_reader *r, const FvOnnx__Node *n, fv_value 
     return FV_OK;
 }
 
+/* A cast whose flag tells the writer that numbers outside the type are held within it. */
+static fv_value held(fv_onnx_reader *r, fv_value x, fv_dtype to, const char *name) {
+    const fv_attributes attr = {.nd = {.dtype = to, .flag = true}};
+    return x == FV_NONE ? FV_NONE : fv_graph_node(r->graph, &fv_op_nd_cast, name, &x, 1, 1, &attr);
+}
+
 /* saturate(round(x / scale) + zero point). */
 static fv_value quantize(fv_onnx_reader *r, fv_value x, fv_value scale, fv_value zero, fv_dtype to, int32_t trailing,
                          const char *name) {
@@ -69,7 +75,7 @@ static fv_value quantize(fv_onnx_reader *r, fv_value x, fv_value scale, fv_value
     fv_value y = fv_onnx_binary(r, FV_ND_DIV, fv_onnx_cast(r, x, type, NULL), scale, trailing, NULL);
     y = fv_onnx_unary(r, FV_ND_ROUND, y, 0, 0, NULL);
     if (zero != FV_NONE) y = fv_onnx_binary(r, FV_ND_ADD, y, fv_onnx_cast(r, zero, type, NULL), trailing, NULL);
-    return fv_onnx_cast(r, y, to, name);
+    return held(r, y, to, name);
 }
 
 static fv_status read_quantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
@@ -121,7 +127,7 @@ static fv_status read_dynamic(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_value scale = fv_onnx_unary(r, FV_ND_LINEAR, range, 1.0 / 255, 0, NULL);
     const fv_value place =
         fv_onnx_binary(r, FV_ND_SUB, nothing, fv_onnx_binary(r, FV_ND_DIV, low, scale, 0, NULL), 0, NULL);
-    const fv_value point = fv_onnx_cast(r, fv_onnx_unary(r, FV_ND_ROUND, place, 0, 0, NULL), FV_U8, NULL);
+    const fv_value point = held(r, fv_onnx_unary(r, FV_ND_ROUND, place, 0, 0, NULL), FV_U8, NULL);
     const fv_value y[3] = {quantize(r, x, scale, point, FV_U8, 0, fv_onnx_node_name(n)), scale, point};
     return fv_onnx_done_all(r, n, y, 3);
 }
@@ -185,10 +191,13 @@ static fv_status read_qlinear_conv(fv_onnx_reader *r, const FvOnnx__Node *n) {
 
 /* a, scale, zero point, b, its two, y's two: numbers a row of a, a column of b, or one. */
 static fv_status read_qlinear_matmul(fv_onnx_reader *r, const FvOnnx__Node *n) {
+    static const size_t scales[] = {1, 4, 6};
     const fv_attributes attr = {0};
     fv_value in[8];
     for (size_t i = 0; i < 8; i++) FV_FORWARD(fv_onnx_value(r, n, i, &in[i]));
     FV_FORWARD(check_factors(r, n, in));
+    for (size_t i = 0; i < 3; i++) in[scales[i]] = fv_onnx_cast(r, in[scales[i]], FV_F32, NULL); /* they may be float16 */
+    FV_FORWARD(fv_graph_status(r->graph));
     const fv_value factors[2] = {centred(r, in[0], in[2], behind(r, in[2], 2, 0)), centred(r, in[3], in[5], 0)};
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value sum = fv_graph_node(r->graph, &fv_op_nd_matmul, NULL, factors, 2, 1, &attr);

@@ -180,6 +180,10 @@ static fv_status read_unpool(fv_onnx_reader *r, const FvOnnx__Node *n) {
         attr.nd.b[i] = k < 0 ? shape.dim[i] : (shape.dim[i] - 1) * w.stride[k] + w.kernel[k] - w.before[k] - w.after[k];
         attr.nd.a[i] = sizes ? fv_onnx_tensor_int(sizes, (size_t)i) : attr.nd.b[i];
         if (fv_emit_info(r->graph, in[1])->producer >= 0) attr.nd.b[i] = attr.nd.a[i];
+        if (k < 0) continue;
+        attr.nd.c[k] = w.kernel[k];
+        attr.nd.c[3 + k] = w.stride[k];
+        attr.nd.a[5 + k] = w.before[k] + w.after[k];
     }
     return fv_onnx_done(r, n, fv_graph_node(r->graph, &fv_op_nd_unpool, fv_onnx_node_name(n), in, 2, 1, &attr));
 }

@@ -154,9 +154,13 @@ static fv_status lower(void *self, const fv_lowering *l, fv_graph **out, bool *p
 
 /* ---- loading ---- */
 
-/* The open graph holds for a batch of 2 as well: no reader took the size that stands for it as a size. */
+/* The open graph holds for a batch of 2 as well: no reader took the size that stands for it as a size, nor is nothing left that
+ * has one. */
 static fv_status check_open(const fv_graph *g) {
     fv_graph *copy;
+    bool used = false;
+    for (size_t i = 0; i < g->input_count; i++) used = used || fv_graph_uses(g, g->inputs[i]);
+    FV_RETURN_IF(!used, FV_ERR_UNSUPPORTED, "no output depends on an input");
     FV_FORWARD(fv_graph_copy(g, true, &copy));
     fv_status status = fv_graph_set_batch(copy, 2);
     for (size_t i = 0; i < copy->node_count && status == FV_OK; i++)
@@ -177,6 +181,20 @@ static bool has_open_sizes(const FvOnnx__Graph *g) {
             if (!t->shape->dim[a]->has_dim_value || t->shape->dim[a]->dim_value < 0) return true;
     }
     return false;
+}
+
+/* A model that is made anew for each shape is its file: what was read of it, with the values of other files. */
+static fv_status save(void *self, const char *path) {
+    const fv_onnx_source *s = self;
+    return fv_onnx_write_message(s->context, &s->model->base, path);
+}
+
+static bool is_one_size(const FvOnnx__Graph *g) {
+    for (size_t i = 0; i < g->n_input; i++) {
+        const FvOnnx__TensorType *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
+        if (t && t->shape && t->shape->n_dim && !t->shape->dim[0]->has_dim_value) return false;
+    }
+    return !has_open_sizes(g);
 }
 
 /* The graph of the file's own sizes, for looking at; where those are open or inputs decide shapes, only what goes in and comes out. */
@@ -215,7 +233,8 @@ static fv_status load(fv_onnx_source *s, fv_model **out) {
         fv_onnx_source_free(s);
         return status;
     }
-    return fv_model_adopt_source(g, &(fv_model_source){lower, fv_onnx_source_free, s}, out);
+    const bool one = g->node_count > 0 && is_one_size(s->model->graph);
+    return fv_model_adopt_source(g, &(fv_model_source){lower, fv_onnx_source_free, one ? NULL : save, s}, out);
 }
 
 /* ---- files ---- */

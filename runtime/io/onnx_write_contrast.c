@@ -43,7 +43,7 @@ static void body_blur(fv_onnx_writer *w, FvOnnx__Function *f, const fv_contrast_
 
 static void body_mean(fv_onnx_writer *w, FvOnnx__Function *f, const char *in, const char *out, size_t count,
                       const int32_t *axes) {
-    fv_onnx_make_ints(w, fv_onnx_body(w, f, "ReduceMean", in, out), "axes", count, axes);
+    fv_onnx_body_reduce(w, f, "ReduceMean", in, out, count, axes);
 }
 
 /* "values" (N,1,H,W) of x (N,C,H,W): the mean over maps, or the maps as images of their own. */

@@ -29,19 +29,35 @@ static fv_window_attr explicit_window(const fv_onnx_writer *w, const fv_node *so
     return a;
 }
 
+static bool is_dilated(const fv_window_attr *a) { return a->dilation[1] != 1 || a->dilation[2] != 1; }
+
+/* Sizes rounded up that come out larger for it. */
+static bool needs_ceil(const fv_onnx_writer *w, const fv_node *source) {
+    const fv_shape *x = &w->graph->values[source->in[0]].shape, *y = &w->graph->values[source->out[0]].shape;
+    const fv_window_attr *a = &source->attr.pool.window;
+    bool needed = false;
+    for (int i = 1; i < 3 && source->attr.pool.ceil_mode; i++) {
+        const int64_t extent = (int64_t)a->dilation[i] * (a->kernel[i] - 1) + 1;
+        needed = needed || (x->dim[1 + i] + a->pad_before[i] + a->pad_after[i] - extent) / a->stride[i] + 1 != y->dim[1 + i];
+    }
+    return needed;
+}
+
 static void write_lp(fv_onnx_writer *w, FvOnnx__Node *n, const fv_node *source) {
     const fv_pool_attr *a = &source->attr.pool;
     const fv_window_attr window = a->ceil_mode ? explicit_window(w, source) : a->window;
     const int64_t p = (int64_t)a->p;
-    if ((fv_real)p != a->p || (!a->global && (window.dilation[1] != 1 || window.dilation[2] != 1))) {
-        w->status = fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": ONNX has no Lp pooling with p = %g or dilation",
-                            source->name, (double)a->p);
+    const bool dilated = !a->global && is_dilated(&window);
+    if ((fv_real)p != a->p) {
+        w->status = fv_fail(FV_ERR_UNSUPPORTED, "node \"%.100s\": ONNX has no Lp pooling with p = %g", source->name,
+                            (double)a->p);
         return;
     }
+    if (dilated) fv_onnx_need(w, 18);
     fv_onnx_make_int(w, n, "p", p);
     if (a->global) return;
     fv_onnx_make_ints(w, n, "kernel_shape", 2, window.kernel + 1);
-    fv_onnx_make_steps(w, n, &window, false);
+    fv_onnx_make_steps(w, n, &window, dilated);
 }
 
 /* A depthwise convolution whose weights are the window's. */
@@ -104,8 +120,9 @@ static void write_pool(fv_onnx_writer *w, const fv_node *source) {
     if (a->places) fv_onnx_make_output(w, n, indices_name(w, source->out[1]));
     if (a->global && !a->places) return;
     fv_onnx_make_ints(w, n, "kernel_shape", 2, a->window.kernel + 1);
-    fv_onnx_make_steps(w, n, &a->window, a->kind == FV_POOL_MAX); /* AveragePool of opset 17 has no dilations */
-    fv_onnx_make_int(w, n, "ceil_mode", a->ceil_mode);
+    if (a->kind == FV_POOL_AVERAGE && is_dilated(&a->window)) fv_onnx_need(w, 19);
+    fv_onnx_make_steps(w, n, &a->window, a->kind == FV_POOL_MAX || is_dilated(&a->window));
+    fv_onnx_make_int(w, n, "ceil_mode", needs_ceil(w, source));
     if (a->kind == FV_POOL_AVERAGE) fv_onnx_make_int(w, n, "count_include_pad", a->count_padding);
 }
 

@@ -19,7 +19,9 @@ typedef struct fv_onnx_writer {
     FvOnnx__Tensor **tensors;
     fv_onnx_definition **functions; /* onnx_function.h */
     size_t node_count, node_capacity, tensor_count, tensor_capacity, function_count, function_capacity;
-    fv_status status; /* first failure */
+    int32_t opset, needed; /* of this file; of the nodes written: where it is more, all is written again */
+    bool absorbed;         /* nodes may be left that nothing reads */
+    fv_status status;      /* first failure */
 } fv_onnx_writer;
 
 /* One writer an operator, in a file a family. */
@@ -29,15 +31,21 @@ typedef struct fv_onnx_write_row {
 } fv_onnx_write_row;
 extern const fv_onnx_write_row fv_onnx_write_activations[], fv_onnx_write_conv_transpose[], fv_onnx_write_pool[],
     fv_onnx_write_parts[], fv_onnx_write_conv[], fv_onnx_write_pointwise[], fv_onnx_write_rest[], fv_onnx_write_norm[],
-    fv_onnx_write_local[], fv_onnx_write_contrast[], fv_onnx_write_nd[];
+    fv_onnx_write_local[], fv_onnx_write_contrast[], fv_onnx_write_nd[],
+    fv_onnx_write_nd_pointwise[], fv_onnx_write_nd_matrix[], fv_onnx_write_nd_window[], fv_onnx_write_nd_select[],
+    fv_onnx_write_nd_resize[], fv_onnx_write_nd_functions[], fv_onnx_write_nd_recurrent[];
 
 /* A unary node of a kind that onnx_write_pointwise.c does not know. */
 void fv_onnx_write_activation(fv_onnx_writer *w, const fv_node *source);
 
+/* The file needs this operator set at least. */
+void fv_onnx_need(fv_onnx_writer *w, int32_t opset);
 void *fv_onnx_take(fv_onnx_writer *w, size_t bytes); /* zeroed */
 /* A string; format takes a %s and then an %lld. */
 char *fv_onnx_text(fv_onnx_writer *w, const char *format, const char *a, int64_t number);
-/* A value's name in the file: its own, or one that tells its number. */
+/* The same values before conversions of their layout. */
+fv_value fv_onnx_through_layouts(const fv_graph *g, fv_value v);
+/* A value's name in the file: its own, or one that tells its number; a value in another layout is the one it was made of. */
 char *fv_onnx_value_name(fv_onnx_writer *w, fv_value v);
 /* A node with one output and room for `inputs` names, to be filled in. */
 FvOnnx__Node *fv_onnx_make_node(fv_onnx_writer *w, const char *op, char *name, size_t inputs, char *output);

@@ -23,5 +23,8 @@ typedef enum fv_nd_activation {
  * linear_before_reset, LSTM input_forget; a: an activation of each gate and direction (3 a direction); alpha: clip, 0:
  * none. Activations have ONNX's default parameters. */
 extern const fv_op fv_op_nd_recurrent;
+/* nd_recurrent's inputs (left-out ones FV_NONE), then the gradients of y, last h and last c (FV_NONE: 0) -> dx, dw, dr,
+ * db, dh0, dc0, dp, the shapes of left-out inputs as they would be. */
+extern const fv_op fv_op_nd_recurrent_grad;
 
 #endif

@@ -35,7 +35,8 @@ extern const fv_op fv_op_nd_conv_grad_weight; /* dy, x, w (for its shape) -> dw 
 extern const fv_op fv_op_nd_pool;
 extern const fv_op fv_op_nd_pool_grad; /* dy, x -> dx */
 /* x, indices int64 -> zeros of shape attr.nd.a (count axes) with x's elements at the indices, which are places in a
- * tensor of shape attr.nd.b */
+ * tensor of shape attr.nd.b. For files: c: kernel, and stride from place 3 on; a from place 5 on: pads, both sides */
 extern const fv_op fv_op_nd_unpool;
+extern const fv_op fv_op_nd_unpool_grad; /* dy, indices -> dx */
 
 #endif

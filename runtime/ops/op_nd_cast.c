@@ -1,5 +1,6 @@
 /* nd_cast: x -> the same values in another type. Floats to whole numbers: towards zero, held within the type, NaN to 0;
- * whole numbers among themselves wrap; anything but 0 is true. Every conversion rounds once, to nearest and even. */
+ * whole numbers among themselves wrap; anything but 0 is true. Every conversion rounds once, to nearest and even. attr.nd.flag: for
+ * files, which must say that numbers are held. */
 #include "kernels/half.h"
 #include "ops/nd_pointwise.h"
 

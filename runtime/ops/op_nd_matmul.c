@@ -254,19 +254,44 @@ static fv_value product(fv_backward *b, fv_value left, fv_value right, bool turn
     return fv_emit_node(b->graph, &fv_op_nd_matmul, in, 2, 1, &attr);
 }
 
+/* A vector as the matrix that the product took it for; y with the axis that then was left out. */
+static fv_value widened(fv_backward *b, fv_value v, bool row) {
+    const fv_shape shape = fv_emit_info(b->graph, v)->shape;
+    const fv_shape wide = as_matrix(&shape, row);
+    return shape.rank == 1 ? fv_emit_reshape(b->graph, v, &wide) : v;
+}
+
+static fv_value widened_gradient(fv_backward *b, bool row, bool column) {
+    fv_shape y = fv_emit_info(b->graph, b->dout[0])->shape;
+    if (column) y.dim[y.rank++] = 1;
+    if (row) {
+        y.dim[y.rank] = y.dim[y.rank - 1];
+        y.dim[y.rank++ - 1] = 1;
+    }
+    return row || column ? fv_emit_reshape(b->graph, b->dout[0], &y) : b->dout[0];
+}
+
+/* da summed to the matrix that stands for v, in v's shape. */
+static fv_value narrowed(fv_backward *b, fv_value gradient, fv_value matrix, fv_value v) {
+    const fv_shape shape = fv_emit_info(b->graph, v)->shape;
+    gradient = fv_nd_sum_to(b->graph, gradient, matrix, 0);
+    return matrix == v ? gradient : fv_emit_reshape(b->graph, gradient, &shape);
+}
+
 static fv_status matmul_backward(fv_backward *b) {
-    const fv_value x = b->node->in[0], z = b->node->in[1], dy = b->dout[0];
+    const fv_value left = b->node->in[0], right = b->node->in[1];
     const bool turn_a = b->node->attr.nd.mode & 1, turn_b = b->node->attr.nd.mode & 2;
-    FV_RETURN_IF(fv_emit_info(b->graph, x)->shape.rank < 2 || fv_emit_info(b->graph, z)->shape.rank < 2,
-                 FV_ERR_UNSUPPORTED,
-                 "node \"%s\": no gradient goes through the product with a vector; give it as a matrix", b->node->name);
+    const bool row = fv_emit_info(b->graph, left)->shape.rank == 1,
+               column = fv_emit_info(b->graph, right)->shape.rank == 1;
+    const fv_value x = widened(b, left, true), z = widened(b, right, false), dy = widened_gradient(b, row, column);
+    if (x == FV_NONE || z == FV_NONE || dy == FV_NONE) return FV_OK; /* the graph holds the error */
     if (b->wanted[0]) {
         const fv_value da = turn_a ? product(b, z, dy, turn_b, true) : product(b, dy, z, false, !turn_b);
-        b->din[0] = fv_nd_sum_to(b->graph, da, x, 0);
+        b->din[0] = narrowed(b, da, x, left);
     }
     if (b->wanted[1]) {
         const fv_value db = turn_b ? product(b, dy, x, true, turn_a) : product(b, x, dy, !turn_a, false);
-        b->din[1] = fv_nd_sum_to(b->graph, db, z, 0);
+        b->din[1] = narrowed(b, db, z, right);
     }
     return FV_OK;
 }

@@ -114,28 +114,34 @@ static fv_value emit(fv_backward *b, const fv_op *op, int32_t kind, fv_value x, 
     return x == FV_NONE ? FV_NONE : fv_emit_node(b->graph, op, in, y == FV_NONE ? 1 : 2, 1, &attr);
 }
 
+/* A moment with its axes, of size 1. */
+static fv_value kept(fv_backward *b, fv_value v) {
+    fv_shape shape = fv_emit_info(b->graph, b->node->in[0])->shape;
+    for (int32_t i = 0; i < shape.rank; i++)
+        if (b->node->attr.nd.mode >> i & 1) shape.dim[i] = 1;
+    return b->node->attr.nd.keep ? v : fv_emit_reshape(b->graph, v, &shape);
+}
+
 /* dx = dmean / n + dvariance * 2 (x - mean) / n. */
 static fv_status moments_backward(fv_backward *b) {
     const fv_node *n = b->node;
-    const fv_shape *x = &fv_emit_info(b->graph, n->in[0])->shape;
+    const fv_shape x = fv_emit_info(b->graph, n->in[0])->shape;
     double count = 1;
-    FV_RETURN_IF(!n->attr.nd.keep, FV_ERR_UNSUPPORTED, "node \"%s\": moments without their axes have no gradient",
-                 n->name);
-    for (int32_t i = 0; i < x->rank; i++)
-        if (n->attr.nd.mode >> i & 1) count *= (double)x->dim[i];
+    for (int32_t i = 0; i < x.rank; i++)
+        if (n->attr.nd.mode >> i & 1) count *= (double)x.dim[i];
     FV_RETURN_IF(count == 0, FV_ERR_UNSUPPORTED,
                  "node \"%s\": moments over the open batch have no gradient; export it with a fixed batch", n->name);
     fv_value sum;
     if (b->dout[1] != FV_NONE) {
-        const fv_value centred = emit(b, &fv_op_nd_binary, FV_ND_SUB, n->in[0], n->out[0], 0);
+        const fv_value centred = emit(b, &fv_op_nd_binary, FV_ND_SUB, n->in[0], kept(b, n->out[0]), 0);
         sum = emit(b, &fv_op_nd_binary, FV_ND_MUL, centred,
-                   emit(b, &fv_op_nd_unary, FV_ND_LINEAR, b->dout[1], FV_NONE, 2 / count), 0);
+                   emit(b, &fv_op_nd_unary, FV_ND_LINEAR, kept(b, b->dout[1]), FV_NONE, 2 / count), 0);
     } else {
         sum = emit(b, &fv_op_nd_binary, FV_ND_SUB, n->in[0], n->in[0], 0); /* zeros of x's shape */
     }
     if (b->dout[0] != FV_NONE)
         sum = emit(b, &fv_op_nd_binary, FV_ND_ADD, sum,
-                   emit(b, &fv_op_nd_unary, FV_ND_LINEAR, b->dout[0], FV_NONE, 1 / count), 0);
+                   emit(b, &fv_op_nd_unary, FV_ND_LINEAR, kept(b, b->dout[0]), FV_NONE, 1 / count), 0);
     b->din[0] = sum;
     return FV_OK;
 }

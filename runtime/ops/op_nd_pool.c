@@ -272,25 +272,62 @@ static void run_unpool(void *arg, size_t piece, void *scratch) {
     }
 }
 
-static fv_status unpool_plan(fv_plan_op *p) {
-    const fv_node *n = p->node;
-    const fv_value_info *x = &p->values[n->in[0]], *y = &p->values[n->out[0]];
+/* What flowed to the place of each. */
+static void run_unpool_grad(void *arg, size_t piece, void *scratch) {
+    (void)scratch;
+    const unpool *s = arg;
+    const size_t first = piece * FV_RUN, end = fv_min_size(first + FV_RUN, s->count);
+    for (size_t i = first; i < end; i++) {
+        const int64_t index = ((const int64_t *)s->index->data)[i];
+        size_t at;
+        const bool there = index >= 0 && (uint64_t)index < s->known && moved(s, (size_t)index, &at);
+        ((fv_real *)s->x->data)[i] = there ? ((const fv_real *)s->y->data)[at] : 0;
+    }
+}
+
+/* x: the pooled side; y: the large one. */
+static fv_status describe(fv_plan_op *p, fv_value x, fv_value index, fv_value y, unpool **out) {
+    const fv_shape *small = &p->values[x].shape, *large = &p->values[y].shape;
     unpool *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
-    *s = (unpool){fv_plan_buffer(p, n->in[0]),
-                  fv_plan_buffer(p, n->in[1]),
-                  fv_plan_buffer(p, n->out[0]),
-                  fv_shape_count(&x->shape),
-                  fv_shape_count(&y->shape),
-                  fv_dtype_bytes(x->dtype),
-                  1,
-                  {0},
-                  y->shape};
-    s->from = y->shape;
-    for (int32_t i = 0; i < y->shape.rank; i++) s->from.dim[i] = n->attr.nd.b[i];
+    *s = (unpool){.x = fv_plan_buffer(p, x),
+                  .index = fv_plan_buffer(p, index),
+                  .y = fv_plan_buffer(p, y),
+                  .count = fv_shape_count(small),
+                  .total = fv_shape_count(large),
+                  .element = fv_dtype_bytes(p->values[x].dtype),
+                  .from = *large,
+                  .to = *large};
+    for (int32_t i = 0; i < large->rank; i++) s->from.dim[i] = p->node->attr.nd.b[i];
     s->known = fv_shape_count(&s->from);
+    *out = s;
+    return FV_OK;
+}
+
+static fv_status unpool_plan(fv_plan_op *p) {
+    unpool *s;
+    FV_FORWARD(describe(p, p->node->in[0], p->node->in[1], p->node->out[0], &s));
     p->algorithm = "scatter";
     return fv_plan_phase(p, false, run_unpool, s, s->total > 0);
 }
 
-const fv_op fv_op_nd_unpool = {"nd_unpool", 2, 2, 1, FV_OP_PLAIN | FV_OP_NO_GRADIENT, unpool_infer, unpool_plan, NULL};
+static fv_status unpool_grad_infer(fv_node *n, fv_value_info *values) {
+    fv_nd_infer(&values[n->out[0]], values[n->in[0]].dtype, &values[n->in[1]].shape);
+    return FV_OK;
+}
+
+static fv_status unpool_grad_plan(fv_plan_op *p) {
+    unpool *s;
+    FV_FORWARD(describe(p, p->node->out[0], p->node->in[1], p->node->in[0], &s));
+    p->algorithm = "gather";
+    return fv_plan_phase(p, false, run_unpool_grad, s, fv_div_up(s->count, FV_RUN));
+}
+
+static fv_status unpool_backward(fv_backward *b) {
+    const fv_value in[2] = {b->dout[0], b->node->in[1]};
+    b->din[0] = fv_emit_node(b->graph, &fv_op_nd_unpool_grad, in, 2, 1, &b->node->attr);
+    return FV_OK;
+}
+
+const fv_op fv_op_nd_unpool = {"nd_unpool", 2, 2, 1, FV_OP_PLAIN, unpool_infer, unpool_plan, unpool_backward};
+const fv_op fv_op_nd_unpool_grad = {"nd_unpool_grad", 2, 2, 1, FV_OP_PLAIN, unpool_grad_infer, unpool_grad_plan, NULL};

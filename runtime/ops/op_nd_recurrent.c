@@ -1,8 +1,7 @@
 /* nd_recurrent: RNN, GRU and LSTM. First the inputs' part of every gate at every step, then the steps one after the
  * other, each a phase. A piece is one row of the batch in one direction; the two directions of a step run side by side.
  * Sums in double. */
-#include "kernels/math64.h"
-#include "ops/nd_recurrent.h"
+#include "ops/nd_cell.h"
 
 #include <string.h>
 
@@ -23,8 +22,6 @@ typedef struct step {
     size_t time;
 } step;
 
-static size_t gates_of(int32_t kind) { return kind == FV_ND_RNN ? 1 : kind == FV_ND_GRU ? 3 : 4; }
-
 static fv_status fits(const fv_node *n, const fv_value_info *values, int32_t i, int32_t rank, int64_t a, int64_t b,
                       int64_t c) {
     if (i >= n->in_count || n->in[i] == FV_NONE) return FV_OK;
@@ -44,7 +41,7 @@ static fv_status recurrent_infer(fv_node *n, fv_value_info *values) {
                  FV_ERR_ARGUMENT, "node \"%s\": %d hidden cells of kind %d", n->name, attr->count, attr->kind);
     FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || x.shape.rank != 3, FV_ERR_UNSUPPORTED, "node \"%s\": a sequence %s of %s",
                  n->name, fv_shape_print(&x.shape).text, fv_dtype_name(x.dtype));
-    const int64_t d = attr->mode == 2 ? 2 : 1, h = attr->count, g = (int64_t)gates_of(attr->kind) * h;
+    const int64_t d = attr->mode == 2 ? 2 : 1, h = attr->count, g = (int64_t)fv_nd_cell_gates(attr->kind) * h;
     const int64_t t = x.shape.dim[attr->keep ? 1 : 0], batch = x.shape.dim[attr->keep ? 0 : 1];
     FV_FORWARD(fits(n, values, 1, 3, d, g, x.shape.dim[2]));
     FV_FORWARD(fits(n, values, 2, 3, d, g, h));
@@ -60,38 +57,7 @@ static fv_status recurrent_infer(fv_node *n, fv_value_info *values) {
     return FV_OK;
 }
 
-static double activate(int32_t kind, double x) {
-    switch (kind) {
-    case FV_ND_ACT_SIGMOID:
-        return fv_sigmoid64(x);
-    case FV_ND_ACT_TANH:
-        return fv_tanh64(x);
-    case FV_ND_ACT_RELU:
-        return x < 0 ? 0 : x;
-    case FV_ND_ACT_LEAKY_RELU:
-        return x < 0 ? 0.01f * x : x;
-    case FV_ND_ACT_THRESHOLDED:
-        return x > 1 ? x : 0;
-    case FV_ND_ACT_HARD_SIGMOID:
-        return x < -2.5 ? 0 : x > 2.5 ? 1 : 0.2f * x + 0.5;
-    case FV_ND_ACT_ELU:
-        return x < 0 ? fv_expm1_64(x) : x;
-    case FV_ND_ACT_SOFTSIGN:
-        return x / (1 + fabs(x));
-    default: /* softplus */
-        return (x > 0 ? x : 0) + fv_log1p64(fv_exp64(-fabs(x)));
-    }
-}
-
-static double clipped(const recurrent *s, double x) {
-    return s->clip > 0 ? (x < -s->clip ? -s->clip : x > s->clip ? s->clip : x) : x;
-}
-
-static double dot(const fv_real *a, const fv_real *b, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
-    return sum;
-}
+static double clipped(const recurrent *s, double x) { return fv_nd_clipped(s->clip, x); }
 
 static double bias_of(const recurrent *s, size_t d, bool of_state, size_t row) {
     const size_t rows = s->cells * s->hidden;
@@ -109,7 +75,7 @@ static void run_inputs(void *arg, size_t piece, void *scratch) {
     const fv_real *x = (const fv_real *)s->x->data + (s->batch_first ? n * s->steps + t : t * s->batch + n) * s->inputs;
     fv_real *to = (fv_real *)s->gates->data + piece * rows;
     for (size_t row = 0; row < rows; row++) {
-        const double sum = dot((const fv_real *)s->w->data + (d * rows + row) * s->inputs, x, s->inputs);
+        const double sum = fv_nd_dot((const fv_real *)s->w->data + (d * rows + row) * s->inputs, x, s->inputs);
         to[row] = (fv_real)(sum + bias_of(s, d, false, row) + (bias_apart(s, row) ? 0 : bias_of(s, d, true, row)));
     }
 }
@@ -163,7 +129,7 @@ static void give(const recurrent *s, const spot *p) {
 }
 
 static double gate(const recurrent *s, const spot *p, size_t row) {
-    return p->gates[row] + dot(p->weights + row * s->hidden, p->state, s->hidden);
+    return p->gates[row] + fv_nd_dot(p->weights + row * s->hidden, p->state, s->hidden);
 }
 
 static void run_rnn(void *arg, size_t piece, void *scratch) {
@@ -172,7 +138,7 @@ static void run_rnn(void *arg, size_t piece, void *scratch) {
     const recurrent *s = k->s;
     const spot p = spot_of(k, piece);
     for (size_t i = 0; i < s->hidden && p.inside; i++)
-        p.fresh[i] = (fv_real)activate(s->activation[p.d][0], clipped(s, gate(s, &p, i)));
+        p.fresh[i] = (fv_real)fv_nd_activate(s->activation[p.d][0], clipped(s, gate(s, &p, i)));
     give(s, &p);
 }
 
@@ -187,12 +153,12 @@ static void run_lstm(void *arg, size_t piece, void *scratch) {
     const int32_t *f = s->activation[p.d];
     for (size_t i = 0; i < h && p.inside; i++) {
         const double old = p.state[h + i];
-        const double in = activate(f[0], clipped(s, gate(s, &p, i) + (peep ? peep[i] * old : 0)));
+        const double in = fv_nd_activate(f[0], clipped(s, gate(s, &p, i) + (peep ? peep[i] * old : 0)));
         const double forget =
-            s->flag ? 1 - in : activate(f[0], clipped(s, gate(s, &p, 2 * h + i) + (peep ? peep[2 * h + i] * old : 0)));
-        const double c = forget * old + in * activate(f[1], clipped(s, gate(s, &p, 3 * h + i)));
-        const double out = activate(f[0], clipped(s, gate(s, &p, h + i) + (peep ? peep[h + i] * c : 0)));
-        p.fresh[i] = (fv_real)(out * activate(f[2], c));
+            s->flag ? 1 - in : fv_nd_activate(f[0], clipped(s, gate(s, &p, 2 * h + i) + (peep ? peep[2 * h + i] * old : 0)));
+        const double c = forget * old + in * fv_nd_activate(f[1], clipped(s, gate(s, &p, 3 * h + i)));
+        const double out = fv_nd_activate(f[0], clipped(s, gate(s, &p, h + i) + (peep ? peep[h + i] * c : 0)));
+        p.fresh[i] = (fv_real)(out * fv_nd_activate(f[2], c));
         p.state[h + i] = (fv_real)c; /* read by this cell alone */
     }
     give(s, &p);
@@ -207,16 +173,16 @@ static void run_gru(void *arg, size_t piece, void *scratch) {
     const size_t h = s->hidden;
     fv_real *z = p.fresh + h, *reset = p.fresh + 2 * h;
     for (size_t i = 0; i < h && p.inside; i++) {
-        z[i] = (fv_real)activate(s->activation[p.d][0], clipped(s, gate(s, &p, i)));
-        reset[i] = (fv_real)activate(s->activation[p.d][0], clipped(s, gate(s, &p, h + i)));
+        z[i] = (fv_real)fv_nd_activate(s->activation[p.d][0], clipped(s, gate(s, &p, i)));
+        reset[i] = (fv_real)fv_nd_activate(s->activation[p.d][0], clipped(s, gate(s, &p, h + i)));
         if (!s->flag) reset[i] *= p.state[i]; /* what the product reads */
     }
     for (size_t i = 0; i < h && p.inside; i++) {
         const size_t row = 2 * h + i;
         const fv_real *w = p.weights + row * h;
         const double bias = bias_of(s, p.d, true, row);
-        const double part = s->flag ? reset[i] * (dot(w, p.state, h) + bias) : dot(w, reset, h) + bias;
-        const double hidden = activate(s->activation[p.d][1], clipped(s, p.gates[row] + part));
+        const double part = s->flag ? reset[i] * (fv_nd_dot(w, p.state, h) + bias) : fv_nd_dot(w, reset, h) + bias;
+        const double hidden = fv_nd_activate(s->activation[p.d][1], clipped(s, p.gates[row] + part));
         p.fresh[i] = (fv_real)((1 - z[i]) * hidden + z[i] * (double)p.state[i]);
     }
     give(s, &p);
@@ -258,7 +224,7 @@ static fv_status recurrent_plan(fv_plan_op *p) {
                      .batch = (size_t)x->dim[attr->keep ? 0 : 1],
                      .inputs = (size_t)x->dim[2],
                      .hidden = (size_t)attr->count,
-                     .cells = gates_of(attr->kind),
+                     .cells = fv_nd_cell_gates(attr->kind),
                      .directions = attr->mode == 2 ? 2 : 1,
                      .kind = attr->kind,
                      .mode = attr->mode,
@@ -290,5 +256,17 @@ static fv_status recurrent_plan(fv_plan_op *p) {
     return fv_plan_phase(p, false, run_last, s, rows);
 }
 
-const fv_op fv_op_nd_recurrent = {"nd_recurrent", 3,   8, 3, FV_OP_PLAIN | FV_OP_NO_GRADIENT, recurrent_infer,
-                                  recurrent_plan, NULL};
+/* Whatever part of the gradient is asked for, all of it is made in one go. */
+static fv_status recurrent_backward(fv_backward *b) {
+    static const int32_t of_input[] = {0, 1, 2, 3, -1, 4, 5, 6}; /* the outputs of nd_recurrent_grad */
+    fv_value in[11];
+    for (int32_t i = 0; i < 8; i++) in[i] = i < b->node->in_count ? b->node->in[i] : FV_NONE;
+    for (int32_t i = 0; i < 3; i++) in[8 + i] = b->dout[i];
+    const fv_value first = fv_emit_node(b->graph, &fv_op_nd_recurrent_grad, in, 11, 7, &b->node->attr);
+    for (int32_t i = 0; i < b->node->in_count && first != FV_NONE; i++)
+        if (b->wanted[i] && of_input[i] >= 0) b->din[i] = first + of_input[i];
+    return FV_OK;
+}
+
+const fv_op fv_op_nd_recurrent = {"nd_recurrent", 3,   8, 3, FV_OP_PLAIN, recurrent_infer, recurrent_plan,
+                                  recurrent_backward};
