@@ -167,6 +167,7 @@ void fv_plan_run(fv_plan *p);
 size_t fv_plan_arena_bytes(const fv_plan *p);
 size_t fv_plan_packed_bytes(const fv_plan *p);
 size_t fv_plan_scratch_bytes(const fv_plan *p);
+int fv_plan_threads(const fv_plan *p); /* that it runs on: as many as are worth it */
 size_t fv_plan_node_count(const fv_plan *p);
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out);
 

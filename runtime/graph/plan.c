@@ -1,6 +1,7 @@
 /* From a prepared graph to phases over one arena. Everything that can fail, allocates or chooses happens here; a run
  * walks the phases. */
 #include "graph/arena.h"
+#include "graph/cost.h"
 #include "graph/model.h"
 #include "ops/window.h"
 
@@ -20,7 +21,8 @@ typedef struct workspace {
 
 typedef struct planned_node {
     const char *algorithm;
-    double flops;
+    double flops, work, bytes;
+    fv_prediction predicted;
     size_t workspace_bytes, packed_bytes;
     size_t first_phase, phases, pieces;
 } planned_node;
@@ -44,6 +46,8 @@ struct fv_plan {
     size_t scratch_bytes, arena_bytes, packed_bytes;
     void *arena;
     bool owns_arena;
+    fv_rates rates;
+    int threads;
     fv_parallel *team;
     bool owns_team;
     double *seconds; /* [run.count] summed over profiled runs */
@@ -116,11 +120,23 @@ fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg,
     phase_list *l = prepare ? &p->plan->prepare : &p->plan->run;
     if (pieces == 0) return FV_OK;
     FV_FORWARD(fv_grow(p->context, (void **)&l->list, &l->capacity, l->count + 1, sizeof *l->list, "a plan"));
-    l->list[l->count++] = (fv_phase){run, arg, pieces, (int32_t)p->plan->current};
+    l->list[l->count++] = (fv_phase){.run = run, .arg = arg, .pieces = pieces, .node = (int32_t)p->plan->current};
     return FV_OK;
 }
 
 /* ---- planning nodes ---- */
+
+static size_t value_bytes(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
+
+/* Inputs, weights and outputs once. */
+static double bytes_moved(const fv_plan *p, const fv_node *n) {
+    double bytes = 0;
+    for (int32_t k = 0; k < n->in_count; k++)
+        if (n->in[k] != FV_NONE) bytes += (double)value_bytes(&p->graph->values[n->in[k]]);
+    for (int32_t k = 0; k < n->out_count; k++)
+        if (n->out[k] != FV_NONE) bytes += (double)value_bytes(&p->graph->values[n->out[k]]);
+    return bytes;
+}
 
 static fv_status plan_node(fv_plan *p, size_t i) {
     fv_plan_op op = {.plan = p,
@@ -136,11 +152,52 @@ static fv_status plan_node(fv_plan *p, size_t i) {
     FV_FORWARD(op.node->op->plan(&op));
     n->algorithm = op.algorithm ? op.algorithm : "";
     n->flops = op.flops;
+    n->work = op.work > 0 ? op.work : op.flops;
     n->workspace_bytes = op.workspace_bytes;
     n->packed_bytes = op.packed_bytes;
     n->phases = p->run.count - n->first_phase;
     for (size_t k = n->first_phase; k < p->run.count; k++) n->pieces += p->run.list[k].pieces;
+    n->bytes = n->phases ? bytes_moved(p, op.node) : 0; /* without phases nothing moves */
+    n->predicted = fv_predict(&p->rates, n->work, n->bytes, n->phases);
     return FV_OK;
+}
+
+/* ---- threads ---- */
+
+/* Of phase k on one thread: a node's phases count alike. */
+static double phase_alone(const fv_plan *p, size_t k) {
+    const planned_node *n = &p->nodes[p->run.list[k].node];
+    return n->predicted.seconds / (double)n->phases;
+}
+
+static double predicted_seconds(const fv_plan *p, int threads) {
+    double seconds = threads > 1 ? p->rates.wake : 0;
+    for (size_t k = 0; k < p->run.count; k++)
+        seconds += fv_phase_seconds(&p->rates, phase_alone(p, k), p->run.list[k].pieces, threads);
+    return seconds;
+}
+
+/* As many threads as make the run faster by a share worth another busy core, and which phases they share. A team that others use
+ * too is not made smaller. */
+static void choose_threads(fv_plan *p) {
+    const double worth = 0.9;
+    const fv_plan_settings *s = &p->settings;
+    const int asked = s->team ? fv_parallel_threads(s->team) : fv_parallel_count(p->context, s->threads);
+    double least = predicted_seconds(p, 1);
+    p->threads = 1;
+    if (p->context->settings.all_threads || asked == 1) {
+        p->threads = asked;
+        return;
+    }
+    for (int n = 2; n <= asked; n = n < asked && 2 * n > asked ? asked : 2 * n) {
+        const double seconds = predicted_seconds(p, n);
+        if (seconds >= worth * least) continue;
+        least = seconds;
+        p->threads = n;
+    }
+    for (size_t k = 0; k < p->run.count; k++)
+        p->run.list[k].alone =
+            p->threads == 1 || !fv_phase_shared(&p->rates, phase_alone(p, k), p->run.list[k].pieces, p->threads);
 }
 
 /* ---- memory ---- */
@@ -152,8 +209,6 @@ typedef struct memory_plan {
     size_t *last_use; /* [value_count] */
     bool *pinned;     /* [value_count]: an output */
 } memory_plan;
-
-static size_t value_bytes(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
 
 /* A value whose memory this node may take over: it dies here, and it lies in the arena. */
 static int32_t taken_over(const fv_plan *p, const memory_plan *m, const fv_node *n, size_t step) {
@@ -251,7 +306,7 @@ static fv_status take_arena(fv_plan *p) {
 static fv_status take_team(fv_plan *p) {
     const fv_plan_settings *s = &p->settings;
     p->owns_team = !s->team;
-    if (!s->team) return fv_parallel_create(p->context, s->threads, p->scratch_bytes, &p->team);
+    if (!s->team) return fv_parallel_create(p->context, p->threads, p->scratch_bytes, &p->team);
     p->team = s->team;
     return fv_parallel_reserve(p->team, p->scratch_bytes);
 }
@@ -263,6 +318,7 @@ static fv_status plan_nodes(fv_plan *p) {
         fv_alloc_array(p->context, p->graph->value_count + 1, sizeof *p->buffers, "a plan", (void **)&p->buffers));
     FV_FORWARD(fv_alloc_array(p->context, p->graph->node_count + 1, sizeof *p->nodes, "a plan", (void **)&p->nodes));
     for (size_t i = 0; i < p->graph->node_count; i++) FV_FORWARD(plan_node(p, i));
+    choose_threads(p);
     return FV_OK;
 }
 
@@ -282,6 +338,7 @@ static fv_status make(const fv_graph *g, const fv_plan_settings *s, bool only_si
     p->context = g->context;
     p->graph = g;
     p->settings = *s;
+    p->rates = fv_rates_of(&g->context->kernels);
     if (s->packed) fv_packed_lock(s->packed);
     fv_status status = plan_nodes(p);
     if (status == FV_OK) status = plan_memory(p, &m);
@@ -337,6 +394,7 @@ void fv_plan_run(fv_plan *p) {
 size_t fv_plan_arena_bytes(const fv_plan *p) { return p->arena_bytes; }
 size_t fv_plan_packed_bytes(const fv_plan *p) { return p->packed_bytes; }
 size_t fv_plan_scratch_bytes(const fv_plan *p) { return fv_parallel_scratch_bytes(p->team); }
+int fv_plan_threads(const fv_plan *p) { return p->threads; }
 size_t fv_plan_node_count(const fv_plan *p) { return p->graph->node_count; }
 
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
@@ -346,6 +404,7 @@ void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
                           .op = n->op->name,
                           .algorithm = planned->algorithm,
                           .flops = planned->flops,
+                          .bytes = planned->bytes,
                           .phases = planned->phases,
                           .pieces = planned->pieces,
                           .workspace_bytes = planned->workspace_bytes,
@@ -354,10 +413,6 @@ void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
         out->rank = p->graph->values[n->out[0]].shape.rank;
         memcpy(out->shape, p->graph->values[n->out[0]].shape.dim, sizeof out->shape);
     }
-    for (int32_t k = 0; k < n->in_count && planned->phases; k++) /* without phases nothing moves */
-        if (n->in[k] != FV_NONE) out->bytes += (double)p->buffers[n->in[k]].bytes;
-    for (int32_t k = 0; k < n->out_count && planned->phases; k++)
-        if (n->out[k] != FV_NONE) out->bytes += (double)p->buffers[n->out[k]].bytes;
     for (size_t k = 0; k < planned->phases && p->profiled; k++)
         out->seconds += p->seconds[planned->first_phase + k] / (double)p->profiled;
 }

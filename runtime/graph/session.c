@@ -230,6 +230,7 @@ size_t fv_session_node_count(const fv_session *s) { return s ? fv_plan_node_coun
 size_t fv_session_arena_bytes(const fv_session *s) { return s ? fv_plan_arena_bytes(s->planned->plan) : 0; }
 size_t fv_session_packed_bytes(const fv_session *s) { return s ? fv_plan_packed_bytes(s->planned->plan) : 0; }
 
+int fv_session_threads(const fv_session *s) { return s ? fv_plan_threads(s->planned->plan) : 0; }
 int64_t fv_session_parts(const fv_session *s) { return s ? s->planned->parts : 0; }
 const fv_graph *fv_session_graph(const fv_session *s) { return s->planned->graph; }
 

@@ -80,6 +80,9 @@ typedef struct fv_context_settings {
      *  than one image is refused (FV_ERR_UNSUPPORTED) where layers may mix images, where the file fixes the batch, and for models that are
      *  planned anew for each shape. Training is not affected. */
     bool batch_invariant;
+    /** Runs use every thread they may. Else a plan that is faster on fewer, by what its shapes say, is run on those: a small network on the
+     *  calling thread alone. Answers are the same bits either way. */
+    bool all_threads;
     int32_t model_nodes; /**< nodes a model file may hold, those of functions and branches counted wherever they are used; 0: 1,000,000 */
     int32_t model_depth; /**< how deep its messages, functions and branches may lie in each other, at most 256; 0: 32 */
     unsigned char reserved[52];
@@ -493,7 +496,7 @@ typedef struct fv_session_settings {
     void *arena;            /**< the caller's memory, 64-byte aligned, of fv_session_bytes; NULL: allocated */
     size_t arena_bytes;
     bool profile;           /**< measure every node of every run */
-    int32_t threads;        /**< of a run; 0: the context's count. Answers are the same bits with any number */
+    int32_t threads;        /**< of a run, at most; 0: the context's count. Answers are the same bits with any number */
     int32_t plan_cache;     /**< plans kept for shapes that come back (fv_session_prepare), the current one among them; default, also for 0: 8 */
     /** Shapes of every input, in the model's order; NULL: the file's own, with `batch` where the first axis is open and 1 for other open
      *  axes. Data may be NULL, but for inputs whose values decide shapes (axes, pads, sizes, trip counts): their values become part of the
@@ -535,6 +538,8 @@ typedef struct fv_node_info {
     double seconds;             /**< mean over profiled runs, 0 when not profiled */
 } fv_node_info;
 
+/** Threads that runs as planned now use: of those allowed as many as are worth it (fv_context_settings.all_threads). */
+FV_API int fv_session_threads(const fv_session *s);
 /** Planned nodes (after graph passes), in the order they run. */
 FV_API size_t fv_session_node_count(const fv_session *s);
 FV_API fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out);

@@ -128,6 +128,7 @@ static fv_status plan_product(fv_plan_op *p, fv_conv_product *c, fv_value weight
     const fv_conv_kernels *k = &p->kernels->conv;
     const bool packs = fv_plan_packs_in_run(p, weight);
     const fv_conv_algorithm *a = fv_conv_choose(p->kernels, &c->desc, packs, !p->context->settings.no_winograd);
+    p->work += 2 * a->cost(a, p->kernels, &c->desc, packs);
     p->algorithm = a->m ? a->names[packs] : algorithm_name(k, packs);
     if (a->m) return fv_conv_plan_winograd(p, c, a->m, weight, role, phase);
     c->kernels = p->kernels;

@@ -41,6 +41,7 @@ typedef struct fv_plan_op {
     /* Filled in by the operator for explain: */
     const char *algorithm; /* static string */
     double flops;
+    double work; /* FLOPs at the units' full rate that take as long as what is really done; 0: flops */
     size_t workspace_bytes, packed_bytes;
 } fv_plan_op;
 
