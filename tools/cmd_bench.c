@@ -14,6 +14,7 @@ typedef struct bench {
     int64_t batch;
     double seconds;
     bool train;
+    fv_session_settings settings;
     double *times;
     size_t count, capacity;
     double flops; /* a round */
@@ -139,8 +140,7 @@ static fv_status add_layers(bench *b, const fv_session *s) {
 /* The layers' times come from a second, profiled session, so that profiling does not touch the percentiles. */
 static fv_status bench_run(bench *b) {
     inference r = {0}, profiled;
-    fv_session_settings s;
-    fv_session_settings_default(&s);
+    fv_session_settings s = b->settings;
     s.batch = b->batch;
     fv_status status = fv_model_input(b->model, 0, NULL, &r.in);
     if (status == FV_OK) status = fv_model_output(b->model, 0, NULL, &r.out);
@@ -262,6 +262,7 @@ static int run(int argc, char **argv) {
         {"seconds", "X", CLI_REAL, &b.seconds, 0.01, 3600, "how long (default 2)"},
         {"json", "F", CLI_TEXT, &b.json, 0, 0, "write the figures here"},
         CLI_COMPUTE_OPTIONS(&compute),
+        CLI_PLAN_OPTIONS(&compute),
         CLI_END,
     };
     int positional;
@@ -269,6 +270,8 @@ static int run(int argc, char **argv) {
     if (status >= 0) return status;
     if (positional != 1) return cli_usage(&cmd_bench, "needs one model file or network name");
     b.name = argv[1];
+    if ((status = cli_session(&cmd_bench, &compute, &b.settings)) >= 0) return status;
+    if (b.train && compute.plan) return cli_usage(&cmd_bench, "--plan is for runs; training steps have one plan");
     if ((status = cli_context(&cmd_bench, &compute, &b.context)) >= 0) return status;
     fv_zoo_settings zoo;
     fv_zoo_settings_default(&zoo);

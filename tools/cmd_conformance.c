@@ -144,7 +144,7 @@ static result run_set(fv_context *c, const fv_model *m, const char *folder, char
     inference done = {0};
     fv_status status = load_all(c, folder, "input", &in);
     if (status == FV_OK) status = load_all(c, folder, "output", &want);
-    if (status == FV_OK) status = infer(c, m, in.list, in.count, &done);
+    if (status == FV_OK) status = infer(c, m, NULL, in.list, in.count, &done);
     result r = outcome(status, why);
     if (r == PASS && done.count != want.count) {
         snprintf(why, 256, "%zu outputs, not %zu", done.count, want.count);

@@ -85,6 +85,7 @@ static int run(int argc, char **argv) {
         {"batch", "N", CLI_INT, &batch, 1, 1 << 16, "images a run (default 1)"},
         {"trace", "F.json", CLI_TEXT, &trace, 0, 0, "a Chrome trace (chrome://tracing) of the measured runs"},
         CLI_COMPUTE_OPTIONS(&compute),
+        CLI_PLAN_OPTIONS(&compute),
         CLI_END,
     };
     int positional;
@@ -92,11 +93,11 @@ static int run(int argc, char **argv) {
     if (status >= 0) return status;
     if (positional != 1) return cli_usage(&cmd_explain, "needs one model file or network name");
     fv_context *context;
+    fv_session_settings settings;
+    if ((status = cli_session(&cmd_explain, &compute, &settings)) >= 0) return status;
     if ((status = cli_context(&cmd_explain, &compute, &context)) >= 0) return status;
     fv_zoo_settings zoo;
     fv_zoo_settings_default(&zoo);
-    fv_session_settings settings;
-    fv_session_settings_default(&settings);
     settings.batch = batch;
     settings.profile = true;
     fv_model *model = NULL;

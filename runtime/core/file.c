@@ -192,6 +192,12 @@ fv_status fv_check_mapping(const fv_mapping *m, const char *name) {
     return (size_t)info.st_size == m->bytes ? FV_OK : changed(name, m->bytes);
 }
 
+void fv_mapped_copied(const void *data, size_t bytes) {
+    const uintptr_t page = 4096, begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + bytes) / page * page;
+    if (bytes > most_copied && end > begin) /* more than a copied file has */
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void fv_unmap_file(fv_mapping *m) {
     if (m->data) {
         munmap((void *)(uintptr_t)m->data, m->bytes);

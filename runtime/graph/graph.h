@@ -2,6 +2,7 @@
 #ifndef FV_GRAPH_GRAPH_H
 #define FV_GRAPH_GRAPH_H
 
+#include "graph/choices.h"
 #include "ops/op.h"
 
 struct fv_graph {
@@ -109,8 +110,8 @@ int64_t fv_batch_part(const fv_graph *g, int64_t batch);
 
 typedef struct fv_packed_cache fv_packed_cache; /* packed weights shared by sessions, locked inside */
 /* Inference, before fv_graph_prepare, on a graph that shares a model's data: batch normalization goes into the product
- * before it. The folded numbers are the model's. */
-fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed);
+ * before it. The folded numbers are the model's; with `frees`, its graph, in place of the weights they come from. */
+fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed, fv_graph *frees);
 
 /* Where graphs come from when shapes are known only in the session. `lower` may be called by several threads at once.
  */
@@ -132,12 +133,17 @@ struct fv_model {
     fv_graph *graph;        /* with a source: of default sizes, for looking at; it may have no nodes */
     fv_model_source source; /* lower NULL: the graph serves every batch */
     fv_packed_cache *packed;
-    atomic_int references;
+    fv_choices *choices; /* what its sessions of FV_PLAN_MEASURE found; NULL before the first */
+    atomic_int references, sessions;
 };
 
 fv_model *fv_model_retain(const fv_model *m);
 /* Takes the graph over (freed on failure too) and fills parameters without data from seed. */
 fv_status fv_model_adopt(fv_graph *g, uint64_t seed, fv_model **out);
+/* Its parameters are all there; else FV_ERR_STATE: a lean session has freed some. */
+fv_status fv_model_check_weights(const fv_model *m, const char *what);
+/* Bytes of the parameters it holds in plain order, folded ones included. */
+size_t fv_model_plain_bytes(const fv_model *m);
 /* The graph serves every batch; else FV_ERR_UNSUPPORTED: it is read anew for each session's shapes. */
 fv_status fv_model_check_open(const fv_model *m, const char *what);
 /* The same with a source, freed on failure too. */
@@ -150,12 +156,20 @@ typedef struct fv_plan_settings {
     /* Outputs are written to what fv_plan_bind says; else they stay in the arena until the next run. */
     bool bind_outputs;
     fv_packed_cache *packed; /* NULL: weights are packed in the run */
+    fv_plan_mode mode;
+    fv_choices *choices; /* FV_PLAN_MEASURE: what is known, and grows */
+    bool forced;         /* convolutions are computed with this m, as far as it is one of theirs */
+    int32_t forced_m;
+    fv_graph *frees; /* FV_PLAN_LEAN: the model's graph, whose weights go once packed; NULL: they stay */
     void *arena;             /* the caller's, or NULL */
     size_t arena_bytes;
     fv_run_info *run;
     int threads;       /* 0: the context's */
     fv_parallel *team; /* borrowed, shared by plans that never run at once; NULL: the plan's own */
 } fv_plan_settings;
+
+/* The best m of the candidates for the convolution p->node: known, or measured now. */
+fv_status fv_plan_measure(fv_plan_op *p, const fv_plan_settings *s, const int32_t *m, size_t count, int32_t *out);
 
 /* g must be prepared, with its batch set; it must outlive the plan. fv_plan_size makes nothing that lasts. */
 fv_status fv_plan_create(const fv_graph *g, const fv_plan_settings *s, fv_plan **out);

@@ -27,6 +27,13 @@ typedef struct planned_node {
     size_t first_phase, phases, pieces;
 } planned_node;
 
+/* A parameter that phases of this plan pack. */
+typedef struct packing {
+    fv_value weight;
+    size_t node;
+    fv_packed_entry *entry;
+} packing;
+
 typedef struct phase_list {
     fv_phase *list;
     size_t count, capacity;
@@ -42,6 +49,8 @@ struct fv_plan {
     size_t workspace_count;
     phase_list run, prepare;
     planned_node *nodes; /* [node_count] */
+    packing *packings;
+    size_t packing_count, packing_capacity;
     size_t current;      /* node being planned */
     size_t scratch_bytes, arena_bytes, packed_bytes;
     void *arena;
@@ -84,8 +93,24 @@ void fv_plan_scratch(fv_plan_op *p, size_t bytes) {
     p->plan->scratch_bytes = fv_max_size(p->plan->scratch_bytes, bytes);
 }
 
+fv_status fv_plan_algorithm(fv_plan_op *p, const int32_t *m, size_t count, int32_t *out) {
+    const fv_plan_settings *s = &p->plan->settings;
+    *out = s->forced ? s->forced_m : -1;
+    if (s->mode != FV_PLAN_MEASURE || s->forced || count < 2 || p->node->op != &fv_op_conv) return FV_OK;
+    return fv_plan_measure(p, s, m, count, out);
+}
+
 bool fv_plan_packs_in_run(const fv_plan_op *p, fv_value weight) {
     return !p->plan->settings.packed || p->values[weight].kind != FV_VALUE_PARAMETER;
+}
+
+static fv_status note_packing(fv_plan_op *p, fv_value weight, fv_packed_entry *entry) {
+    fv_plan *plan = p->plan;
+    if (!plan->settings.frees) return FV_OK;
+    FV_FORWARD(fv_grow(p->context, (void **)&plan->packings, &plan->packing_capacity, plan->packing_count + 1,
+                       sizeof *plan->packings, "a plan"));
+    plan->packings[plan->packing_count++] = (packing){weight, plan->current, entry};
+    return FV_OK;
 }
 
 fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes,
@@ -108,6 +133,8 @@ fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t
         return FV_OK;
     }
     FV_FORWARD(fv_packed_get(p->plan->settings.packed, w->data, key, key_bytes, bytes, &entry));
+    entry->packed = true;
+    FV_FORWARD(note_packing(p, weight, entry));
     *buffer = (fv_buffer){entry->data, bytes};
     p->plan->packed_bytes += bytes;
     *fresh = !entry->ready;
@@ -145,7 +172,8 @@ static fv_status plan_node(fv_plan *p, size_t i) {
                      .node = &p->graph->nodes[i],
                      .values = p->graph->values,
                      .run = p->settings.run,
-                     .training = p->settings.training};
+                     .training = p->settings.training,
+                     .lean = p->settings.mode == FV_PLAN_LEAN};
     planned_node *n = &p->nodes[i];
     p->current = i;
     n->first_phase = p->run.count;
@@ -274,7 +302,7 @@ static fv_status plan_memory(fv_plan *p, memory_plan *m) {
     FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->pinned, "the memory plan", (void **)&m->pinned));
     find_lives(p, m);
     add_items(p, m);
-    return fv_arena_place(p->context, m->items, m->count, &p->arena_bytes);
+    return fv_arena_place(p->context, m->items, m->count, p->settings.mode == FV_PLAN_LEAN, &p->arena_bytes);
 }
 
 static void point_buffers(fv_plan *p, const memory_plan *m) {
@@ -322,12 +350,80 @@ static fv_status plan_nodes(fv_plan *p) {
     return FV_OK;
 }
 
+/* Nobody but this node reads the plain numbers. */
+static bool frees(const fv_plan *p, const packing *at) {
+    const fv_node *n = &p->graph->nodes[at->node];
+    return (n->op == &fv_op_conv || n->op == &fv_op_linear) && at->weight == n->in[1] && fv_graph_uses(p->graph, at->weight) == 1 &&
+           p->graph->values[at->weight].data != at->entry->data;
+}
+
+static void free_plain(fv_plan *p, size_t i) {
+    for (size_t k = 0; k < p->packing_count; k++) {
+        const packing *at = &p->packings[k];
+        if (at->node == i && frees(p, at))
+            fv_packed_replace(p->settings.packed, p->settings.frees, p->graph->values[at->weight].data, at->entry);
+    }
+}
+
+typedef struct one_piece {
+    const fv_phase *phase;
+    size_t piece;
+} one_piece;
+
+static void run_one(void *arg, size_t piece, void *scratch) {
+    const one_piece *one = arg;
+    (void)piece;
+    one->phase->run(one->phase->arg, one->piece, scratch);
+}
+
+/* The packing of node i whose plain numbers, in rows of output channels as its pieces are, go with it; NULL: none is worth it. */
+static const packing *freed_in_parts(const fv_plan *p, size_t i) {
+    const size_t least = (size_t)8 << 20;
+    const fv_node *n = &p->graph->nodes[i];
+    for (size_t k = 0; k < p->packing_count; k++) {
+        const packing *at = &p->packings[k];
+        const fv_value_info *w = &p->graph->values[at->weight];
+        if (at->node == i && frees(p, at) && w->layout == FV_PLAIN && n->attr.conv.groups == 1 && value_bytes(w) >= least)
+            return at;
+    }
+    return NULL;
+}
+
+/* A piece at a time, what it has read given back. Pieces are alike but for the last, and each packs as many rows as its share or more. */
+static void pack_in_parts(fv_plan *p, const fv_phase *phase, const packing *at) {
+    const fv_value_info *w = &p->graph->values[at->weight];
+    const size_t rows = (size_t)w->shape.dim[0], row = value_bytes(w) / rows;
+    for (size_t piece = 0, begin = 0; piece < phase->pieces; piece++) {
+        one_piece one = {phase, piece};
+        const fv_phase alone = {.run = run_one, .arg = &one, .pieces = 1, .alone = true};
+        fv_parallel_run(p->team, &alone, 1, NULL);
+        const size_t end = rows * (piece + 1) / phase->pieces;
+        fv_forget(p->context, (char *)w->data + begin * row, (end - begin) * row);
+        begin = end;
+    }
+}
+
+/* Node by node where plain numbers are freed, so that never more than one weight is there twice, and a large one in parts. */
+static void pack(fv_plan *p) {
+    const fv_phase *list = p->prepare.list;
+    for (size_t begin = 0, end; begin < p->prepare.count; begin = end) {
+        for (end = begin + 1; end < p->prepare.count; end++)
+            if (p->settings.frees && list[end].node != list[begin].node) break;
+        const packing *large = p->settings.frees && end == begin + 1 ? freed_in_parts(p, (size_t)list[begin].node) : NULL;
+        if (large)
+            pack_in_parts(p, &list[begin], large);
+        else
+            fv_parallel_run(p->team, list + begin, end - begin, NULL);
+        if (p->settings.frees) free_plain(p, (size_t)list[begin].node);
+    }
+}
+
 static fv_status realize(fv_plan *p, const memory_plan *m) {
     FV_FORWARD(take_arena(p));
     point_buffers(p, m);
     FV_FORWARD(fv_alloc_array(p->context, p->run.count + 1, sizeof *p->seconds, "a plan", (void **)&p->seconds));
     FV_FORWARD(take_team(p));
-    if (p->prepare.count) fv_parallel_run(p->team, p->prepare.list, p->prepare.count, NULL);
+    pack(p);
     return FV_OK;
 }
 
@@ -376,6 +472,7 @@ void fv_plan_free(fv_plan *p) {
     fv_release(p->context, p->run.list);
     fv_release(p->context, p->prepare.list);
     fv_release(p->context, p->nodes);
+    fv_release(p->context, p->packings);
     fv_release(p->context, p->buffers);
     fv_release(p->context, p->seconds);
     fv_release(p->context, p);

@@ -490,6 +490,17 @@ FV_API size_t fv_model_node_count(const fv_model *m);
 /** One plan of a model with its memory. One thread at a time; a second one gets FV_ERR_BUSY. */
 typedef struct fv_session fv_session;
 
+/** What a plan is made for. */
+typedef enum fv_plan_mode {
+    FV_PLAN_FAST = 0, /**< the least time by fixed costs of the shapes: the same plan, and the same bits, everywhere on an ISA */
+    FV_PLAN_LEAN = 1, /**< the least memory: no Winograd, an image at a time where layers keep images apart, every weight held once. The model's own
+                           copy of a convolution's or fully connected layer's weight is freed once packed, if this is its only session: then other
+                           plans of the model, training, saving and reading its parameters give FV_ERR_STATE. No other thread may use the model
+                           while its first lean session is made. Models planned anew for each shape keep their weights */
+    FV_PLAN_MEASURE = 2 /**< convolutions by the algorithm that is fastest here, each timed once a model: bits may differ between machines and
+                             runs, unless `choices` keeps them */
+} fv_plan_mode;
+
 typedef struct fv_session_settings {
     int64_t batch;          /**< images a run; default 1 */
     fv_layout input_layout, output_layout; /**< of maps; default FV_PLAIN (NCHW) */
@@ -503,7 +514,11 @@ typedef struct fv_session_settings {
      *  plan, and a run with others fails (FV_ERR_STATE) until fv_session_prepare was called. Read during creation alone. */
     const fv_tensor *inputs;
     size_t input_count;
-    unsigned char reserved[40];
+    fv_plan_mode plan;
+    /** FV_PLAN_MEASURE: a file of what was measured, read before and, where something new was, written after (beside and renamed): a line a CPU,
+     *  ISA, thread count, library version and convolution. NULL, or it is not there yet: nothing is known. Of other modes: must be NULL. */
+    const char *choices;
+    unsigned char reserved[24];
 } fv_session_settings;
 
 FV_API void fv_session_settings_default(fv_session_settings *s);
@@ -554,6 +569,7 @@ typedef struct fv_memory {
     size_t arena;   /**< activations: the session's own, or the caller's */
     size_t scratch; /**< its threads' scratch */
     size_t packed;  /**< packed weights it reads: in memory once for all sessions of a model */
+    size_t weights; /**< what the model holds beside them: its own parameters, and those with batch normalization folded in */
 } fv_memory;
 
 FV_API fv_status fv_session_memory(const fv_session *s, fv_memory *out);
@@ -574,7 +590,9 @@ typedef struct fv_batcher_settings {
     int32_t workers;        /**< batches at once, 1 to 256; default 1 */
     int32_t threads;        /**< of each batch; 0: the context's count */
     fv_layout input_layout, output_layout; /**< of maps; default FV_PLAIN (NCHW) */
-    unsigned char reserved[64];
+    fv_plan_mode plan;      /**< as fv_session_settings'; the model counts as having one session while the batcher is made */
+    const char *choices;    /**< as fv_session_settings'; read during creation alone */
+    unsigned char reserved[48];
 } fv_batcher_settings;
 
 FV_API void fv_batcher_settings_default(fv_batcher_settings *s);

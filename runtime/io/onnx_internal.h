@@ -38,6 +38,7 @@ typedef struct fv_onnx_tensor {
     size_t count;
     int32_t type;     /* FV_ONNX_FLOAT, ... */
     const void *data; /* in a mapping (raw, while loading), in the parsed message, or made by the reader; of any alignment */
+    bool mapped;      /* in a mapping */
     bool wide;        /* a small type, each element in an int32_t of the message */
 } fv_onnx_tensor;
 

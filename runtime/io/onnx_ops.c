@@ -22,6 +22,10 @@ fv_status fv_onnx_input(const fv_onnx_reader *r, const FvOnnx__Node *n, size_t i
 
 static void make_plain(const fv_onnx_tensor *t, const void *arg, fv_real *out) {
     (void)arg;
+    if (t->type == FV_ONNX_FLOAT && !t->wide && sizeof *out == sizeof(float)) {
+        fv_onnx_tensor_copy(t, out);
+        return;
+    }
     for (size_t i = 0; i < t->count; i++) out[i] = fv_onnx_tensor_float(t, i);
 }
 

@@ -1,5 +1,6 @@
 /* Tensors of a file as their values lie there, and their values. */
 #include "io/onnx_scope.h"
+#include "core/file.h"
 #include "io/onnx_walk.h"
 
 #include <math.h>
@@ -63,6 +64,7 @@ static fv_status read_raw(const FvOnnx__Tensor *t, const char *name, const uint8
     FV_RETURN_IF(place.bytes != want, FV_ERR_FORMAT, "tensor \"%.200s\" needs %zu bytes for its shape, but has %llu",
                  name, want, (unsigned long long)place.bytes);
     out->data = file ? file + place.offset : t->raw_data.data;
+    out->mapped = file != NULL;
     return FV_OK;
 }
 
@@ -103,6 +105,7 @@ fv_status fv_onnx_tensor_view(const FvOnnx__Tensor *t, const uint8_t *file, size
     FV_RETURN_IF((t->has_raw_data != 0) + (typed > 0) + elsewhere > 1, FV_ERR_FORMAT, "tensor \"%.200s\" has its values twice", name);
     if (elsewhere) {
         FV_RETURN_IF(!external, FV_ERR_UNSUPPORTED, "tensor \"%.200s\" keeps its values in another file, which is not read here", name);
+        out->mapped = true;
         return fv_onnx_files_place(external, t, out->count * type_bytes(out->type), &out->data);
     }
     if (t->has_raw_data) return read_raw(t, name, file, bytes, out);
@@ -170,7 +173,12 @@ int64_t fv_onnx_tensor_int(const fv_onnx_tensor *t, size_t i) {
 
 void fv_onnx_tensor_copy(const fv_onnx_tensor *t, void *out) {
     const size_t bytes = type_bytes(t->type);
-    if (!t->wide && t->count) memcpy(out, t->data, t->count * bytes);
+    const size_t whole = t->wide ? 0 : t->count * bytes;
+    for (size_t at = 0, size; at < whole; at += size) { /* of a mapping no more than a part is in memory */
+        size = fv_min_size(whole - at, (size_t)8 << 20);
+        memcpy((char *)out + at, (const char *)t->data + at, size);
+        if (t->mapped) fv_mapped_copied((const char *)t->data + at, size);
+    }
     for (size_t i = 0; t->wide && i < t->count; i++) {
         const uint64_t bits = bits_of(t, i);
         memcpy((char *)out + i * bytes, &bits, bytes);

@@ -152,6 +152,7 @@ static fv_status write_graph(fv_onnx_writer *w, const char *path) {
 
 fv_status fv_model_save(const fv_model *m, const char *path) {
     FV_RETURN_IF(!m || !path, FV_ERR_ARGUMENT, "fv_model_save needs a model and a path");
+    FV_FORWARD(fv_model_check_weights(m, "fv_model_save"));
     FV_RETURN_IF(m->source.lower && m->graph->node_count == 0, FV_ERR_UNSUPPORTED,
                  "%s: the model's layers follow from the sizes or values of its inputs, so there is no one graph to "
                  "write; keep the file it was read from",
