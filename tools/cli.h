@@ -47,8 +47,13 @@ typedef struct cli_compute {
         {"isa", "NAME", CLI_TEXT, &(c)->isa, 0, 0, "cap the instruction set: scalar, avx2, neon"}, {                   \
         "backend", "NAME", CLI_TEXT, &(c)->backend, 0, 0, "openmp, pthreads or serial"                                 \
     }
+/* Of what runs an image at a time anyway. */
+#define CLI_IMAGE_OPTIONS(c)                                                                                           \
+    CLI_MACHINE_OPTIONS(c), {                                                                                          \
+        "no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"           \
+    }
 #define CLI_COMPUTE_OPTIONS(c)                                                                                         \
-    CLI_MACHINE_OPTIONS(c), {"no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"}, { \
+    CLI_IMAGE_OPTIONS(c), {                                                                                            \
         "batch-invariant", NULL, CLI_FLAG, &(c)->batch_invariant, 0, 0, "an image's bits do not depend on its batch"   \
     }
 /* Of commands that run a model as it is. */

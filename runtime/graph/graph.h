@@ -5,6 +5,28 @@
 #include "graph/choices.h"
 #include "ops/op.h"
 
+/* Passes that say what they did; names in pass_report.c. */
+typedef enum fv_pass_kind {
+    FV_PASS_CONSTANTS, /* nodes of a file whose answer was known while it was read */
+    FV_PASS_SPELLED,   /* layers that a file spells out in several nodes */
+    FV_PASS_BATCH_NORM,
+    FV_PASS_DEAD,
+    FV_PASS_TRAINING, /* dropout and the like */
+    FV_PASS_FLATTEN,
+    FV_PASS_BIAS, /* untied; a tied one is part of its product from the start */
+    FV_PASS_ACTIVATION,
+    FV_PASS_RESIDUAL,
+    FV_PASS_LAYOUT, /* conversions that are left */
+    FV_PASS_LAYOUT_CANCEL,
+    FV_PASS_JOIN,
+    FV_PASS_IN_PLACE,
+    FV_PASS_COUNT
+} fv_pass_kind;
+typedef struct fv_pass_effect {
+    size_t count, nodes; /* how often; nodes less */
+    double bytes;        /* not read and written in a run; in place: not needed in the arena */
+} fv_pass_effect;
+
 struct fv_graph {
     fv_context *context;
     fv_value_info *values;
@@ -15,6 +37,7 @@ struct fv_graph {
     size_t input_count, input_capacity, output_count, output_capacity;
     fv_value *names; /* hash of the values' names: value + 1, 0 free; those from `indexed` on are not in yet */
     size_t name_capacity, name_count, indexed;
+    fv_pass_effect passes[FV_PASS_COUNT];
     bool borrowed;    /* parameters' data belong to another graph */
     fv_status status; /* first builder error, its sentence in error */
     char error[512];
@@ -80,6 +103,17 @@ void fv_graph_replace(fv_graph *g, fv_value old, fv_value fresh);
 void fv_graph_remove(fv_graph *g, const bool *dead);
 bool fv_graph_is_output(const fv_graph *g, fv_value v);
 size_t fv_graph_uses(const fv_graph *g, fv_value v); /* by nodes and as outputs */
+
+/* Bytes of a node's inputs and outputs. */
+double fv_graph_node_traffic(const fv_graph *g, const fv_node *n);
+void fv_pass_note(fv_graph *g, fv_pass_kind kind, size_t count, size_t nodes, double bytes);
+/* Notes the nodes and bytes that are gone between the two. */
+typedef struct fv_pass_watch {
+    size_t nodes;
+    double bytes;
+} fv_pass_watch;
+fv_pass_watch fv_pass_begin(const fv_graph *g);
+void fv_pass_end(fv_graph *g, fv_pass_kind kind, fv_pass_watch before);
 
 /* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
 fv_status fv_pass_dead(fv_graph *g);                /* nodes no output or effect needs */
@@ -183,6 +217,7 @@ size_t fv_plan_packed_bytes(const fv_plan *p);
 size_t fv_plan_scratch_bytes(const fv_plan *p);
 int fv_plan_threads(const fv_plan *p); /* that it runs on: as many as are worth it */
 size_t fv_plan_node_count(const fv_plan *p);
+fv_pass_effect fv_plan_in_place(const fv_plan *p);
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out);
 
 /* ---- Sessions, for the batcher ---- */

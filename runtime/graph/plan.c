@@ -55,6 +55,7 @@ struct fv_plan {
     size_t scratch_bytes, arena_bytes, packed_bytes;
     void *arena;
     bool owns_arena;
+    fv_pass_effect in_place;
     fv_rates rates;
     int threads;
     fv_parallel *team;
@@ -155,16 +156,6 @@ fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg,
 
 static size_t value_bytes(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
 
-/* Inputs, weights and outputs once. */
-static double bytes_moved(const fv_plan *p, const fv_node *n) {
-    double bytes = 0;
-    for (int32_t k = 0; k < n->in_count; k++)
-        if (n->in[k] != FV_NONE) bytes += (double)value_bytes(&p->graph->values[n->in[k]]);
-    for (int32_t k = 0; k < n->out_count; k++)
-        if (n->out[k] != FV_NONE) bytes += (double)value_bytes(&p->graph->values[n->out[k]]);
-    return bytes;
-}
-
 static fv_status plan_node(fv_plan *p, size_t i) {
     fv_plan_op op = {.plan = p,
                      .context = p->context,
@@ -185,7 +176,7 @@ static fv_status plan_node(fv_plan *p, size_t i) {
     n->packed_bytes = op.packed_bytes;
     n->phases = p->run.count - n->first_phase;
     for (size_t k = n->first_phase; k < p->run.count; k++) n->pieces += p->run.list[k].pieces;
-    n->bytes = n->phases ? bytes_moved(p, op.node) : 0; /* without phases nothing moves */
+    n->bytes = n->phases ? fv_graph_node_traffic(p->graph, op.node) : 0; /* without phases nothing moves */
     n->predicted = fv_predict(&p->rates, n->work, n->bytes, n->phases);
     return FV_OK;
 }
@@ -236,6 +227,7 @@ typedef struct memory_plan {
     int32_t *item_of; /* [value_count], -1: not in the arena */
     size_t *last_use; /* [value_count] */
     bool *pinned;     /* [value_count]: an output */
+    fv_pass_effect in_place;
 } memory_plan;
 
 /* A value whose memory this node may take over: it dies here, and it lies in the arena. */
@@ -278,6 +270,8 @@ static void add_items(const fv_plan *p, memory_plan *m) {
             if (v == FV_NONE || (m->pinned[v] && p->settings.bind_outputs) || m->item_of[v] >= 0) continue;
             if (k == 0 && shared >= 0) {
                 m->item_of[v] = shared;
+                m->in_place.count++;
+                m->in_place.bytes += (double)value_bytes(&g->values[v]);
                 m->items[shared].last = fv_max_size(m->items[shared].last, m->last_use[v]);
                 continue;
             }
@@ -302,6 +296,7 @@ static fv_status plan_memory(fv_plan *p, memory_plan *m) {
     FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->pinned, "the memory plan", (void **)&m->pinned));
     find_lives(p, m);
     add_items(p, m);
+    p->in_place = m->in_place;
     return fv_arena_place(p->context, m->items, m->count, p->settings.mode == FV_PLAN_LEAN, &p->arena_bytes);
 }
 
@@ -491,6 +486,7 @@ void fv_plan_run(fv_plan *p) {
 size_t fv_plan_arena_bytes(const fv_plan *p) { return p->arena_bytes; }
 size_t fv_plan_packed_bytes(const fv_plan *p) { return p->packed_bytes; }
 size_t fv_plan_scratch_bytes(const fv_plan *p) { return fv_parallel_scratch_bytes(p->team); }
+fv_pass_effect fv_plan_in_place(const fv_plan *p) { return p->in_place; }
 int fv_plan_threads(const fv_plan *p) { return p->threads; }
 size_t fv_plan_node_count(const fv_plan *p) { return p->graph->node_count; }
 
@@ -502,6 +498,7 @@ void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
                           .algorithm = planned->algorithm,
                           .flops = planned->flops,
                           .bytes = planned->bytes,
+                          .work = planned->work,
                           .phases = planned->phases,
                           .pieces = planned->pieces,
                           .workspace_bytes = planned->workspace_bytes,

@@ -46,7 +46,9 @@ static fv_status lower(const fv_model *m, const fv_session_settings *s, const fv
 }
 
 static fv_status simplify(const fv_model *m, const fv_session_settings *s, fv_graph *frees, fv_graph *g) {
+    const fv_pass_watch before = fv_pass_begin(g);
     FV_FORWARD(fv_pass_fold_batch_norm(g, m->packed, frees));
+    fv_pass_end(g, FV_PASS_BATCH_NORM, before);
     return fv_graph_prepare(g, false, s->input_layout, s->output_layout);
 }
 
@@ -211,6 +213,7 @@ static fv_status create(const fv_model *m, const fv_session_settings *s, const f
     planned.frees = frees;
     fv_status status = find_fields(p);
     if (status == FV_OK) status = fv_plan_create(p->part ? p->part : p->graph, &planned, &p->plan);
+    if (status == FV_OK) p->graph->passes[FV_PASS_IN_PLACE] = fv_plan_in_place(p->plan);
     if (status == FV_OK && s->choices) status = fv_choices_write(m->choices, s->choices);
     if (status == FV_OK)
         *out = p;

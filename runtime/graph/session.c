@@ -260,6 +260,7 @@ fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out) {
     const fv_node *n = &s->planned->graph->nodes[i];
     const double parts = (double)s->planned->parts;
     out->flops *= parts;
+    out->work *= parts;
     out->bytes *= parts;
     out->seconds *= parts;
     out->phases *= (size_t)s->planned->parts;

@@ -551,6 +551,7 @@ typedef struct fv_node_info {
     size_t workspace_bytes, packed_bytes;
     int32_t receptive_field[2]; /**< y, x, in input pixels; 0 where it has no meaning */
     double seconds;             /**< mean over profiled runs, 0 when not profiled */
+    double work;                /**< FLOPs at the units' full rate that take as long as the algorithm: Winograd's are fewer than `flops` */
 } fv_node_info;
 
 /** Threads that runs as planned now use: of those allowed as many as are worth it (fv_context_settings.all_threads). */
@@ -558,6 +559,17 @@ FV_API int fv_session_threads(const fv_session *s);
 /** Planned nodes (after graph passes), in the order they run. */
 FV_API size_t fv_session_node_count(const fv_session *s);
 FV_API fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out);
+/** What a rewrite of the graph did. */
+typedef struct fv_pass_info {
+    const char *name; /**< "batch-norm folding", "activation fusion", ... */
+    size_t count;     /**< how often; 0: there was nothing to do */
+    size_t nodes;     /**< nodes less */
+    double bytes;     /**< not read and written in a run; in-place reuse: not needed in the arena */
+} fv_pass_info;
+
+FV_API size_t fv_session_pass_count(const fv_session *s);
+FV_API fv_status fv_session_pass(const fv_session *s, size_t i, fv_pass_info *out);
+
 /** A run goes through the network so many times, with an equal part of the batch each time: large maps thus stay in the cache. A function of
  *  shapes alone. */
 FV_API int64_t fv_session_parts(const fv_session *s);

@@ -122,5 +122,6 @@ fv_status fv_onnx_compute(fv_onnx_reader *r, const FvOnnx__Node *n, bool *done) 
         if (status == FV_OK) status = compute_outputs(r, &inner, n);
     }
     fv_graph_free(inner.graph);
+    if (status == FV_OK) fv_pass_note(r->graph, FV_PASS_CONSTANTS, 1, 1, 0);
     return status;
 }

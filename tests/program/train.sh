@@ -11,6 +11,9 @@ $fovea predict m.onnx --data "$sample" --count 5 >p.txt
 [ "$(grep -c '^image' p.txt)" -eq 5 ] || fail "predict"
 $fovea explain lenet5 | grep -q 'arena' || fail "explain"
 $fovea explain mobilenet-cifar --batch 7 --batch-invariant | grep -q "in 7 equal parts" || fail "explain --batch-invariant"
+$fovea explain resnet18-cifar --json plan.json >plan.txt
+grep -q '^batch-norm folding  *[1-9]' plan.txt || fail "explain tells nothing of batch normalization"
+grep -q '"predicted_us": ' plan.json && grep -q '"bound": "FMA"' plan.json && grep -q '"name": "residual fusion"' plan.json || fail "explain --json"
 if $fovea explain cnn --plan lean | grep -q winograd; then fail "explain --plan lean"; fi
 if [ "${FOVEA_ISA:-}" != scalar ]; then
     $fovea explain cnn --plan measure --choices kept.txt >one.txt

@@ -197,8 +197,56 @@ START_TEST(a_bad_file_of_choices_is_named) {
 }
 END_TEST
 
+static fv_pass_info pass_of(const fv_session *s, const char *name) {
+    fv_pass_info p = {0};
+    for (size_t i = 0; i < fv_session_pass_count(s); i++) {
+        ok(fv_session_pass(s, i, &p));
+        if (strcmp(p.name, name) == 0) return p;
+    }
+    ck_abort_msg("no pass %s", name);
+}
+
+/* Convolution, normalization, clamp; again; sum with the first clamp's output; softplus in place; a node nobody reads. */
+START_TEST(passes_tell_what_they_did) {
+    enum { maps_here = 16, edge = 8, bytes = 4 * maps_here * edge * edge };
+    const int64_t shape[4] = {0, maps_here, edge, edge};
+    fv_context *c = context_here();
+    fv_graph *g = NULL;
+    fv_model *m = NULL;
+    fv_conv_settings conv;
+    fv_conv_settings_default(&conv);
+    conv.out_channels = maps_here;
+    conv.padding = FV_PAD_SAME_UPPER;
+    ok(fv_graph_create(c, &g));
+    const fv_value x = fv_graph_input(g, "x", 4, shape);
+    const fv_value first = fv_graph_relu(g, fv_graph_batch_norm(g, fv_graph_conv(g, x, &conv, "a"), NULL, "an"), "ar");
+    fv_graph_tanh(g, first, "unread");
+    const fv_value sum = fv_graph_add(g, fv_graph_conv(g, first, &conv, "b"), first, "sum");
+    ok(fv_graph_output(g, fv_graph_tanh(g, fv_graph_sigmoid(g, sum, "s"), "t"), "y"));
+    ok(fv_model_create(g, 1, &m));
+    fv_session *s = session_of(m, FV_PLAN_FAST, NULL, 1);
+    static const struct {
+        const char *name;
+        size_t count, nodes;
+        double bytes;
+    } wanted[] = {{"dead nodes", 1, 1, 2 * bytes},        {"batch-norm folding", 1, 1, 2 * bytes + 4 * 4 * maps_here},
+                  {"activation fusion", 1, 1, 2 * bytes}, {"residual fusion", 1, 1, 2 * bytes},
+                  {"layout", 2, 0, 0},                    {"constant folding", 0, 0, 0}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        const fv_pass_info p = pass_of(s, wanted[i].name);
+        ck_assert_msg(p.count == wanted[i].count && p.nodes == wanted[i].nodes && p.bytes == wanted[i].bytes,
+                      "%s: %zu times, %zu nodes, %g bytes", p.name, p.count, p.nodes, p.bytes);
+    }
+    ck_assert_uint_ge(pass_of(s, "in-place reuse").count, 1);
+    fv_session_free(s);
+    fv_model_free(m);
+    fv_graph_free(g);
+    fv_context_free(c);
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {lean_holds_every_weight_once, a_model_whose_weights_went_says_so,
+    const TTest *const tests[] = {lean_holds_every_weight_once, passes_tell_what_they_did, a_model_whose_weights_went_says_so,
                                   measured_choices_are_kept_and_obeyed, a_bad_file_of_choices_is_named, NULL};
     return run_tests("plan", tests, 120);
 }
