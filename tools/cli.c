@@ -135,6 +135,19 @@ int cli_context(const cli_command *command, const cli_compute *compute, fv_conte
     return fv_context_create(&settings, out) == FV_OK ? -1 : cli_library(command);
 }
 
+int cli_session(const cli_command *command, const cli_compute *compute, fv_session_settings *out) {
+    static const char *const names[] = {"fast", "lean", "measure"};
+    static const fv_plan_mode modes[] = {FV_PLAN_FAST, FV_PLAN_LEAN, FV_PLAN_MEASURE};
+    size_t i = 0;
+    while (compute->plan && i < 3 && strcmp(names[i], compute->plan) != 0) i++;
+    if (i == 3) return cli_usage(command, "--plan takes fast, lean or measure, not \"%s\"", compute->plan);
+    if (compute->choices && modes[i] != FV_PLAN_MEASURE) return cli_usage(command, "--choices goes with --plan measure");
+    fv_session_settings_default(out);
+    out->plan = modes[i];
+    out->choices = compute->choices;
+    return -1;
+}
+
 static bool in_zoo(const char *name) {
     for (size_t i = 0; fv_zoo_name(i, NULL); i++)
         if (strcmp(fv_zoo_name(i, NULL), name) == 0) return true;

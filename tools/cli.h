@@ -39,6 +39,7 @@ typedef struct cli_compute {
     int64_t threads;
     const char *isa, *backend;
     bool no_winograd, batch_invariant;
+    const char *plan, *choices;
 } cli_compute;
 
 #define CLI_MACHINE_OPTIONS(c)                                                                                         \
@@ -46,9 +47,19 @@ typedef struct cli_compute {
         {"isa", "NAME", CLI_TEXT, &(c)->isa, 0, 0, "cap the instruction set: scalar, avx2, neon"}, {                   \
         "backend", "NAME", CLI_TEXT, &(c)->backend, 0, 0, "openmp, pthreads or serial"                                 \
     }
+/* Of what runs an image at a time anyway. */
+#define CLI_IMAGE_OPTIONS(c)                                                                                           \
+    CLI_MACHINE_OPTIONS(c), {                                                                                          \
+        "no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"           \
+    }
 #define CLI_COMPUTE_OPTIONS(c)                                                                                         \
-    CLI_MACHINE_OPTIONS(c), {"no-winograd", NULL, CLI_FLAG, &(c)->no_winograd, 0, 0, "3x3 convolutions by their direct sum alone"}, { \
+    CLI_IMAGE_OPTIONS(c), {                                                                                            \
         "batch-invariant", NULL, CLI_FLAG, &(c)->batch_invariant, 0, 0, "an image's bits do not depend on its batch"   \
+    }
+/* Of commands that run a model as it is. */
+#define CLI_PLAN_OPTIONS(c)                                                                                            \
+    {"plan", "MODE", CLI_TEXT, &(c)->plan, 0, 0, "fast (default), lean: the least memory, or measure: the fastest here"}, { \
+        "choices", "F", CLI_TEXT, &(c)->choices, 0, 0, "--plan measure: a file of what was measured, read and written" \
     }
 #define CLI_END                                                                                                        \
     { NULL, NULL, CLI_FLAG, NULL, 0, 0, NULL }
@@ -65,6 +76,8 @@ int cli_library(const cli_command *command);
 
 /* The context the options describe. Prints and returns the exit status on failure, -1 when fine. */
 int cli_context(const cli_command *command, const cli_compute *compute, fv_context **out);
+/* The default session settings with --plan and --choices in them. Prints and returns the exit status on failure, -1 when fine. */
+int cli_session(const cli_command *command, const cli_compute *compute, fv_session_settings *out);
 /* A zoo name or an ONNX file. height, width, channels, classes: for a zoo network, 0 its own. */
 int cli_model(const cli_command *command, fv_context *context, const char *name, const fv_zoo_settings *zoo,
               fv_model **out);

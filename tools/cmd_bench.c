@@ -1,11 +1,9 @@
-#include "cli.h"
+#include "roofline.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { COPY_LEAST = 16, COPY_SIZES = 14 }; /* 64 KiB to 512 MiB, read and written together */
 
 typedef struct bench {
     fv_context *context;
@@ -14,13 +12,12 @@ typedef struct bench {
     int64_t batch;
     double seconds;
     bool train;
+    fv_session_settings settings;
     double *times;
     size_t count, capacity;
     double flops; /* a round */
     json_t *layers;
-    fv_cpu_info cpu;
-    fv_peak peak;
-    double copy_rates[COPY_SIZES]; /* bytes a second; 0: not measured yet */
+    roofline roof;
 } bench;
 
 static int by_value(const void *a, const void *b) {
@@ -82,49 +79,12 @@ static fv_status filled(fv_tensor *t, int64_t batch) {
     return FV_OK;
 }
 
-/* ---- what a layer could take: its arithmetic at the units' rate, or its bytes once at the rate of a copy of as many
- * ---- */
-
-/* Bytes a second, read and written, of one core's memcpy of 2^(COPY_LEAST + i) bytes in all: the best of some runs. */
-static double copy_rate(bench *b, size_t i) {
-    const size_t half = (size_t)1 << (COPY_LEAST + i) >> 1;
-    if (b->copy_rates[i] > 0) return b->copy_rates[i];
-    char *from = malloc(half), *to = malloc(half);
-    if (from && to) {
-        memset(from, 1, half);
-        memset(to, 2, half);
-        const double began = cli_seconds();
-        for (double before = began, after; before - began < 0.02 || b->copy_rates[i] == 0; before = after) {
-            memcpy(to, from, half);
-            after = cli_seconds();
-            from[0] = to[half - 1]; /* each copy is of something new */
-            if (after > before) b->copy_rates[i] = fmax(b->copy_rates[i], 2.0 * (double)half / (after - before));
-        }
-    }
-    free(from);
-    free(to);
-    return b->copy_rates[i];
-}
-
-typedef struct bound {
-    double seconds;
-    const char *by;
-} bound;
-
-static bound bound_of(bench *b, const fv_node_info *n) {
-    size_t i = 0;
-    while (i + 1 < COPY_SIZES && (double)((size_t)1 << (COPY_LEAST + i)) < n->bytes) i++;
-    const double rate = copy_rate(b, i), cores = (double)b->cpu.threads;
-    const double fma = n->flops / (1e9 * b->peak.gflops * cores), memory = rate > 0 ? n->bytes / (rate * cores) : 0;
-    return fma >= memory ? (bound){fma, "FMA"} : (bound){memory, "memory"};
-}
-
 static fv_status add_layers(bench *b, const fv_session *s) {
     for (size_t i = 0; i < fv_session_node_count(s); i++) {
         fv_node_info n;
         const fv_status status = fv_session_node(s, i, &n);
         if (status != FV_OK) return status;
-        const bound least = bound_of(b, &n);
+        const bound least = roof_bound(&b->roof, n.flops, n.bytes);
         b->flops += n.flops;
         json_array_append_new(
             b->layers,
@@ -139,8 +99,7 @@ static fv_status add_layers(bench *b, const fv_session *s) {
 /* The layers' times come from a second, profiled session, so that profiling does not touch the percentiles. */
 static fv_status bench_run(bench *b) {
     inference r = {0}, profiled;
-    fv_session_settings s;
-    fv_session_settings_default(&s);
+    fv_session_settings s = b->settings;
     s.batch = b->batch;
     fv_status status = fv_model_input(b->model, 0, NULL, &r.in);
     if (status == FV_OK) status = fv_model_output(b->model, 0, NULL, &r.out);
@@ -231,26 +190,15 @@ static int print_results(bench *b, const fv_cpu_info *cpu, const fv_peak *peak) 
     return status;
 }
 
-/* The best of a few tries: on a machine shared with others one alone may be half the truth. */
-static fv_status measure_peak(bench *b) {
-    for (int i = 0; i < 5 && !b->peak.valid; i++) {
-        fv_peak peak;
-        const fv_status status = fv_measure_peak(b->context, 0.1, &peak);
-        if (status != FV_OK) return status;
-        if (peak.valid || peak.gflops > b->peak.gflops) b->peak = peak;
-    }
-    return FV_OK;
-}
-
 static int measure(bench *b) {
     if (fv_model_input_count(b->model) != 1 || fv_model_output_count(b->model) != 1)
         return cli_fail(&cmd_bench, "bench runs networks of one input and one output, this one has %zu and %zu",
                         fv_model_input_count(b->model), fv_model_output_count(b->model));
     b->layers = json_array();
-    if (fv_context_info(b->context, &b->cpu) != FV_OK || measure_peak(b) != FV_OK ||
+    if (roof_open(&b->roof, b->context) != FV_OK ||
         (b->train ? bench_train(b) : bench_run(b)) != FV_OK)
         return cli_library(&cmd_bench);
-    return print_results(b, &b->cpu, &b->peak);
+    return print_results(b, &b->roof.cpu, &b->roof.peak);
 }
 
 static int run(int argc, char **argv) {
@@ -262,6 +210,7 @@ static int run(int argc, char **argv) {
         {"seconds", "X", CLI_REAL, &b.seconds, 0.01, 3600, "how long (default 2)"},
         {"json", "F", CLI_TEXT, &b.json, 0, 0, "write the figures here"},
         CLI_COMPUTE_OPTIONS(&compute),
+        CLI_PLAN_OPTIONS(&compute),
         CLI_END,
     };
     int positional;
@@ -269,6 +218,8 @@ static int run(int argc, char **argv) {
     if (status >= 0) return status;
     if (positional != 1) return cli_usage(&cmd_bench, "needs one model file or network name");
     b.name = argv[1];
+    if ((status = cli_session(&cmd_bench, &compute, &b.settings)) >= 0) return status;
+    if (b.train && compute.plan) return cli_usage(&cmd_bench, "--plan is for runs; training steps have one plan");
     if ((status = cli_context(&cmd_bench, &compute, &b.context)) >= 0) return status;
     fv_zoo_settings zoo;
     fv_zoo_settings_default(&zoo);

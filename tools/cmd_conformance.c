@@ -160,7 +160,7 @@ static result run_set(fv_context *c, const fv_model *m, const fv_model *again, c
     inference done = {0}, second = {0};
     fv_status status = load_all(c, folder, "input", &in);
     if (status == FV_OK) status = load_all(c, folder, "output", &want);
-    if (status == FV_OK) status = infer(c, m, in.list, in.count, &done);
+    if (status == FV_OK) status = infer(c, m, NULL, in.list, in.count, &done);
     result r = outcome(status, why);
     if (r == PASS && again && (status = infer(c, again, in.list, in.count, &second)) != FV_OK) {
         snprintf(why, 256, "rewritten: %.200s", fv_last_error());

@@ -317,7 +317,7 @@ static int run(int argc, char **argv) {
          "L images OUT-0.png (the input), OUT-1.png (half its size) and so on; --kernel is then binomial5 unless "
          "given"},
         {"json", NULL, CLI_FLAG, &f.json, 0, 0, "one JSON object: the kernel, and the files written with their sizes"},
-        CLI_COMPUTE_OPTIONS(&compute),
+        CLI_IMAGE_OPTIONS(&compute),
         CLI_END,
     };
     int positional;

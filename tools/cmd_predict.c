@@ -31,6 +31,7 @@ typedef struct predict {
     bool json;
     double noise;
     uint64_t seed;
+    fv_session_settings settings;
     fv_session *session;
     int64_t planned;
 } predict;
@@ -73,7 +74,7 @@ static fv_status run_pixels(predict *p, const uint8_t *pixels, const fv_tensor *
     tensor.shape[0] = 1;
     tensor.layout = FV_NHWC;
     tensor.data = x;
-    const fv_status status = run_batch(p->model, &tensor, &p->session, &p->planned, probability);
+    const fv_status status = run_batch(p->model, &p->settings, &tensor, &p->session, &p->planned, probability);
     free(x);
     if (status == FV_OK && p->classes > 1)
         to_probabilities(probability, p->classes, fv_model_gives_probabilities(p->model));
@@ -233,7 +234,7 @@ static int predict_with(predict *p, char **files, size_t count) {
         return cli_fail(&cmd_predict, "the model takes %lld channels; images have 1 or 3", (long long)input.shape[1]);
     if (p->set && (int64_t)count > info.count) count = (size_t)info.count;
     if (p->kind == GIVES_IMAGES) {
-        const restore r = {p->context, p->model, p->set, p->set ? NULL : files, count, (float)p->noise,
+        const restore r = {p->context, p->model, &p->settings, p->set, p->set ? NULL : files, count, (float)p->noise,
                            p->seed,    p->json,  p->out};
         if (p->labels_file) return cli_fail(&cmd_predict, "--labels is for classes; this network gives images");
         return restore_images(&r);
@@ -251,6 +252,7 @@ static int open_inputs(predict *p, const cli_compute *compute, const char *model
     fv_dataset_settings_default(&s);
     s.test = true;
     int status = cli_size(&cmd_predict, size, &s.height, &s.width);
+    if (status < 0) status = cli_session(&cmd_predict, compute, &p->settings);
     if (status < 0) status = cli_context(&cmd_predict, compute, &p->context);
     if (status >= 0) return status;
     if (fv_model_load(p->context, model, &p->model) != FV_OK) return cli_library(&cmd_predict);
@@ -277,6 +279,7 @@ static int run(int argc, char **argv) {
         {"json", NULL, CLI_FLAG, &p.json, 0, 0,
          "an array of {source, classes, label}; of an autoencoder {source, squared errors}"},
         CLI_COMPUTE_OPTIONS(&compute),
+        CLI_PLAN_OPTIONS(&compute),
         CLI_END,
     };
     int positional;

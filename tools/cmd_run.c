@@ -66,14 +66,14 @@ static int save_outputs(fv_context *c, const inference *done, const cli_list *li
     return CLI_DONE;
 }
 
-static int run_model(fv_context *c, const char *path, const cli_list *in, const cli_list *out) {
+static int run_model(fv_context *c, const fv_session_settings *settings, const char *path, const cli_list *in, const cli_list *out) {
     fv_tensor inputs[CLI_LIST_MOST] = {0};
     fv_model *model = NULL;
     inference done = {0};
     if (fv_model_load(c, path, &model) != FV_OK) return cli_library(&cmd_run);
     int status = load_inputs(c, model, in, inputs);
     if (status < 0) {
-        if (infer(c, model, inputs, fv_model_input_count(model), &done) != FV_OK)
+        if (infer(c, model, settings, inputs, fv_model_input_count(model), &done) != FV_OK)
             status = cli_library(&cmd_run);
         else
             status = save_outputs(c, &done, out);
@@ -93,6 +93,7 @@ static int run(int argc, char **argv) {
         {"output", "NAME=F", CLI_LIST, &out, 0, 0,
          "where an output goes, .npy or .pb; without any their shapes are printed"},
         CLI_COMPUTE_OPTIONS(&compute),
+        CLI_PLAN_OPTIONS(&compute),
         CLI_END,
     };
     int positional;
@@ -100,8 +101,10 @@ static int run(int argc, char **argv) {
     if (status >= 0) return status;
     if (positional != 1) return cli_usage(&cmd_run, "needs one model file");
     fv_context *context;
+    fv_session_settings settings;
+    if ((status = cli_session(&cmd_run, &compute, &settings)) >= 0) return status;
     if ((status = cli_context(&cmd_run, &compute, &context)) >= 0) return status;
-    status = run_model(context, argv[1], &in, &out);
+    status = run_model(context, &settings, argv[1], &in, &out);
     fv_context_free(context);
     return status;
 }

@@ -45,7 +45,7 @@ static char *name_of(const char *model) {
     return name;
 }
 
-static fv_status prepare(server *s, const serve_options *o, int64_t threads) {
+static fv_status prepare(server *s, const serve_options *o, const fv_session_settings *session, int64_t threads) {
     fv_batcher_settings batching;
     fv_batcher_stats stats;
     fv_batcher_settings_default(&batching);
@@ -54,6 +54,8 @@ static fv_status prepare(server *s, const serve_options *o, int64_t threads) {
     batching.queue_capacity = o->queue;
     batching.workers = (int32_t)o->workers;
     batching.threads = (int32_t)threads;
+    batching.plan = session->plan;
+    batching.choices = session->choices;
     fv_status status = describe(s->model, true, &s->inputs, &s->input_count);
     if (status == FV_OK) status = describe(s->model, false, &s->outputs, &s->output_count);
     if (status == FV_OK) status = fv_batcher_create(s->model, &batching, &s->batcher);
@@ -125,6 +127,7 @@ static int run(int argc, char **argv) {
          "seconds a client may be silent; slow ones get twice that (default 10)"},
         {"grace", "S", CLI_REAL, &o.grace, 0, 3600, "seconds for open requests after SIGTERM (default 30)"},
         CLI_COMPUTE_OPTIONS(&compute),
+        CLI_PLAN_OPTIONS(&compute),
         CLI_END,
     };
     int positional;
@@ -134,13 +137,15 @@ static int run(int argc, char **argv) {
     if (o.name && strchr(o.name, '/'))
         return cli_usage(&cmd_serve, "--name takes a name without slashes, not \"%s\"", o.name);
     server s = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    fv_session_settings session;
+    if ((status = cli_session(&cmd_serve, &compute, &session)) >= 0) return status;
     if ((status = cli_context(&cmd_serve, &compute, &s.context)) >= 0) return status;
     char *own = o.name ? NULL : name_of(argv[1]);
     s.name = o.name ? o.name : own ? own : "model";
     fv_zoo_settings zoo;
     fv_zoo_settings_default(&zoo);
     status = cli_model(&cmd_serve, s.context, argv[1], &zoo, &s.model);
-    if (status < 0) status = prepare(&s, &o, compute.threads) == FV_OK ? serve(&s, &o) : cli_library(&cmd_serve);
+    if (status < 0) status = prepare(&s, &o, &session, compute.threads) == FV_OK ? serve(&s, &o) : cli_library(&cmd_serve);
     fv_batcher_free(s.batcher);
     fv_model_free(s.model);
     fv_context_free(s.context);

@@ -234,7 +234,7 @@ static int run(int argc, char **argv) {
         {"index", "N", CLI_INT, &s.index, 0, 1e12, "which of them (default 0)"},
         {"size", "H,W", CLI_TEXT, &s.size, 0, 0, "folder: scale the images to this"},
         {"maps", "N", CLI_INT, &s.maps, 1, most_maps, "filters and maps of a layer to draw, at most (default 16)"},
-        CLI_COMPUTE_OPTIONS(&compute),
+        CLI_IMAGE_OPTIONS(&compute),
         CLI_END,
     };
     int positional;

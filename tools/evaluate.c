@@ -73,13 +73,15 @@ fv_status open_images(const fv_dataset *d, int64_t batch, float noise, uint64_t 
     return fv_loader_create(d, &s, out);
 }
 
-fv_status run_batch(const fv_model *m, const fv_tensor *x, fv_session **session, int64_t *planned, float *outputs) {
+fv_status run_batch(const fv_model *m, const fv_session_settings *base, const fv_tensor *x, fv_session **session,
+                    int64_t *planned, float *outputs) {
     const int64_t n = x->shape[0];
     fv_tensor y;
     fv_status status = fv_model_output(m, 0, NULL, &y);
     if (status == FV_OK && (!*session || *planned != n)) {
         fv_session_settings settings;
         fv_session_settings_default(&settings);
+        if (base) settings = *base;
         settings.batch = n;
         settings.input_layout = settings.output_layout = FV_NHWC;
         fv_session_free(*session);
@@ -155,7 +157,7 @@ static fv_status measure(const fv_model *m, fv_loader *loader, float *outputs, s
         status = fv_loader_next(loader, &x, &labels);
         if (status != FV_OK || x.shape[0] == 0) break;
         status = fv_loader_clean(loader, &clean);
-        if (status == FV_OK) status = run_batch(m, &x, &session, &planned, outputs);
+        if (status == FV_OK) status = run_batch(m, NULL, &x, &session, &planned, outputs);
         if (status != FV_OK) break;
         if (e->kind == GIVES_CLASSES) count_classes(m, outputs, labels.data, x.shape[0], e);
         if (e->kind == GIVES_VALUE) count_values(outputs, labels.data, x.shape[0], detect, e);

@@ -41,9 +41,10 @@ void to_probabilities(float *row, int32_t classes, bool already);
 /* The mean squared difference. */
 double squared_error(const float *a, const float *b, size_t count);
 int32_t largest(const float *row, int32_t classes);
-/* The first output for a batch x FV_NHWC: (rows, classes), or maps FV_NHWC; *session and *planned are kept between
+/* base: the session's settings but for batch and layout; NULL: the defaults. The first output for a batch x FV_NHWC: (rows, classes), or maps FV_NHWC; *session and *planned are kept between
  * calls and remade when the number of images changes. */
-fv_status run_batch(const fv_model *m, const fv_tensor *x, fv_session **session, int64_t *planned, float *outputs);
+fv_status run_batch(const fv_model *m, const fv_session_settings *base, const fv_tensor *x, fv_session **session,
+                    int64_t *planned, float *outputs);
 /* Checks that the images fit the model's input and gives what it makes of them; *classes: its outputs, 0 for images. */
 fv_status fits(const fv_model *m, int32_t channels, int32_t height, int32_t width, model_kind *kind, int32_t *classes,
                const char **why);

@@ -25,10 +25,12 @@ static fv_status make_outputs(inference *i) {
     return FV_OK;
 }
 
-fv_status infer(fv_context *c, const fv_model *m, const fv_tensor *inputs, size_t count, inference *out) {
+fv_status infer(fv_context *c, const fv_model *m, const fv_session_settings *base, const fv_tensor *inputs, size_t count,
+                inference *out) {
     inference made = {.context = c};
     fv_session_settings settings;
     fv_session_settings_default(&settings);
+    if (base) settings = *base;
     settings.inputs = inputs;
     settings.input_count = count;
     fv_status status = fv_session_create(m, &settings, &made.session);

@@ -23,7 +23,7 @@ typedef struct work {
 static fv_status run_one(work *w, size_t i) {
     fv_tensor x = w->shape;
     x.data = w->rows[NOISY] + i * w->values;
-    return run_batch(w->r->model, &x, &w->session, &w->planned, w->rows[OUTPUT] + i * w->values);
+    return run_batch(w->r->model, w->r->settings, &x, &w->session, &w->planned, w->rows[OUTPUT] + i * w->values);
 }
 
 static fv_status run_items(work *w) {

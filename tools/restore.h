@@ -7,6 +7,7 @@
 typedef struct restore {
     fv_context *context;
     const fv_model *model;
+    const fv_session_settings *settings; /* of its sessions, but for batch and layout */
     const fv_dataset *set; /* its first `count` images, with noise; NULL: files, as they are */
     char **files;
     size_t count;

@@ -41,6 +41,15 @@ fv_status fv_alloc_large(const fv_context *c, size_t bytes, const char *what, vo
     return FV_OK;
 }
 
+void fv_forget(const fv_context *c, void *data, size_t bytes) {
+#ifdef MADV_DONTNEED
+    const uintptr_t page = 4096, begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + bytes) / page * page;
+    if (!c->settings.alloc && end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+#else
+    (void)c, (void)data, (void)bytes;
+#endif
+}
+
 fv_status fv_alloc_zero(const fv_context *c, size_t bytes, const char *what, void **out) {
     FV_FORWARD(fv_alloc(c, bytes, what, out));
     memset(*out, 0, bytes);

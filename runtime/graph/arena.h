@@ -10,7 +10,7 @@ typedef struct fv_arena_item {
     size_t offset;      /* the answer: a multiple of FV_ALIGNMENT */
 } fv_arena_item;
 
-/* Largest first, each at the lowest place free during its life. */
-fv_status fv_arena_place(const fv_context *c, fv_arena_item *items, size_t count, size_t *bytes);
+/* Largest first, each at the lowest place free during its life; tight: the best of that and some other orders. */
+fv_status fv_arena_place(const fv_context *c, fv_arena_item *items, size_t count, bool tight, size_t *bytes);
 
 #endif

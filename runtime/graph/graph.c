@@ -376,6 +376,7 @@ fv_status fv_graph_copy(const fv_graph *g, bool share_data, fv_graph **out) {
     fv_graph *copy = NULL;
     FV_FORWARD(fv_graph_create(g->context, &copy));
     const fv_status status = copy_into(copy, g, share_data);
+    memcpy(copy->passes, g->passes, sizeof copy->passes);
     if (status == FV_OK)
         *out = copy;
     else

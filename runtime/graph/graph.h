@@ -2,7 +2,30 @@
 #ifndef FV_GRAPH_GRAPH_H
 #define FV_GRAPH_GRAPH_H
 
+#include "graph/choices.h"
 #include "ops/op.h"
+
+/* Passes that say what they did; names in pass_report.c. */
+typedef enum fv_pass_kind {
+    FV_PASS_CONSTANTS, /* nodes of a file whose answer was known while it was read */
+    FV_PASS_SPELLED,   /* layers that a file spells out in several nodes */
+    FV_PASS_BATCH_NORM,
+    FV_PASS_DEAD,
+    FV_PASS_TRAINING, /* dropout and the like */
+    FV_PASS_FLATTEN,
+    FV_PASS_BIAS, /* untied; a tied one is part of its product from the start */
+    FV_PASS_ACTIVATION,
+    FV_PASS_RESIDUAL,
+    FV_PASS_LAYOUT, /* conversions that are left */
+    FV_PASS_LAYOUT_CANCEL,
+    FV_PASS_JOIN,
+    FV_PASS_IN_PLACE,
+    FV_PASS_COUNT
+} fv_pass_kind;
+typedef struct fv_pass_effect {
+    size_t count, nodes; /* how often; nodes less */
+    double bytes;        /* not read and written in a run; in place: not needed in the arena */
+} fv_pass_effect;
 
 struct fv_graph {
     fv_context *context;
@@ -14,6 +37,7 @@ struct fv_graph {
     size_t input_count, input_capacity, output_count, output_capacity;
     fv_value *names; /* hash of the values' names: value + 1, 0 free; those from `indexed` on are not in yet */
     size_t name_capacity, name_count, indexed;
+    fv_pass_effect passes[FV_PASS_COUNT];
     bool borrowed;    /* parameters' data belong to another graph */
     fv_status status; /* first builder error, its sentence in error */
     char error[512];
@@ -80,6 +104,17 @@ void fv_graph_remove(fv_graph *g, const bool *dead);
 bool fv_graph_is_output(const fv_graph *g, fv_value v);
 size_t fv_graph_uses(const fv_graph *g, fv_value v); /* by nodes and as outputs */
 
+/* Bytes of a node's inputs and outputs. */
+double fv_graph_node_traffic(const fv_graph *g, const fv_node *n);
+void fv_pass_note(fv_graph *g, fv_pass_kind kind, size_t count, size_t nodes, double bytes);
+/* Notes the nodes and bytes that are gone between the two. */
+typedef struct fv_pass_watch {
+    size_t nodes;
+    double bytes;
+} fv_pass_watch;
+fv_pass_watch fv_pass_begin(const fv_graph *g);
+void fv_pass_end(fv_graph *g, fv_pass_kind kind, fv_pass_watch before);
+
 /* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
 fv_status fv_pass_dead(fv_graph *g);                /* nodes no output or effect needs */
 fv_status fv_pass_inference(fv_graph *g);           /* dropout removed, a surrogate gradient forgotten */
@@ -109,8 +144,8 @@ int64_t fv_batch_part(const fv_graph *g, int64_t batch);
 
 typedef struct fv_packed_cache fv_packed_cache; /* packed weights shared by sessions, locked inside */
 /* Inference, before fv_graph_prepare, on a graph that shares a model's data: batch normalization goes into the product
- * before it. The folded numbers are the model's. */
-fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed);
+ * before it. The folded numbers are the model's; with `frees`, its graph, in place of the weights they come from. */
+fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed, fv_graph *frees);
 
 /* Where graphs come from when shapes are known only in the session. `lower` may be called by several threads at once.
  */
@@ -134,12 +169,17 @@ struct fv_model {
     fv_graph *graph;        /* with a source: of default sizes, for looking at; it may have no nodes */
     fv_model_source source; /* lower NULL: the graph serves every batch */
     fv_packed_cache *packed;
-    atomic_int references;
+    fv_choices *choices; /* what its sessions of FV_PLAN_MEASURE found; NULL before the first */
+    atomic_int references, sessions;
 };
 
 fv_model *fv_model_retain(const fv_model *m);
 /* Takes the graph over (freed on failure too) and fills parameters without data from seed. */
 fv_status fv_model_adopt(fv_graph *g, uint64_t seed, fv_model **out);
+/* Its parameters are all there; else FV_ERR_STATE: a lean session has freed some. */
+fv_status fv_model_check_weights(const fv_model *m, const char *what);
+/* Bytes of the parameters it holds in plain order, folded ones included. */
+size_t fv_model_plain_bytes(const fv_model *m);
 /* The graph serves every batch; else FV_ERR_UNSUPPORTED: it is read anew for each session's shapes. */
 fv_status fv_model_check_open(const fv_model *m, const char *what);
 /* The same with a source, freed on failure too. */
@@ -152,12 +192,20 @@ typedef struct fv_plan_settings {
     /* Outputs are written to what fv_plan_bind says; else they stay in the arena until the next run. */
     bool bind_outputs;
     fv_packed_cache *packed; /* NULL: weights are packed in the run */
+    fv_plan_mode mode;
+    fv_choices *choices; /* FV_PLAN_MEASURE: what is known, and grows */
+    bool forced;         /* convolutions are computed with this m, as far as it is one of theirs */
+    int32_t forced_m;
+    fv_graph *frees; /* FV_PLAN_LEAN: the model's graph, whose weights go once packed; NULL: they stay */
     void *arena;             /* the caller's, or NULL */
     size_t arena_bytes;
     fv_run_info *run;
     int threads;       /* 0: the context's */
     fv_parallel *team; /* borrowed, shared by plans that never run at once; NULL: the plan's own */
 } fv_plan_settings;
+
+/* The best m of the candidates for the convolution p->node: known, or measured now. */
+fv_status fv_plan_measure(fv_plan_op *p, const fv_plan_settings *s, const int32_t *m, size_t count, int32_t *out);
 
 /* g must be prepared, with its batch set; it must outlive the plan. fv_plan_size makes nothing that lasts. */
 fv_status fv_plan_create(const fv_graph *g, const fv_plan_settings *s, fv_plan **out);
@@ -169,7 +217,9 @@ void fv_plan_run(fv_plan *p);
 size_t fv_plan_arena_bytes(const fv_plan *p);
 size_t fv_plan_packed_bytes(const fv_plan *p);
 size_t fv_plan_scratch_bytes(const fv_plan *p);
+int fv_plan_threads(const fv_plan *p); /* that it runs on: as many as are worth it */
 size_t fv_plan_node_count(const fv_plan *p);
+fv_pass_effect fv_plan_in_place(const fv_plan *p);
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out);
 
 /* ---- Sessions, for the batcher ---- */

@@ -66,6 +66,7 @@ static fv_status adopt(fv_graph *g, uint64_t seed, fv_model **out) {
     }
     m->graph = g;
     atomic_init(&m->references, 1);
+    atomic_init(&m->sessions, 0);
     *out = m;
     return FV_OK;
 }
@@ -94,8 +95,25 @@ fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_m
     m->graph = g;
     m->source = *source;
     atomic_init(&m->references, 1);
+    atomic_init(&m->sessions, 0);
     *out = m;
     return FV_OK;
+}
+
+fv_status fv_model_check_weights(const fv_model *m, const char *what) {
+    for (size_t i = 0; i < m->graph->value_count; i++)
+        FV_RETURN_IF(m->graph->values[i].away, FV_ERR_STATE,
+                     "%s needs the model's weights; they were packed for a session of FV_PLAN_LEAN and freed: load it again", what);
+    return FV_OK;
+}
+
+size_t fv_model_plain_bytes(const fv_model *m) {
+    size_t bytes = fv_packed_plain_bytes(m->packed);
+    for (size_t i = 0; i < m->graph->value_count; i++) {
+        const fv_value_info *v = &m->graph->values[i];
+        if (v->data && !v->shared) bytes += fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype);
+    }
+    return bytes;
 }
 
 fv_status fv_model_check_open(const fv_model *m, const char *what) {
@@ -122,6 +140,7 @@ void fv_model_free(fv_model *m) {
     if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
     fv_context *c = fv_context_retain(m->graph->context);
     fv_packed_free(m->packed);
+    fv_choices_free(m->choices);
     fv_graph_free(m->graph);
     if (m->source.free) m->source.free(m->source.self);
     fv_release(c, m);
@@ -183,6 +202,7 @@ fv_status fv_model_parameter(const fv_model *m, size_t i, const char **name, fv_
     for (size_t k = 0, at = 0; k < m->graph->value_count; k++) {
         const fv_value_info *v = &m->graph->values[k];
         if (v->kind != FV_VALUE_PARAMETER || at++ != i) continue;
+        FV_FORWARD(fv_model_check_weights(m, "fv_model_parameter"));
         view(v, name, out);
         if (trainable) *trainable = v->trainable;
         return FV_OK;

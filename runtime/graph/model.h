@@ -11,6 +11,8 @@ typedef struct fv_packed_entry {
     size_t key_bytes, bytes;
     bool ready;
     bool shares_slab; /* data is a part of a slab */
+    bool borrowed; /* data are another entry's: what this one held was freed when it had been packed */
+    bool packed;   /* in a kernel's order, which nobody else can read */
     void *data;
     unsigned char key[];
 } fv_packed_entry;
@@ -22,5 +24,16 @@ void fv_packed_lock(fv_packed_cache *p);
 void fv_packed_unlock(fv_packed_cache *p, bool all_ready);
 /* Finds or makes the entry; under the lock. */
 fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes, fv_packed_entry **out);
+/* Under the lock: who holds the numbers `old` (a parameter of the model's graph, or an entry) frees them, and `fresh` is what they are
+ * found by from now on. */
+void fv_packed_replace(fv_packed_cache *p, fv_graph *g, const void *old, fv_packed_entry *fresh);
+/* The numbers at `data` were freed, and what is there is packed. */
+bool fv_packed_away(const fv_packed_cache *p, const void *data);
+/* Bytes of entries in plain order. */
+size_t fv_packed_plain_bytes(fv_packed_cache *p);
+
+/* Sessions of a model are made one at a time; those alive are counted. */
+void fv_planning_enter(fv_packed_cache *p);
+void fv_planning_leave(fv_packed_cache *p);
 
 #endif

@@ -11,6 +11,7 @@
 static fv_status copy_of(const fv_model *m, fv_model **out, const char *function, fv_graph **g) {
     FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "%s needs a model and a place for the new one", function);
     FV_FORWARD(fv_model_check_open(m, function));
+    FV_FORWARD(fv_model_check_weights(m, function));
     return fv_graph_copy(m->graph, false, g);
 }
 

@@ -15,7 +15,7 @@ typedef struct slab {
 
 struct fv_packed_cache {
     const fv_context *context;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock, planning;
     fv_packed_entry *first;
     slab *slabs;  /* the newest first */
     size_t bytes; /* of all entries */
@@ -26,6 +26,7 @@ fv_status fv_packed_create(const fv_context *c, fv_packed_cache **out) {
     FV_FORWARD(fv_alloc_zero(c, sizeof *p, "packed weights", (void **)&p));
     p->context = c;
     pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->planning, NULL);
     *out = p;
     return FV_OK;
 }
@@ -63,7 +64,7 @@ static void give_back(fv_packed_cache *p, const fv_packed_entry *e) {
 
 static void release_entry(fv_packed_cache *p, fv_packed_entry *e) {
     p->bytes -= e->bytes;
-    if (!e->shares_slab) fv_release(p->context, e->data);
+    if (!e->shares_slab && !e->borrowed) fv_release(p->context, e->data);
     fv_release(p->context, e);
 }
 
@@ -79,6 +80,7 @@ void fv_packed_free(fv_packed_cache *p) {
         fv_release(p->context, s);
     }
     pthread_mutex_destroy(&p->lock);
+    pthread_mutex_destroy(&p->planning);
     fv_release(p->context, p);
 }
 
@@ -99,6 +101,43 @@ void fv_packed_unlock(fv_packed_cache *p, bool all_ready) {
     pthread_mutex_unlock(&p->lock);
 }
 
+void fv_planning_enter(fv_packed_cache *p) { pthread_mutex_lock(&p->planning); }
+void fv_planning_leave(fv_packed_cache *p) { pthread_mutex_unlock(&p->planning); }
+
+bool fv_packed_away(const fv_packed_cache *p, const void *data) {
+    for (const fv_packed_entry *e = p->first; e; e = e->next)
+        if (e->packed && e->data == data) return true;
+    return false;
+}
+
+size_t fv_packed_plain_bytes(fv_packed_cache *p) {
+    size_t bytes = 0;
+    fv_packed_lock(p);
+    for (const fv_packed_entry *e = p->first; e; e = e->next) bytes += e->borrowed || e->packed ? 0 : e->bytes;
+    pthread_mutex_unlock(&p->lock);
+    return bytes;
+}
+
+void fv_packed_replace(fv_packed_cache *p, fv_graph *g, const void *old, fv_packed_entry *fresh) {
+    void *gone = NULL;
+    fresh->ready = true; /* the model depends on it now */
+    for (fv_packed_entry *e = p->first; e; e = e->next) {
+        if (e->weight == old) e->weight = fresh->data;
+        if (e->data != old || e == fresh) continue;
+        if (!e->borrowed && !e->shares_slab) gone = e->data;
+        e->data = fresh->data;
+        e->borrowed = true;
+    }
+    for (size_t i = 0; i < g->value_count; i++) {
+        fv_value_info *v = &g->values[i];
+        if (v->data != old) continue;
+        if (!v->shared) gone = v->data;
+        v->data = fresh->data;
+        v->shared = v->away = true;
+    }
+    fv_release(p->context, gone);
+}
+
 fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes,
                         fv_packed_entry **out) {
     for (fv_packed_entry *e = p->first; e; e = e->next)
@@ -107,6 +146,8 @@ fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key,
             *out = e;
             return FV_OK;
         }
+    FV_RETURN_IF(fv_packed_away(p, weight), FV_ERR_STATE,
+                 "the model's weights were packed for a session of FV_PLAN_LEAN and freed: load it again for another plan");
     fv_packed_entry *e = NULL;
     void *data = NULL;
     const bool shares_slab = fits_slab(p, bytes);

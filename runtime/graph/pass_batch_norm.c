@@ -55,16 +55,15 @@ static bool match(fv_graph *g, size_t i, fold *f) {
 
 static fv_value bias_of(const fv_node *product) { return product->in_count > 2 ? product->in[2] : FV_NONE; }
 
-static void fill(const fv_graph *g, const fold *f, fv_real *folded) {
+static void fill(const fv_graph *g, const fold *f, fv_real *weight, fv_real *shift) {
     const fv_real *parameter[5], *w = g->values[f->product->in[1]].data;
     const fv_value bias = bias_of(f->product);
     const fv_real *b = bias == FV_NONE ? NULL : g->values[bias].data;
     for (int k = 1; k < 5; k++) parameter[k] = g->values[f->norm->in[k]].data;
     for (size_t o = 0; o < f->rows; o++) {
         const double gain = (double)parameter[1][o] / sqrt((double)parameter[4][o] + (double)f->norm->attr.norm.epsilon);
-        for (size_t k = 0; k < f->row; k++) folded[o * f->row + k] = (fv_real)((double)w[o * f->row + k] * gain);
-        folded[f->rows * f->row + o] =
-            (fv_real)((double)parameter[2][o] + ((b ? (double)b[o] : 0) - (double)parameter[3][o]) * gain);
+        for (size_t k = 0; k < f->row; k++) weight[o * f->row + k] = (fv_real)((double)w[o * f->row + k] * gain);
+        shift[o] = (fv_real)((double)parameter[2][o] + ((b ? (double)b[o] : 0) - (double)parameter[3][o]) * gain);
     }
 }
 
@@ -75,21 +74,26 @@ typedef struct fold_key {
     double epsilon;
 } fold_key;
 
-static fv_status folded_values(fv_graph *g, const fold *f, fv_packed_cache *packed, fv_real **out) {
+typedef struct folded {
+    fv_packed_entry *weight, *bias;
+} folded;
+
+static fv_status folded_values(fv_graph *g, const fold *f, fv_packed_cache *packed, folded *out) {
     const fv_value bias = bias_of(f->product);
+    const void *weight = g->values[f->product->in[1]].data;
     fold_key key;
-    fv_packed_entry *entry;
     size_t bytes;
     memset(&key, 0, sizeof key);
     memcpy(key.what, "folded", sizeof "folded");
     for (int k = 0; k < 4; k++) key.data[k] = g->values[f->norm->in[1 + k]].data;
     key.data[4] = bias == FV_NONE ? NULL : g->values[bias].data;
     key.epsilon = (double)f->norm->attr.norm.epsilon;
-    FV_RETURN_IF(!fv_mul_size(f->row + 1, f->rows * sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\" is too large",
+    FV_RETURN_IF(!fv_mul_size(f->row, f->rows * sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\" is too large",
                  f->product->name);
-    FV_FORWARD(fv_packed_get(packed, g->values[f->product->in[1]].data, &key, sizeof key, bytes, &entry));
-    if (!entry->ready) fill(g, f, entry->data);
-    *out = entry->data;
+    FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, bytes, &out->weight));
+    memcpy(key.what, "folded bias", sizeof "folded bias");
+    FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, f->rows * sizeof(fv_real), &out->bias));
+    if (!out->weight->ready) fill(g, f, out->weight->data, out->bias->data);
     return FV_OK;
 }
 
@@ -100,7 +104,7 @@ static fv_value known(fv_graph *g, const fv_shape *shape, fv_real *data) {
 }
 
 /* The product reads the folded numbers, is called "product+norm", and gives what the norm gave. */
-static fv_status rewrite(fv_graph *g, const fold *f, fv_real *folded, size_t at) {
+static fv_status rewrite(fv_graph *g, const fold *f, const folded *numbers, size_t at) {
     fv_node *product = f->product;
     const fv_node *norm = f->norm;
     const fv_shape weight = g->values[product->in[1]].shape, rows = {1, {weight.dim[0]}};
@@ -108,7 +112,7 @@ static fv_status rewrite(fv_graph *g, const fold *f, fv_real *folded, size_t at)
     fv_value *in = NULL;
     char *both = NULL;
     snprintf(name, sizeof name, "%.512s+%.512s", product->name, norm->name);
-    const fv_value w = known(g, &weight, folded), b = known(g, &rows, folded + f->rows * f->row);
+    const fv_value w = known(g, &weight, numbers->weight->data), b = known(g, &rows, numbers->bias->data);
     FV_FORWARD(fv_graph_status(g));
     FV_FORWARD(fv_strdup(g->context, name, &both));
     const fv_status status = fv_alloc_array(g->context, 4, sizeof *in, "a node", (void **)&in);
@@ -129,23 +133,42 @@ static fv_status rewrite(fv_graph *g, const fold *f, fv_real *folded, size_t at)
     return FV_OK;
 }
 
-static fv_status fold_all(fv_graph *g, fv_packed_cache *packed, bool *dead) {
+/* The values of a weight that was folded live on under its entry: g is a copy that shares them. */
+static void free_unfolded(fv_graph *g, fv_graph *frees, fv_packed_cache *packed, const void *old, const folded *numbers) {
+    numbers->bias->ready = true;
+    fv_packed_replace(packed, frees, old, numbers->weight);
+    for (size_t i = 0; i < g->value_count; i++)
+        if (g->values[i].data == old) g->values[i].data = numbers->weight->data;
+}
+
+static size_t readers(const fv_graph *g, const void *data) {
+    size_t count = 0;
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int32_t k = 0; k < g->nodes[i].in_count; k++)
+            count += g->nodes[i].in[k] != FV_NONE && g->values[g->nodes[i].in[k]].data == data;
+    return count;
+}
+
+static fv_status fold_all(fv_graph *g, fv_packed_cache *packed, fv_graph *frees, bool *dead) {
     for (size_t i = 0; i < g->node_count; i++) {
         fold f;
-        fv_real *folded;
+        folded numbers;
         if (!match(g, i, &f)) continue;
-        FV_FORWARD(folded_values(g, &f, packed, &folded));
-        FV_FORWARD(rewrite(g, &f, folded, (size_t)(f.product - g->nodes)));
+        const void *weight = g->values[f.product->in[1]].data;
+        FV_FORWARD(folded_values(g, &f, packed, &numbers));
+        FV_FORWARD(rewrite(g, &f, &numbers, (size_t)(f.product - g->nodes)));
+        if (frees && weight != numbers.weight->data && readers(g, weight) == 0)
+            free_unfolded(g, frees, packed, weight, &numbers);
         dead[i] = true;
     }
     return FV_OK;
 }
 
-fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed) {
+fv_status fv_pass_fold_batch_norm(fv_graph *g, fv_packed_cache *packed, fv_graph *frees) {
     bool *dead = NULL;
     FV_FORWARD(fv_alloc_array(g->context, g->node_count + 1, sizeof *dead, "a graph pass", (void **)&dead));
     fv_packed_lock(packed);
-    const fv_status status = fold_all(g, packed, dead);
+    const fv_status status = fold_all(g, packed, frees, dead);
     fv_packed_unlock(packed, status == FV_OK);
     if (status == FV_OK) fv_graph_remove(g, dead);
     fv_release(g->context, dead);

@@ -1,5 +1,6 @@
 /* A concatenation along channels without copies: each of its convolutions writes its channels of the joined pixels. */
 #include "graph/graph.h"
+#include "ops/window.h"
 
 /* Written by a convolution that can keep a distance between its pixels, and read by nobody but the concatenation. */
 static bool can_lie_inside(const fv_graph *g, fv_value v) {
@@ -18,6 +19,7 @@ void fv_pass_join(fv_graph *g) {
         for (int32_t k = 0; k < n->in_count; k++) {
             if (can_lie_inside(g, n->in[k])) {
                 fv_value_info *v = &g->values[n->in[k]];
+                fv_pass_note(g, FV_PASS_JOIN, 1, 0, 2 * (double)fv_shape_count(&v->shape) * (double)fv_dtype_bytes(v->dtype));
                 v->inside.is = true;
                 v->inside.whole = n->out[0];
                 v->inside.channel = channel;

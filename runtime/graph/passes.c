@@ -1,5 +1,6 @@
 /* Rewrites that keep what a graph computes. */
 #include "graph/graph.h"
+#include "ops/window.h"
 
 #include <math.h>
 #include <string.h>
@@ -87,6 +88,13 @@ static fv_node *open_norm(fv_graph *g, fv_value v) {
     return isinf(n->attr.norm.act_low) && isinf(n->attr.norm.act_high) ? n : NULL;
 }
 
+/* Node i is part of another, whose reading of `other` stays. */
+static void note_fused(fv_graph *g, size_t i, fv_pass_kind kind, fv_value other) {
+    const fv_value_info *v = other == FV_NONE ? NULL : &g->values[other];
+    const double stays = v ? (double)fv_shape_count(&v->shape) * (double)fv_dtype_bytes(v->dtype) : 0;
+    fv_pass_note(g, kind, 1, 1, fv_graph_node_traffic(g, &g->nodes[i]) - stays);
+}
+
 static void fuse_clamp(fv_graph *g, size_t i, bool *dead) {
     fv_node *n = &g->nodes[i];
     fv_real low, high;
@@ -102,6 +110,7 @@ static void fuse_clamp(fv_graph *g, size_t i, bool *dead) {
     }
     g->values[n->out[0]].producer = g->values[n->in[0]].producer;
     (product ? product : norm)->out[0] = n->out[0];
+    note_fused(g, i, FV_PASS_ACTIVATION, FV_NONE);
     dead[i] = true;
 }
 
@@ -118,6 +127,7 @@ static fv_status attach(fv_graph *g, size_t i, fv_node *product, fv_value other,
     product->attr.conv.residual = true;
     g->values[n->out[0]].producer = g->values[product->out[0]].producer;
     product->out[0] = n->out[0];
+    note_fused(g, i, n->op == &fv_op_untied_bias ? FV_PASS_BIAS : FV_PASS_RESIDUAL, other);
     dead[i] = true;
     return FV_OK;
 }
@@ -228,15 +238,29 @@ fv_status fv_pass_layout_cancel(fv_graph *g) {
     return fv_pass_dead(g);
 }
 
+static fv_status watched(fv_graph *g, fv_pass_kind kind, fv_status (*pass)(fv_graph *g)) {
+    const fv_pass_watch before = fv_pass_begin(g);
+    FV_FORWARD(pass(g));
+    fv_pass_end(g, kind, before);
+    return FV_OK;
+}
+
+static void note_layouts(fv_graph *g) {
+    size_t left = 0;
+    for (size_t i = 0; i < g->node_count; i++) left += g->nodes[i].op == &fv_op_layout;
+    fv_pass_note(g, FV_PASS_LAYOUT, left, 0, 0);
+}
+
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout) {
-    FV_FORWARD(fv_pass_dead(g));
-    if (!training) FV_FORWARD(fv_pass_inference(g));
-    FV_FORWARD(fv_pass_flatten_linear(g));
+    FV_FORWARD(watched(g, FV_PASS_DEAD, fv_pass_dead));
+    if (!training) FV_FORWARD(watched(g, FV_PASS_TRAINING, fv_pass_inference));
+    FV_FORWARD(watched(g, FV_PASS_FLATTEN, fv_pass_flatten_linear));
     FV_FORWARD(fv_pass_fuse(g, training));
     if (training) FV_FORWARD(fv_pass_pool_index(g));
     if (training) FV_FORWARD(fv_pass_norm_kept(g));
     FV_FORWARD(fv_pass_layout(g, input_layout, output_layout));
-    FV_FORWARD(fv_pass_layout_cancel(g));
+    FV_FORWARD(watched(g, FV_PASS_LAYOUT_CANCEL, fv_pass_layout_cancel));
+    note_layouts(g);
     if (!training) fv_pass_join(g);
     return FV_OK;
 }

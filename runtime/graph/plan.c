@@ -1,6 +1,7 @@
 /* From a prepared graph to phases over one arena. Everything that can fail, allocates or chooses happens here; a run
  * walks the phases. */
 #include "graph/arena.h"
+#include "graph/cost.h"
 #include "graph/model.h"
 #include "ops/window.h"
 
@@ -20,10 +21,18 @@ typedef struct workspace {
 
 typedef struct planned_node {
     const char *algorithm;
-    double flops;
+    double flops, work, bytes;
+    fv_prediction predicted;
     size_t workspace_bytes, packed_bytes;
     size_t first_phase, phases, pieces;
 } planned_node;
+
+/* A parameter that phases of this plan pack. */
+typedef struct packing {
+    fv_value weight;
+    size_t node;
+    fv_packed_entry *entry;
+} packing;
 
 typedef struct phase_list {
     fv_phase *list;
@@ -40,10 +49,15 @@ struct fv_plan {
     size_t workspace_count;
     phase_list run, prepare;
     planned_node *nodes; /* [node_count] */
+    packing *packings;
+    size_t packing_count, packing_capacity;
     size_t current;      /* node being planned */
     size_t scratch_bytes, arena_bytes, packed_bytes;
     void *arena;
     bool owns_arena;
+    fv_pass_effect in_place;
+    fv_rates rates;
+    int threads;
     fv_parallel *team;
     bool owns_team;
     double *seconds; /* [run.count] summed over profiled runs */
@@ -80,8 +94,24 @@ void fv_plan_scratch(fv_plan_op *p, size_t bytes) {
     p->plan->scratch_bytes = fv_max_size(p->plan->scratch_bytes, bytes);
 }
 
+fv_status fv_plan_algorithm(fv_plan_op *p, const int32_t *m, size_t count, int32_t *out) {
+    const fv_plan_settings *s = &p->plan->settings;
+    *out = s->forced ? s->forced_m : -1;
+    if (s->mode != FV_PLAN_MEASURE || s->forced || count < 2 || p->node->op != &fv_op_conv) return FV_OK;
+    return fv_plan_measure(p, s, m, count, out);
+}
+
 bool fv_plan_packs_in_run(const fv_plan_op *p, fv_value weight) {
     return !p->plan->settings.packed || p->values[weight].kind != FV_VALUE_PARAMETER;
+}
+
+static fv_status note_packing(fv_plan_op *p, fv_value weight, fv_packed_entry *entry) {
+    fv_plan *plan = p->plan;
+    if (!plan->settings.frees) return FV_OK;
+    FV_FORWARD(fv_grow(p->context, (void **)&plan->packings, &plan->packing_capacity, plan->packing_count + 1,
+                       sizeof *plan->packings, "a plan"));
+    plan->packings[plan->packing_count++] = (packing){weight, plan->current, entry};
+    return FV_OK;
 }
 
 fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes,
@@ -104,6 +134,8 @@ fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t
         return FV_OK;
     }
     FV_FORWARD(fv_packed_get(p->plan->settings.packed, w->data, key, key_bytes, bytes, &entry));
+    entry->packed = true;
+    FV_FORWARD(note_packing(p, weight, entry));
     *buffer = (fv_buffer){entry->data, bytes};
     p->plan->packed_bytes += bytes;
     *fresh = !entry->ready;
@@ -116,11 +148,13 @@ fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg,
     phase_list *l = prepare ? &p->plan->prepare : &p->plan->run;
     if (pieces == 0) return FV_OK;
     FV_FORWARD(fv_grow(p->context, (void **)&l->list, &l->capacity, l->count + 1, sizeof *l->list, "a plan"));
-    l->list[l->count++] = (fv_phase){run, arg, pieces, (int32_t)p->plan->current};
+    l->list[l->count++] = (fv_phase){.run = run, .arg = arg, .pieces = pieces, .node = (int32_t)p->plan->current};
     return FV_OK;
 }
 
 /* ---- planning nodes ---- */
+
+static size_t value_bytes(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
 
 static fv_status plan_node(fv_plan *p, size_t i) {
     fv_plan_op op = {.plan = p,
@@ -129,18 +163,60 @@ static fv_status plan_node(fv_plan *p, size_t i) {
                      .node = &p->graph->nodes[i],
                      .values = p->graph->values,
                      .run = p->settings.run,
-                     .training = p->settings.training};
+                     .training = p->settings.training,
+                     .lean = p->settings.mode == FV_PLAN_LEAN};
     planned_node *n = &p->nodes[i];
     p->current = i;
     n->first_phase = p->run.count;
     FV_FORWARD(op.node->op->plan(&op));
     n->algorithm = op.algorithm ? op.algorithm : "";
     n->flops = op.flops;
+    n->work = op.work > 0 ? op.work : op.flops;
     n->workspace_bytes = op.workspace_bytes;
     n->packed_bytes = op.packed_bytes;
     n->phases = p->run.count - n->first_phase;
     for (size_t k = n->first_phase; k < p->run.count; k++) n->pieces += p->run.list[k].pieces;
+    n->bytes = n->phases ? fv_graph_node_traffic(p->graph, op.node) : 0; /* without phases nothing moves */
+    n->predicted = fv_predict(&p->rates, n->work, n->bytes, n->phases);
     return FV_OK;
+}
+
+/* ---- threads ---- */
+
+/* Of phase k on one thread: a node's phases count alike. */
+static double phase_alone(const fv_plan *p, size_t k) {
+    const planned_node *n = &p->nodes[p->run.list[k].node];
+    return n->predicted.seconds / (double)n->phases;
+}
+
+static double predicted_seconds(const fv_plan *p, int threads) {
+    double seconds = threads > 1 ? p->rates.wake : 0;
+    for (size_t k = 0; k < p->run.count; k++)
+        seconds += fv_phase_seconds(&p->rates, phase_alone(p, k), p->run.list[k].pieces, threads);
+    return seconds;
+}
+
+/* As many threads as make the run faster by a share worth another busy core, and which phases they share. A team that others use
+ * too is not made smaller. */
+static void choose_threads(fv_plan *p) {
+    const double worth = 0.9;
+    const fv_plan_settings *s = &p->settings;
+    const int asked = s->team ? fv_parallel_threads(s->team) : fv_parallel_count(p->context, s->threads);
+    double least = predicted_seconds(p, 1);
+    p->threads = 1;
+    if (p->context->settings.all_threads || asked == 1) {
+        p->threads = asked;
+        return;
+    }
+    for (int n = 2; n <= asked; n = n < asked && 2 * n > asked ? asked : 2 * n) {
+        const double seconds = predicted_seconds(p, n);
+        if (seconds >= worth * least) continue;
+        least = seconds;
+        p->threads = n;
+    }
+    for (size_t k = 0; k < p->run.count; k++)
+        p->run.list[k].alone =
+            p->threads == 1 || !fv_phase_shared(&p->rates, phase_alone(p, k), p->run.list[k].pieces, p->threads);
 }
 
 /* ---- memory ---- */
@@ -151,9 +227,8 @@ typedef struct memory_plan {
     int32_t *item_of; /* [value_count], -1: not in the arena */
     size_t *last_use; /* [value_count] */
     bool *pinned;     /* [value_count]: an output */
+    fv_pass_effect in_place;
 } memory_plan;
-
-static size_t value_bytes(const fv_value_info *v) { return fv_shape_count(&v->shape) * fv_dtype_bytes(v->dtype); }
 
 /* A value whose memory this node may take over: it dies here, and it lies in the arena. */
 static int32_t taken_over(const fv_plan *p, const memory_plan *m, const fv_node *n, size_t step) {
@@ -195,6 +270,8 @@ static void add_items(const fv_plan *p, memory_plan *m) {
             if (v == FV_NONE || (m->pinned[v] && p->settings.bind_outputs) || m->item_of[v] >= 0) continue;
             if (k == 0 && shared >= 0) {
                 m->item_of[v] = shared;
+                m->in_place.count++;
+                m->in_place.bytes += (double)value_bytes(&g->values[v]);
                 m->items[shared].last = fv_max_size(m->items[shared].last, m->last_use[v]);
                 continue;
             }
@@ -219,7 +296,8 @@ static fv_status plan_memory(fv_plan *p, memory_plan *m) {
     FV_FORWARD(fv_alloc_array(p->context, values, sizeof *m->pinned, "the memory plan", (void **)&m->pinned));
     find_lives(p, m);
     add_items(p, m);
-    return fv_arena_place(p->context, m->items, m->count, &p->arena_bytes);
+    p->in_place = m->in_place;
+    return fv_arena_place(p->context, m->items, m->count, p->settings.mode == FV_PLAN_LEAN, &p->arena_bytes);
 }
 
 static void point_buffers(fv_plan *p, const memory_plan *m) {
@@ -251,7 +329,7 @@ static fv_status take_arena(fv_plan *p) {
 static fv_status take_team(fv_plan *p) {
     const fv_plan_settings *s = &p->settings;
     p->owns_team = !s->team;
-    if (!s->team) return fv_parallel_create(p->context, s->threads, p->scratch_bytes, &p->team);
+    if (!s->team) return fv_parallel_create(p->context, p->threads, p->scratch_bytes, &p->team);
     p->team = s->team;
     return fv_parallel_reserve(p->team, p->scratch_bytes);
 }
@@ -263,7 +341,76 @@ static fv_status plan_nodes(fv_plan *p) {
         fv_alloc_array(p->context, p->graph->value_count + 1, sizeof *p->buffers, "a plan", (void **)&p->buffers));
     FV_FORWARD(fv_alloc_array(p->context, p->graph->node_count + 1, sizeof *p->nodes, "a plan", (void **)&p->nodes));
     for (size_t i = 0; i < p->graph->node_count; i++) FV_FORWARD(plan_node(p, i));
+    choose_threads(p);
     return FV_OK;
+}
+
+/* Nobody but this node reads the plain numbers. */
+static bool frees(const fv_plan *p, const packing *at) {
+    const fv_node *n = &p->graph->nodes[at->node];
+    return (n->op == &fv_op_conv || n->op == &fv_op_linear) && at->weight == n->in[1] && fv_graph_uses(p->graph, at->weight) == 1 &&
+           p->graph->values[at->weight].data != at->entry->data;
+}
+
+static void free_plain(fv_plan *p, size_t i) {
+    for (size_t k = 0; k < p->packing_count; k++) {
+        const packing *at = &p->packings[k];
+        if (at->node == i && frees(p, at))
+            fv_packed_replace(p->settings.packed, p->settings.frees, p->graph->values[at->weight].data, at->entry);
+    }
+}
+
+typedef struct one_piece {
+    const fv_phase *phase;
+    size_t piece;
+} one_piece;
+
+static void run_one(void *arg, size_t piece, void *scratch) {
+    const one_piece *one = arg;
+    (void)piece;
+    one->phase->run(one->phase->arg, one->piece, scratch);
+}
+
+/* The packing of node i whose plain numbers, in rows of output channels as its pieces are, go with it; NULL: none is worth it. */
+static const packing *freed_in_parts(const fv_plan *p, size_t i) {
+    const size_t least = (size_t)8 << 20;
+    const fv_node *n = &p->graph->nodes[i];
+    for (size_t k = 0; k < p->packing_count; k++) {
+        const packing *at = &p->packings[k];
+        const fv_value_info *w = &p->graph->values[at->weight];
+        if (at->node == i && frees(p, at) && w->layout == FV_PLAIN && n->attr.conv.groups == 1 && value_bytes(w) >= least)
+            return at;
+    }
+    return NULL;
+}
+
+/* A piece at a time, what it has read given back. Pieces are alike but for the last, and each packs as many rows as its share or more. */
+static void pack_in_parts(fv_plan *p, const fv_phase *phase, const packing *at) {
+    const fv_value_info *w = &p->graph->values[at->weight];
+    const size_t rows = (size_t)w->shape.dim[0], row = value_bytes(w) / rows;
+    for (size_t piece = 0, begin = 0; piece < phase->pieces; piece++) {
+        one_piece one = {phase, piece};
+        const fv_phase alone = {.run = run_one, .arg = &one, .pieces = 1, .alone = true};
+        fv_parallel_run(p->team, &alone, 1, NULL);
+        const size_t end = rows * (piece + 1) / phase->pieces;
+        fv_forget(p->context, (char *)w->data + begin * row, (end - begin) * row);
+        begin = end;
+    }
+}
+
+/* Node by node where plain numbers are freed, so that never more than one weight is there twice, and a large one in parts. */
+static void pack(fv_plan *p) {
+    const fv_phase *list = p->prepare.list;
+    for (size_t begin = 0, end; begin < p->prepare.count; begin = end) {
+        for (end = begin + 1; end < p->prepare.count; end++)
+            if (p->settings.frees && list[end].node != list[begin].node) break;
+        const packing *large = p->settings.frees && end == begin + 1 ? freed_in_parts(p, (size_t)list[begin].node) : NULL;
+        if (large)
+            pack_in_parts(p, &list[begin], large);
+        else
+            fv_parallel_run(p->team, list + begin, end - begin, NULL);
+        if (p->settings.frees) free_plain(p, (size_t)list[begin].node);
+    }
 }
 
 static fv_status realize(fv_plan *p, const memory_plan *m) {
@@ -271,7 +418,7 @@ static fv_status realize(fv_plan *p, const memory_plan *m) {
     point_buffers(p, m);
     FV_FORWARD(fv_alloc_array(p->context, p->run.count + 1, sizeof *p->seconds, "a plan", (void **)&p->seconds));
     FV_FORWARD(take_team(p));
-    if (p->prepare.count) fv_parallel_run(p->team, p->prepare.list, p->prepare.count, NULL);
+    pack(p);
     return FV_OK;
 }
 
@@ -282,6 +429,7 @@ static fv_status make(const fv_graph *g, const fv_plan_settings *s, bool only_si
     p->context = g->context;
     p->graph = g;
     p->settings = *s;
+    p->rates = fv_rates_of(&g->context->kernels);
     if (s->packed) fv_packed_lock(s->packed);
     fv_status status = plan_nodes(p);
     if (status == FV_OK) status = plan_memory(p, &m);
@@ -319,6 +467,7 @@ void fv_plan_free(fv_plan *p) {
     fv_release(p->context, p->run.list);
     fv_release(p->context, p->prepare.list);
     fv_release(p->context, p->nodes);
+    fv_release(p->context, p->packings);
     fv_release(p->context, p->buffers);
     fv_release(p->context, p->seconds);
     fv_release(p->context, p);
@@ -337,6 +486,8 @@ void fv_plan_run(fv_plan *p) {
 size_t fv_plan_arena_bytes(const fv_plan *p) { return p->arena_bytes; }
 size_t fv_plan_packed_bytes(const fv_plan *p) { return p->packed_bytes; }
 size_t fv_plan_scratch_bytes(const fv_plan *p) { return fv_parallel_scratch_bytes(p->team); }
+fv_pass_effect fv_plan_in_place(const fv_plan *p) { return p->in_place; }
+int fv_plan_threads(const fv_plan *p) { return p->threads; }
 size_t fv_plan_node_count(const fv_plan *p) { return p->graph->node_count; }
 
 void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
@@ -346,6 +497,8 @@ void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
                           .op = n->op->name,
                           .algorithm = planned->algorithm,
                           .flops = planned->flops,
+                          .bytes = planned->bytes,
+                          .work = planned->work,
                           .phases = planned->phases,
                           .pieces = planned->pieces,
                           .workspace_bytes = planned->workspace_bytes,
@@ -354,10 +507,6 @@ void fv_plan_node(const fv_plan *p, size_t i, fv_node_info *out) {
         out->rank = p->graph->values[n->out[0]].shape.rank;
         memcpy(out->shape, p->graph->values[n->out[0]].shape.dim, sizeof out->shape);
     }
-    for (int32_t k = 0; k < n->in_count && planned->phases; k++) /* without phases nothing moves */
-        if (n->in[k] != FV_NONE) out->bytes += (double)p->buffers[n->in[k]].bytes;
-    for (int32_t k = 0; k < n->out_count && planned->phases; k++)
-        if (n->out[k] != FV_NONE) out->bytes += (double)p->buffers[n->out[k]].bytes;
     for (size_t k = 0; k < planned->phases && p->profiled; k++)
         out->seconds += p->seconds[planned->first_phase + k] / (double)p->profiled;
 }

@@ -1,5 +1,6 @@
 #include "graph/planned.h"
 
+#include "graph/model.h"
 #include "ops/window.h"
 
 #include <string.h>
@@ -44,16 +45,18 @@ static fv_status lower(const fv_model *m, const fv_session_settings *s, const fv
     return status;
 }
 
-static fv_status simplify(const fv_model *m, const fv_session_settings *s, fv_graph *g) {
-    FV_FORWARD(fv_pass_fold_batch_norm(g, m->packed));
+static fv_status simplify(const fv_model *m, const fv_session_settings *s, fv_graph *frees, fv_graph *g) {
+    const fv_pass_watch before = fv_pass_begin(g);
+    FV_FORWARD(fv_pass_fold_batch_norm(g, m->packed, frees));
+    fv_pass_end(g, FV_PASS_BATCH_NORM, before);
     return fv_graph_prepare(g, false, s->input_layout, s->output_layout);
 }
 
 /* The model's graph at a batch. */
-static fv_status at_batch(const fv_model *m, const fv_session_settings *s, int64_t batch, fv_graph **out) {
+static fv_status at_batch(const fv_model *m, const fv_session_settings *s, fv_graph *frees, int64_t batch, fv_graph **out) {
     FV_FORWARD(fv_graph_copy(m->graph, true, out));
     FV_FORWARD(fv_graph_set_batch(*out, batch));
-    return simplify(m, s, *out);
+    return simplify(m, s, frees, *out);
 }
 
 static bool has_own_batch(const fv_graph *g) {
@@ -63,7 +66,7 @@ static bool has_own_batch(const fv_graph *g) {
 }
 
 /* Images a part. */
-static fv_status choose_part(const fv_model *m, const fv_graph *whole, int64_t batch, int64_t *images) {
+static fv_status choose_part(const fv_model *m, const fv_graph *whole, bool lean, int64_t batch, int64_t *images) {
     const bool invariant = m->graph->context->settings.batch_invariant,
                own = has_own_batch(m->graph) || m->source.lower;
     *images = batch;
@@ -78,7 +81,7 @@ static fv_status choose_part(const fv_model *m, const fv_graph *whole, int64_t b
                  "node \"%s\" (%s) may read several images together: with batch_invariant this network runs in batches "
                  "of one alone",
                  joins->name, joins->op->name);
-    if (invariant)
+    if (invariant || (lean && !joins && !own))
         *images = 1;
     else if (!joins && !own)
         *images = fv_batch_part(whole, batch);
@@ -86,28 +89,28 @@ static fv_status choose_part(const fv_model *m, const fv_graph *whole, int64_t b
 }
 
 /* Value for value and node for node the graph and its part are the same. */
-static fv_status make_part(const fv_model *m, const fv_session_settings *s, int64_t batch, fv_planned *p) {
+static fv_status make_part(const fv_model *m, const fv_session_settings *s, fv_graph *frees, int64_t batch, fv_planned *p) {
     int64_t images;
-    FV_FORWARD(choose_part(m, p->graph, batch, &images));
+    FV_FORWARD(choose_part(m, p->graph, s->plan == FV_PLAN_LEAN, batch, &images));
     p->parts = batch / images;
-    return images < batch ? at_batch(m, s, images, &p->part) : FV_OK;
+    return images < batch ? at_batch(m, s, frees, images, &p->part) : FV_OK;
 }
 
 static fv_status make_graph(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
-                            fv_planned *p) {
+                            fv_graph *frees, fv_planned *p) {
     int64_t batch = s->batch;
     p->parts = 1;
     FV_FORWARD(fv_alloc_array(m->graph->context, m->graph->input_count + 1, sizeof *p->pinned, "a session",
                               (void **)&p->pinned));
     if (m->source.lower) {
         FV_FORWARD(lower(m, s, inputs, count, p));
-        FV_FORWARD(simplify(m, s, p->graph));
+        FV_FORWARD(simplify(m, s, NULL, p->graph));
         if (inputs && count && inputs[0].rank) batch = inputs[0].shape[0];
     } else {
         if (inputs) FV_FORWARD(batch_of(m->graph, inputs, count, &batch));
-        FV_FORWARD(at_batch(m, s, batch, &p->graph));
+        FV_FORWARD(at_batch(m, s, frees, batch, &p->graph));
     }
-    return make_part(m, s, fv_max_size((size_t)batch, 1), p);
+    return make_part(m, s, frees, fv_max_size((size_t)batch, 1), p);
 }
 
 static fv_plan_settings plan_settings(const fv_model *m, const fv_session_settings *s, fv_parallel *team) {
@@ -115,6 +118,8 @@ static fv_plan_settings plan_settings(const fv_model *m, const fv_session_settin
     return (fv_plan_settings){.profile = s->profile,
                               .bind_outputs = true,
                               .packed = m->packed,
+                              .mode = s->plan,
+                              .choices = m->choices,
                               .arena = s->arena,
                               .arena_bytes = s->arena_bytes,
                               .run = &nothing,
@@ -168,10 +173,10 @@ static fv_status find_fields(fv_planned *s) {
 /* ---- life ---- */
 
 static fv_status begin(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
-                       fv_planned **out) {
+                       fv_graph *frees, fv_planned **out) {
     fv_planned *p = NULL;
     FV_FORWARD(fv_alloc_zero(m->graph->context, sizeof *p, "a session", (void **)&p));
-    const fv_status status = make_graph(m, s, inputs, count, p);
+    const fv_status status = make_graph(m, s, inputs, count, frees, p);
     if (status == FV_OK) {
         *out = p;
         return FV_OK;
@@ -184,13 +189,32 @@ static fv_status begin(const fv_model *m, const fv_session_settings *s, const fv
     return status;
 }
 
-fv_status fv_planned_create(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
-                            fv_parallel *team, fv_planned **out) {
+/* What sessions of the model have measured, and what the file says. */
+static fv_status load_choices(const fv_model *model, const fv_session_settings *s) {
+    fv_model *m = (fv_model *)(uintptr_t)model; /* as its reference count */
+    if (s->plan != FV_PLAN_MEASURE) return FV_OK;
+    if (!m->choices) FV_FORWARD(fv_choices_create(m->graph->context, &m->choices));
+    return s->choices ? fv_choices_read(m->choices, s->choices) : FV_OK;
+}
+
+/* The model's graph where a lean session is its only one. */
+static fv_graph *weights_to_free(const fv_model *m, const fv_session_settings *s) {
+    const bool may = s->plan == FV_PLAN_LEAN && !m->source.lower && atomic_load(&m->sessions) == 1;
+    return may ? m->graph : NULL;
+}
+
+static fv_status create(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
+                        fv_parallel *team, fv_planned **out) {
     fv_planned *p;
-    FV_FORWARD(begin(m, s, inputs, count, &p));
-    const fv_plan_settings planned = plan_settings(m, s, team);
+    fv_graph *frees = weights_to_free(m, s);
+    FV_FORWARD(load_choices(m, s));
+    FV_FORWARD(begin(m, s, inputs, count, frees, &p));
+    fv_plan_settings planned = plan_settings(m, s, team);
+    planned.frees = frees;
     fv_status status = find_fields(p);
     if (status == FV_OK) status = fv_plan_create(p->part ? p->part : p->graph, &planned, &p->plan);
+    if (status == FV_OK) p->graph->passes[FV_PASS_IN_PLACE] = fv_plan_in_place(p->plan);
+    if (status == FV_OK && s->choices) status = fv_choices_write(m->choices, s->choices);
     if (status == FV_OK)
         *out = p;
     else
@@ -198,12 +222,28 @@ fv_status fv_planned_create(const fv_model *m, const fv_session_settings *s, con
     return status;
 }
 
-fv_status fv_planned_bytes(const fv_model *m, const fv_session_settings *s, size_t *out) {
+fv_status fv_planned_create(const fv_model *m, const fv_session_settings *s, const fv_tensor *inputs, size_t count,
+                            fv_parallel *team, fv_planned **out) {
+    fv_planning_enter(m->packed);
+    const fv_status status = create(m, s, inputs, count, team, out);
+    fv_planning_leave(m->packed);
+    return status;
+}
+
+static fv_status bytes(const fv_model *m, const fv_session_settings *s, size_t *out) {
     fv_planned *p;
-    FV_FORWARD(begin(m, s, s->inputs, s->input_count, &p));
+    FV_FORWARD(load_choices(m, s));
+    FV_FORWARD(begin(m, s, s->inputs, s->input_count, NULL, &p));
     const fv_plan_settings planned = plan_settings(m, s, NULL);
     const fv_status status = fv_plan_size(p->part ? p->part : p->graph, &planned, out);
     fv_planned_free(p);
+    return status;
+}
+
+fv_status fv_planned_bytes(const fv_model *m, const fv_session_settings *s, size_t *out) {
+    fv_planning_enter(m->packed);
+    const fv_status status = bytes(m, s, out);
+    fv_planning_leave(m->packed);
     return status;
 }
 

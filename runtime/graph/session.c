@@ -1,6 +1,7 @@
 #include "graph/planned.h"
 
 #include "core/process.h"
+#include "graph/model.h"
 #include "ops/window.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@ struct fv_session {
     fv_planned *planned; /* the current one first, then those kept */
     uint64_t asked;
     fv_session_settings settings;
+    char *choices; /* settings' */
     fv_parallel *team; /* somebody's, NULL: every plan has its own */
     atomic_flag busy;
     pid_t process; /* that made it */
@@ -40,6 +42,10 @@ static fv_status check_settings(const fv_session_settings *s) {
                  "a session of %d threads; allowed are 0 (the context's count) to 1024", s->threads);
     FV_RETURN_IF(s->plan_cache < 1 || s->plan_cache > 1024, FV_ERR_ARGUMENT, "a session keeps 1 to 1024 plans, not %d",
                  s->plan_cache);
+    FV_RETURN_IF(s->plan != FV_PLAN_FAST && s->plan != FV_PLAN_LEAN && s->plan != FV_PLAN_MEASURE, FV_ERR_ARGUMENT,
+                 "a session's plan is FV_PLAN_FAST, FV_PLAN_LEAN or FV_PLAN_MEASURE, not %d", (int)s->plan);
+    FV_RETURN_IF(s->choices && s->plan != FV_PLAN_MEASURE, FV_ERR_ARGUMENT,
+                 "a session's file of choices is FV_PLAN_MEASURE's alone");
     FV_RETURN_IF(!s->inputs && s->input_count, FV_ERR_ARGUMENT, "a session's inputs are missing");
     return check_inputs(s->inputs, s->input_count);
 }
@@ -63,6 +69,7 @@ fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, 
     fv_session *made = NULL;
     FV_FORWARD(fv_alloc_zero(m->graph->context, sizeof *made, "a session", (void **)&made));
     made->model = fv_model_retain(m);
+    atomic_fetch_add(&made->model->sessions, 1);
     made->team = team;
     fv_session_settings_default(&made->settings);
     if (s) made->settings = *s;
@@ -70,6 +77,10 @@ fv_status fv_session_create_on(const fv_model *m, const fv_session_settings *s, 
     atomic_flag_clear(&made->busy);
     made->process = fv_process();
     fv_status status = check_settings(&made->settings);
+    if (status == FV_OK && made->settings.choices) {
+        status = fv_strdup(m->graph->context, made->settings.choices, &made->choices);
+        made->settings.choices = made->choices;
+    }
     if (status == FV_OK)
         status = fv_planned_create(m, &made->settings, made->settings.inputs, made->settings.input_count, team,
                                    &made->planned);
@@ -95,7 +106,9 @@ void fv_session_free(fv_session *s) {
         next = p->next;
         fv_planned_free(p);
     }
+    fv_release(m->graph->context, s->choices);
     fv_release(m->graph->context, s);
+    atomic_fetch_sub(&m->sessions, 1);
     fv_model_free(m);
 }
 
@@ -236,12 +249,14 @@ size_t fv_session_node_count(const fv_session *s) { return s ? fv_plan_node_coun
 size_t fv_session_arena_bytes(const fv_session *s) { return s ? fv_plan_arena_bytes(s->planned->plan) : 0; }
 size_t fv_session_packed_bytes(const fv_session *s) { return s ? fv_plan_packed_bytes(s->planned->plan) : 0; }
 
+int fv_session_threads(const fv_session *s) { return s ? fv_plan_threads(s->planned->plan) : 0; }
 int64_t fv_session_parts(const fv_session *s) { return s ? s->planned->parts : 0; }
 const fv_graph *fv_session_graph(const fv_session *s) { return s->planned->graph; }
 
 fv_status fv_session_memory(const fv_session *s, fv_memory *out) {
     FV_RETURN_IF(!s || !out, FV_ERR_ARGUMENT, "fv_session_memory needs a session and a place for the answer");
-    *out = (fv_memory){fv_session_arena_bytes(s), fv_plan_scratch_bytes(s->planned->plan), fv_session_packed_bytes(s)};
+    *out = (fv_memory){fv_session_arena_bytes(s), fv_plan_scratch_bytes(s->planned->plan), fv_session_packed_bytes(s),
+                        fv_model_plain_bytes(s->model)};
     return FV_OK;
 }
 
@@ -251,6 +266,7 @@ fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out) {
     const fv_node *n = &s->planned->graph->nodes[i];
     const double parts = (double)s->planned->parts;
     out->flops *= parts;
+    out->work *= parts;
     out->bytes *= parts;
     out->seconds *= parts;
     out->phases *= (size_t)s->planned->parts;

@@ -80,6 +80,9 @@ typedef struct fv_context_settings {
      *  than one image is refused (FV_ERR_UNSUPPORTED) where layers may mix images, where the file fixes the batch, and for models that are
      *  planned anew for each shape. Training is not affected. */
     bool batch_invariant;
+    /** Runs use every thread they may. Else a plan that is faster on fewer, by what its shapes say, is run on those: a small network on the
+     *  calling thread alone. Answers are the same bits either way. */
+    bool all_threads;
     int32_t model_nodes; /**< nodes a model file may hold, those of functions and branches counted wherever they are used; 0: 1,000,000 */
     int32_t model_depth; /**< how deep its messages, functions and branches may lie in each other, at most 256; 0: 32 */
     unsigned char reserved[52];
@@ -489,20 +492,35 @@ FV_API size_t fv_model_node_count(const fv_model *m);
 /** One plan of a model with its memory. One thread at a time; a second one gets FV_ERR_BUSY. */
 typedef struct fv_session fv_session;
 
+/** What a plan is made for. */
+typedef enum fv_plan_mode {
+    FV_PLAN_FAST = 0, /**< the least time by fixed costs of the shapes: the same plan, and the same bits, everywhere on an ISA */
+    FV_PLAN_LEAN = 1, /**< the least memory: no Winograd, an image at a time where layers keep images apart, every weight held once. The model's own
+                           copy of a convolution's or fully connected layer's weight is freed once packed, if this is its only session: then other
+                           plans of the model, training, saving and reading its parameters give FV_ERR_STATE. No other thread may use the model
+                           while its first lean session is made. Models planned anew for each shape keep their weights */
+    FV_PLAN_MEASURE = 2 /**< convolutions by the algorithm that is fastest here, each timed once a model: bits may differ between machines and
+                             runs, unless `choices` keeps them */
+} fv_plan_mode;
+
 typedef struct fv_session_settings {
     int64_t batch;          /**< images a run; default 1 */
     fv_layout input_layout, output_layout; /**< of maps; default FV_PLAIN (NCHW) */
     void *arena;            /**< the caller's memory, 64-byte aligned, of fv_session_bytes; NULL: allocated */
     size_t arena_bytes;
     bool profile;           /**< measure every node of every run */
-    int32_t threads;        /**< of a run; 0: the context's count. Answers are the same bits with any number */
+    int32_t threads;        /**< of a run, at most; 0: the context's count. Answers are the same bits with any number */
     int32_t plan_cache;     /**< plans kept for shapes that come back (fv_session_prepare), the current one among them; default, also for 0: 8 */
     /** Shapes of every input, in the model's order; NULL: the file's own, with `batch` where the first axis is open and 1 for other open
      *  axes. Data may be NULL, but for inputs whose values decide shapes (axes, pads, sizes, trip counts): their values become part of the
      *  plan, and a run with others fails (FV_ERR_STATE) until fv_session_prepare was called. Read during creation alone. */
     const fv_tensor *inputs;
     size_t input_count;
-    unsigned char reserved[40];
+    fv_plan_mode plan;
+    /** FV_PLAN_MEASURE: a file of what was measured, read before and, where something new was, written after (beside and renamed): a line a CPU,
+     *  ISA, thread count, library version and convolution. NULL, or it is not there yet: nothing is known. Of other modes: must be NULL. */
+    const char *choices;
+    unsigned char reserved[24];
 } fv_session_settings;
 
 FV_API void fv_session_settings_default(fv_session_settings *s);
@@ -536,11 +554,25 @@ typedef struct fv_node_info {
     size_t workspace_bytes, packed_bytes;
     int32_t receptive_field[2]; /**< y, x, in input pixels; 0 where it has no meaning */
     double seconds;             /**< mean over profiled runs, 0 when not profiled */
+    double work;                /**< FLOPs at the units' full rate that take as long as the algorithm: Winograd's are fewer than `flops` */
 } fv_node_info;
 
+/** Threads that runs as planned now use: of those allowed as many as are worth it (fv_context_settings.all_threads). */
+FV_API int fv_session_threads(const fv_session *s);
 /** Planned nodes (after graph passes), in the order they run. */
 FV_API size_t fv_session_node_count(const fv_session *s);
 FV_API fv_status fv_session_node(const fv_session *s, size_t i, fv_node_info *out);
+/** What a rewrite of the graph did. */
+typedef struct fv_pass_info {
+    const char *name; /**< "batch-norm folding", "activation fusion", ... */
+    size_t count;     /**< how often; 0: there was nothing to do */
+    size_t nodes;     /**< nodes less */
+    double bytes;     /**< not read and written in a run; in-place reuse: not needed in the arena */
+} fv_pass_info;
+
+FV_API size_t fv_session_pass_count(const fv_session *s);
+FV_API fv_status fv_session_pass(const fv_session *s, size_t i, fv_pass_info *out);
+
 /** A run goes through the network so many times, with an equal part of the batch each time: large maps thus stay in the cache. A function of
  *  shapes alone. */
 FV_API int64_t fv_session_parts(const fv_session *s);
@@ -552,6 +584,7 @@ typedef struct fv_memory {
     size_t arena;   /**< activations: the session's own, or the caller's */
     size_t scratch; /**< its threads' scratch */
     size_t packed;  /**< packed weights it reads: in memory once for all sessions of a model */
+    size_t weights; /**< what the model holds beside them: its own parameters, and those with batch normalization folded in */
 } fv_memory;
 
 FV_API fv_status fv_session_memory(const fv_session *s, fv_memory *out);
@@ -572,7 +605,9 @@ typedef struct fv_batcher_settings {
     int32_t workers;        /**< batches at once, 1 to 256; default 1 */
     int32_t threads;        /**< of each batch; 0: the context's count */
     fv_layout input_layout, output_layout; /**< of maps; default FV_PLAIN (NCHW) */
-    unsigned char reserved[64];
+    fv_plan_mode plan;      /**< as fv_session_settings'; the model counts as having one session while the batcher is made */
+    const char *choices;    /**< as fv_session_settings'; read during creation alone */
+    unsigned char reserved[48];
 } fv_batcher_settings;
 
 FV_API void fv_batcher_settings_default(fv_batcher_settings *s);

@@ -131,6 +131,7 @@ static fv_status compute(fv_onnx_reader *r, const FvOnnx__Node *n) {
         if (status == FV_OK) status = compute_outputs(r, &inner, n);
     }
     fv_graph_free(inner.graph);
+    if (status == FV_OK) fv_pass_note(r->graph, FV_PASS_CONSTANTS, 1, 1, 0);
     return status;
 }
 

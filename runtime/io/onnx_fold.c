@@ -106,6 +106,10 @@ fv_status fv_onnx_fold(fv_onnx_reader *r) {
         n->in[0] = x;
         n->attr = (fv_attributes){.pointwise = {kind, 0, 0}};
         r->folded = true;
+        fv_pass_note(g, FV_PASS_SPELLED, 1, 0, 0);
     }
-    return r->folded ? fv_pass_dead(g) : FV_OK;
+    const size_t before = g->node_count;
+    if (r->folded) FV_FORWARD(fv_pass_dead(g));
+    fv_pass_note(g, FV_PASS_SPELLED, 0, before - g->node_count, 0);
+    return FV_OK;
 }

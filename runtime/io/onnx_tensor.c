@@ -1,5 +1,6 @@
 /* Tensors of a file as their values lie there, and their values. */
 #include "io/onnx_scope.h"
+#include "core/file.h"
 #include "io/onnx_walk.h"
 
 #include <math.h>

@@ -202,6 +202,7 @@ static fv_status write_graph(const fv_model *m, int32_t opset, const char *path,
 
 fv_status fv_model_save(const fv_model *m, const char *path) {
     FV_RETURN_IF(!m || !path, FV_ERR_ARGUMENT, "fv_model_save needs a model and a path");
+    FV_FORWARD(fv_model_check_weights(m, "fv_model_save"));
     if (m->source.save) return m->source.save(m->source.self, path);
     int32_t opset = FV_ONNX_OPSET, needed;
     FV_FORWARD(write_graph(m, opset, path, &needed));

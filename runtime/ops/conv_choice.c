@@ -50,25 +50,32 @@ static double winograd_cost(const fv_conv_algorithm *a, const fv_kernels *k, con
 
 /* F(6,3) is left to the weight gradient: over the nine layers that it would take of Inception-v3, whose 94 convolutions follow each
  * other, its error alone is 2e-4 of the largest output, and it saves 2 % of VGG-16 at most. */
-static const fv_conv_algorithm algorithms[] = {
+static const fv_conv_algorithm algorithms[FV_CONV_ALGORITHMS] = {
     {{"indirect", "indirect + pack"}, 0, any, direct_cost},
     {{"winograd F(2,3)", "winograd F(2,3) + pack"}, 2, winograd_supports, winograd_cost},
     {{"winograd F(4,3)", "winograd F(4,3) + pack"}, 4, winograd_supports, winograd_cost},
 };
 
+size_t fv_conv_candidates(const fv_kernels *k, const fv_conv_desc *d, bool winograd, const fv_conv_algorithm **out) {
+    size_t count = 0;
+    for (size_t i = 0; i < FV_ARRAY_SIZE(algorithms); i++)
+        if ((winograd || algorithms[i].m == 0) && algorithms[i].supports(k, d)) out[count++] = &algorithms[i];
+    return count;
+}
+
 const fv_conv_algorithm *fv_conv_choose(const fv_kernels *k, const fv_conv_desc *d, bool packs, bool winograd) {
     const double worth_an_error = 0.9; /* of the cost so far: larger tiles round more */
-    const fv_conv_algorithm *best = &algorithms[0];
-    double least = best->cost(best, k, d, packs);
-    for (size_t i = 1; i < FV_ARRAY_SIZE(algorithms); i++) {
-        const fv_conv_algorithm *a = &algorithms[i];
-        if ((a->m && !winograd) || !a->supports(k, d)) continue;
-        const double cost = a->cost(a, k, d, packs);
+    const fv_conv_algorithm *of[FV_CONV_ALGORITHMS];
+    const size_t count = fv_conv_candidates(k, d, winograd, of);
+    size_t best = 0;
+    double least = of[0]->cost(of[0], k, d, packs);
+    for (size_t i = 1; i < count; i++) {
+        const double cost = of[i]->cost(of[i], k, d, packs);
         if (cost >= worth_an_error * least) continue;
-        best = a;
+        best = i;
         least = cost;
     }
-    return best;
+    return of[best];
 }
 
 /* Of a weight gradient, in multiply-adds at the units' full rate: transforms of both maps, and of the sums. */

@@ -16,6 +16,9 @@ typedef struct fv_conv_algorithm {
 
 /* The cheapest that supports d, the first of equals. winograd: false leaves those with m > 0 out. */
 const fv_conv_algorithm *fv_conv_choose(const fv_kernels *k, const fv_conv_desc *d, bool packs, bool winograd);
+/* Those that support d, in their order; at most FV_CONV_ALGORITHMS. */
+enum { FV_CONV_ALGORITHMS = 3 };
+size_t fv_conv_candidates(const fv_kernels *k, const fv_conv_desc *d, bool winograd, const fv_conv_algorithm **out);
 /* The m of Winograd's F(m x m, 3x3) for the weight gradient of the forward product d; 0: its direct sum. */
 int32_t fv_conv_choose_weight_grad(const fv_kernels *k, const fv_conv_desc *d);
 

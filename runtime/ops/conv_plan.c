@@ -124,10 +124,26 @@ static const char *algorithm_name(const fv_conv_kernels *k, bool in_run) {
     return in_run ? "indirect + pack" : "indirect";
 }
 
+/* By cost, or what the plan was told or has measured. */
+static fv_status choose(fv_plan_op *p, const fv_conv_desc *d, bool packs, const fv_conv_algorithm **out) {
+    const bool winograd = !p->context->settings.no_winograd && !p->lean;
+    const fv_conv_algorithm *of[FV_CONV_ALGORITHMS];
+    int32_t m[FV_CONV_ALGORITHMS], chosen;
+    const size_t count = fv_conv_candidates(p->kernels, d, winograd, of);
+    for (size_t i = 0; i < count; i++) m[i] = of[i]->m;
+    FV_FORWARD(fv_plan_algorithm(p, m, count, &chosen));
+    *out = fv_conv_choose(p->kernels, d, packs, winograd);
+    for (size_t i = 0; i < count; i++)
+        if (m[i] == chosen) *out = of[i];
+    return FV_OK;
+}
+
 static fv_status plan_product(fv_plan_op *p, fv_conv_product *c, fv_value weight, const char *role, int32_t phase) {
     const fv_conv_kernels *k = &p->kernels->conv;
     const bool packs = fv_plan_packs_in_run(p, weight);
-    const fv_conv_algorithm *a = fv_conv_choose(p->kernels, &c->desc, packs, !p->context->settings.no_winograd);
+    const fv_conv_algorithm *a;
+    FV_FORWARD(choose(p, &c->desc, packs, &a));
+    p->work += 2 * a->cost(a, p->kernels, &c->desc, packs);
     p->algorithm = a->m ? a->names[packs] : algorithm_name(k, packs);
     if (a->m) return fv_conv_plan_winograd(p, c, a->m, weight, role, phase);
     c->kernels = p->kernels;

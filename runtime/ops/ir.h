@@ -33,6 +33,7 @@ typedef struct fv_value_info {
     int32_t producer; /* node, -1: none */
     void *data;       /* parameters and state with given values; else NULL */
     bool shared;      /* data belong to somebody who outlives the graph */
+    bool away;        /* data stand for numbers that were freed (graph/model.h: fv_packed_replace) */
     bool trainable;
     fv_init init;
     int64_t fan_in, fan_out; /* for init */

@@ -37,10 +37,11 @@ typedef struct fv_plan_op {
     const fv_node *node;
     const fv_value_info *values; /* shapes with the batch filled in */
     const fv_run_info *run;      /* lives as long as the plan */
-    bool training;
+    bool training, lean; /* lean: the least memory */
     /* Filled in by the operator for explain: */
     const char *algorithm; /* static string */
     double flops;
+    double work; /* FLOPs at the units' full rate that take as long as what is really done; 0: flops */
     size_t workspace_bytes, packed_bytes;
 } fv_plan_op;
 
@@ -56,6 +57,8 @@ void fv_plan_scratch(fv_plan_op *p, size_t bytes);
  * lives while this node runs, *fresh is true and the filling phases must have prepare = *in_run == false. */
 fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t key_bytes, size_t bytes, fv_buffer **out,
                          bool *fresh, bool *in_run);
+/* Which m of the candidates (F(m x m, 3x3), 0: direct) a product of p->node uses: -1: the one its cost says. */
+fv_status fv_plan_algorithm(fv_plan_op *p, const int32_t *m, size_t count, int32_t *out);
 /* Whether fv_plan_packed would say *in_run. */
 bool fv_plan_packs_in_run(const fv_plan_op *p, fv_value weight);
 fv_status fv_plan_phase(fv_plan_op *p, bool prepare, fv_piece_fn run, void *arg, size_t pieces);

@@ -49,9 +49,24 @@ static size_t share_begin(const fv_parallel *p, size_t phase, size_t t) {
     return p->phases[phase].pieces * t / (size_t)p->threads;
 }
 
+static void phase_done(fv_parallel *p, size_t i) {
+    if (!p->seconds) return;
+    const double after = now();
+    p->seconds[i] += after - p->began;
+    p->began = after;
+}
+
+/* The phases from i on that nobody shares; the number of the next one. */
+static size_t run_small(fv_parallel *p, size_t i, void *scratch) {
+    for (; i < p->count && (p->phases[i].alone || p->phases[i].pieces == 0); i++) {
+        for (size_t piece = 0; piece < p->phases[i].pieces; piece++) p->phases[i].run(p->phases[i].arg, piece, scratch);
+        phase_done(p, i);
+    }
+    return i;
+}
+
 /* Phase i is open to takers, or with i == count the run is over. */
 static void open_phase(fv_parallel *p, size_t i) {
-    while (i < p->count && p->phases[i].pieces == 0) i++;
     atomic_store_explicit(&p->finished, 0, memory_order_relaxed);
     for (size_t t = 0; t < (size_t)p->threads; t++) {
         const uint64_t begin = i < p->count ? share_begin(p, i, t) : 0;
@@ -59,13 +74,9 @@ static void open_phase(fv_parallel *p, size_t i) {
     }
 }
 
-static void close_phase(fv_parallel *p, size_t i) {
-    if (p->seconds) {
-        const double after = now();
-        p->seconds[i] += after - p->began;
-        p->began = after;
-    }
-    open_phase(p, i + 1);
+static void close_phase(fv_parallel *p, size_t i, void *scratch) {
+    phase_done(p, i);
+    open_phase(p, run_small(p, i + 1, scratch));
     fv_event_signal(&p->opened);
 }
 
@@ -102,7 +113,7 @@ static bool take_part(fv_parallel *p, int thread, bool *last) {
         done += run_share(p, ((size_t)thread + k) % (size_t)p->threads, &phase, scratch);
     *last =
         done && atomic_fetch_add_explicit(&p->finished, done, memory_order_acq_rel) + done == p->phases[phase].pieces;
-    if (*last) close_phase(p, phase);
+    if (*last) close_phase(p, phase, scratch);
     return true;
 }
 
@@ -129,35 +140,36 @@ static void work(void *team, int thread, int threads) {
 }
 
 static void run_alone(fv_parallel *p) {
-    const fv_float_mode mode = fv_float_mode_enter();
-    double before = p->seconds ? now() : 0;
     for (size_t i = 0; i < p->count; i++) {
         for (size_t piece = 0; piece < p->phases[i].pieces; piece++)
             p->phases[i].run(p->phases[i].arg, piece, p->scratch);
-        if (p->seconds) {
-            const double after = now();
-            p->seconds[i] += after - before;
-            before = after;
-        }
+        phase_done(p, i);
     }
-    fv_float_mode_leave(mode);
 }
 
 void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, double *seconds) {
     p->phases = phases; /* nobody is inside, and nobody gets in before the run opens */
     p->count = count;
     p->seconds = seconds;
-    if (p->threads == 1 || count == 0 || fv_process() != p->process) { /* a forked child has lost the team */
-        run_alone(p);
-        return;
-    }
     p->began = seconds ? now() : 0;
-    open_phase(p, 0);
+    const fv_float_mode mode = fv_float_mode_enter();
+    size_t first = 0;
+    if (p->threads == 1 || fv_process() != p->process) /* a forked child has lost the team */
+        run_alone(p);
+    else
+        first = run_small(p, 0, p->scratch);
+    fv_float_mode_leave(mode);
+    if (p->threads == 1 || first == count || fv_process() != p->process) return;
+    open_phase(p, first);
     atomic_store(&p->open, true);
     p->backend->run(p->state);
 }
 
 int fv_parallel_threads(const fv_parallel *p) { return p->threads; }
+
+int fv_parallel_count(const fv_context *c, int threads) {
+    return threads == 0 || c->settings.backend == FV_BACKEND_SERIAL ? c->settings.threads : threads;
+}
 
 static const fv_backend_ops *backend_of(const fv_context *c, int threads) {
     if (threads == 1) return &fv_backend_serial;
@@ -197,7 +209,7 @@ fv_status fv_parallel_create(const fv_context *c, int threads, size_t scratch_by
     double quota;
     const int cpus = fv_cpu_count(&quota);
     p->context = c;
-    p->threads = threads == 0 || c->settings.backend == FV_BACKEND_SERIAL ? c->settings.threads : threads;
+    p->threads = fv_parallel_count(c, threads);
     p->spins = p->threads <= cpus && (quota <= 0 || p->threads <= quota) ? spins_alone : spins_crowded;
     p->process = fv_process();
     p->backend = backend_of(c, p->threads);

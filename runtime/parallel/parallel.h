@@ -1,7 +1,8 @@
 /* The scheduler: runs a list of phases in one parallel region. Operators plan phases; only this runs them.
  *
- * A phase is `pieces` independent calls of one function; a barrier separates phases. Results never depend on which
- * thread runs a piece. Denormals are flushed (FTZ/DAZ, FZ) while a run lasts, on every thread, and the caller's mode is
+ * A phase is `pieces` independent calls of one function; a barrier separates phases. A phase marked `alone` is run by whoever
+ * finished the one before it, without telling the others; the first ones by the caller, who does not even wake them when that is all.
+ * Results never depend on which thread runs a piece. Denormals are flushed (FTZ/DAZ, FZ) while a run lasts, on every thread, and the caller's mode is
  * restored. */
 #ifndef FV_PARALLEL_PARALLEL_H
 #define FV_PARALLEL_PARALLEL_H
@@ -16,6 +17,7 @@ typedef struct fv_phase {
     void *arg;
     size_t pieces;
     int32_t node; /* for profiles: which node this phase belongs to */
+    bool alone;   /* too small to be shared */
 } fv_phase;
 
 typedef struct fv_parallel fv_parallel;
@@ -31,6 +33,8 @@ size_t fv_parallel_scratch_bytes(const fv_parallel *p); /* of all threads togeth
  * nothing. In a forked child, or where fewer threads came than asked for, the threads there are do all the work. */
 void fv_parallel_run(fv_parallel *p, const fv_phase *phases, size_t count, double *seconds);
 int fv_parallel_threads(const fv_parallel *p);
+/* Of a team that is asked for so many. */
+int fv_parallel_count(const fv_context *c, int threads);
 
 typedef void (*fv_work_fn)(void *team, int thread, int threads);
 

@@ -100,6 +100,7 @@ static fv_status fill_trainer(fv_trainer *t) {
 
 fv_status fv_trainer_create(const fv_model *m, const fv_trainer_settings *s, fv_trainer **out) {
     FV_RETURN_IF(!m || !out, FV_ERR_ARGUMENT, "fv_trainer_create needs a model and a place for the trainer");
+    FV_FORWARD(fv_model_check_weights(m, "fv_trainer_create"));
     fv_trainer *t = NULL;
     FV_FORWARD(fv_alloc_zero(m->graph->context, sizeof *t, "a trainer", (void **)&t));
     t->model = fv_model_retain(m);

@@ -209,6 +209,7 @@ static fv_context *context_for(fv_backend backend, int threads, const char *netw
     fv_context_settings_default(&settings);
     settings.backend = backend;
     settings.threads = threads;
+    settings.all_threads = true;
     snprintf(where, 64, "%s on %s with %d threads", network, names[backend], threads);
     const fv_status status = fv_context_create(&settings, &c);
     if (status != FV_ERR_UNSUPPORTED) need(status, where);

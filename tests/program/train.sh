@@ -11,6 +11,17 @@ $fovea predict m.onnx --data "$sample" --count 5 >p.txt
 [ "$(grep -c '^image' p.txt)" -eq 5 ] || fail "predict"
 $fovea explain lenet5 | grep -q 'arena' || fail "explain"
 $fovea explain mobilenet-cifar --batch 7 --batch-invariant | grep -q "in 7 equal parts" || fail "explain --batch-invariant"
+$fovea explain resnet18-cifar --json plan.json >plan.txt
+grep -q '^batch-norm folding  *[1-9]' plan.txt || fail "explain tells nothing of batch normalization"
+grep -q '"predicted_us": ' plan.json && grep -q '"bound": "FMA"' plan.json && grep -q '"name": "residual fusion"' plan.json || fail "explain --json"
+if $fovea explain cnn --plan lean | grep -q winograd; then fail "explain --plan lean"; fi
+if [ "${FOVEA_ISA:-}" != scalar ]; then
+    $fovea explain cnn --plan measure --choices kept.txt >one.txt
+    grep -q '| N1 C.* 3x3 pads .*|.* indirect [0-9.]*, F(2,3) [0-9.]*' kept.txt || fail "no choices: $(cat kept.txt)"
+    cp kept.txt before.txt
+    $fovea bench cnn --seconds 0.1 --plan measure --choices kept.txt >two.txt
+    cmp -s kept.txt before.txt || fail "choices were measured again"
+fi
 if $fovea explain cnn --no-winograd | grep -q winograd; then fail "explain --no-winograd"; fi
 if [ "${FOVEA_ISA:-}" != scalar ]; then $fovea explain cnn | grep -q 'winograd F(' || fail "explain names no Winograd"; fi
 $fovea bench lenet5 --seconds 0.1 --json b.json >b.txt

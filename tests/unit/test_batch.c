@@ -1,6 +1,8 @@
 /* Batches: in parts where maps are large, one image at a time where that is asked for. */
 #include "unit.h"
 
+#include <stdlib.h>
+
 enum { side = 128, wide = 32, batch = 16, classes = 4 };
 
 /* Maps of 2 MB an image. `own`: the batch the model is fixed to, or 0. */
@@ -99,29 +101,76 @@ static fv_context *invariant_context(int threads) {
     return context_with(&s);
 }
 
-/* Every place of batches 1, 2, 3, 7 and 16. */
+static size_t elements(const fv_tensor *t) {
+    size_t count;
+    ok(fv_tensor_count(t, &count));
+    return count;
+}
+
+/* n images of x through a session made for them. */
+static void infer(const fv_model *m, float *x, int64_t n, float *y) {
+    fv_session_settings s;
+    fv_session *session = NULL;
+    fv_tensor in, out;
+    fv_session_settings_default(&s);
+    s.batch = n;
+    ok(fv_session_create(m, &s, &session));
+    ok(fv_session_input(session, 0, NULL, &in));
+    ok(fv_session_output(session, 0, NULL, &out));
+    in.data = x;
+    out.data = y;
+    ok(fv_session_run(session, &in, 1, &out, 1));
+    ck_assert_int_eq(fv_session_parts(session), n);
+    fv_session_free(session);
+}
+
+/* Sixteen images, no two alike: each is to have the bits it has alone at every place of batches 1, 2, 3, 7 and 16. */
+static void check_net(fv_context *c, const char *name, const fv_zoo_settings *zoo) {
+    static const int64_t sizes[] = {1, 2, 3, 7, batch};
+    fv_model *m = NULL;
+    fv_tensor in, out;
+    ok(fv_model_zoo(c, name, zoo, &m));
+    ok(fv_model_input(m, 0, NULL, &in));
+    ok(fv_model_output(m, 0, NULL, &out));
+    in.shape[0] = out.shape[0] = 1;
+    const size_t image = elements(&in), row = elements(&out);
+    float *x = malloc(batch * image * sizeof *x), *alone = malloc(batch * row * sizeof *alone), *y = malloc(batch * row * sizeof *y);
+    ck_assert(x && alone && y);
+    draw_all(x, batch * image, 7);
+    for (size_t i = 0; i < batch; i++) infer(m, x + i * image, 1, alone + i * row);
+    ck_assert_msg(memcmp(alone, alone + row, row * sizeof *alone) != 0, "%s tells no images apart", name);
+    for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++)
+        for (int64_t begin = 0; begin + sizes[b] <= batch && begin < sizes[b]; begin++) { /* image i at every place */
+            infer(m, x + (size_t)begin * image, sizes[b], y);
+            ck_assert_msg(memcmp(y, alone + (size_t)begin * row, (size_t)sizes[b] * row * sizeof *y) == 0,
+                          "%s gives other bits in a batch of %d that begins with image %d", name, (int)sizes[b], (int)begin);
+        }
+    free(y);
+    free(alone);
+    free(x);
+    fv_model_free(m);
+}
+
 START_TEST(an_image_has_its_bits_in_every_batch) {
     static const char *const nets[] = {"lenet5", "resnet18-cifar", "mobilenet-cifar", "squeezenet1_1"};
-    static const int64_t sizes[] = {1, 2, 3, 7, 16};
-    static float image[3 * 32 * 32], x[16 * 3 * 32 * 32], y[16 * 10], first[10];
     fv_context *c = invariant_context(2);
     fv_zoo_settings small;
     fv_zoo_settings_default(&small);
     small.height = small.width = 32;
     small.channels = 3;
     small.classes = 10;
-    for (size_t n = 0; n < sizeof nets / sizeof *nets; n++) {
-        fv_model *m = NULL;
-        ok(fv_model_zoo(c, nets[n], &small, &m));
-        draw_all(image, 3 * 32 * 32, 7);
-        run_of(m, 1, image, 32, first, 10);
-        for (size_t b = 0; b < sizeof sizes / sizeof *sizes; b++) {
-            for (int64_t i = 0; i < sizes[b]; i++) memcpy(x + i * 3 * 32 * 32, image, sizeof image);
-            ck_assert_int_eq(run_of(m, sizes[b], x, 32, y, 10), sizes[b]);
-            for (int64_t i = 0; i < sizes[b]; i++) ck_assert_int_eq(memcmp(y + i * 10, first, sizeof first), 0);
-        }
-        fv_model_free(m);
-    }
+    for (size_t n = 0; n < sizeof nets / sizeof *nets; n++) check_net(c, nets[n], &small);
+    fv_context_free(c);
+}
+END_TEST
+
+/* The whole zoo at its own sizes takes a minute: with FOVEA_TEST_ZOO set alone. */
+START_TEST(so_it_has_in_every_network_of_the_zoo) {
+    if (!getenv("FOVEA_TEST_ZOO")) return;
+    fv_context *c = invariant_context(2);
+    fv_zoo_settings own;
+    fv_zoo_settings_default(&own);
+    for (size_t i = 0; fv_zoo_name(i, NULL); i++) check_net(c, fv_zoo_name(i, NULL), &own);
     fv_context_free(c);
 }
 END_TEST
@@ -156,6 +205,7 @@ END_TEST
 
 int main(void) {
     const TTest *const tests[] = {large_maps_go_in_parts, nodes_tell_of_the_whole_batch, an_image_has_its_bits_in_every_batch,
+                                  so_it_has_in_every_network_of_the_zoo,
                                   what_mixes_images_is_refused, NULL};
-    return run_tests("batch", tests, 120);
+    return run_tests("batch", tests, getenv("FOVEA_TEST_ZOO") ? 900 : 120);
 }

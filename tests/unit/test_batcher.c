@@ -592,10 +592,10 @@ START_TEST(misuse_is_refused) {
         {.max_batch = 1, .queue_capacity = 0, .workers = 1},
         {.max_batch = 1, .queue_capacity = 1, .workers = 0},
         {.max_batch = 1, .queue_capacity = 1, .workers = 257},
-        {1, -1, 1, 1, 0, FV_PLAIN, FV_PLAIN, {0}},
-        {1, 0, 1, 1, -1, FV_PLAIN, FV_PLAIN, {0}},
-        {1, 0, 1, 1, 1 << 20, FV_PLAIN, FV_PLAIN, {0}},
-        {1, 0, 1, 1, 1, (fv_layout)7, FV_PLAIN, {0}},
+        {1, -1, 1, 1, 0, FV_PLAIN, FV_PLAIN, FV_PLAN_FAST, NULL, {0}},
+        {1, 0, 1, 1, -1, FV_PLAIN, FV_PLAIN, FV_PLAN_FAST, NULL, {0}},
+        {1, 0, 1, 1, 1 << 20, FV_PLAIN, FV_PLAIN, FV_PLAN_FAST, NULL, {0}},
+        {1, 0, 1, 1, 1, (fv_layout)7, FV_PLAIN, FV_PLAN_FAST, NULL, {0}},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         fails(fv_batcher_create(f.model, &bad[i], &none), FV_ERR_ARGUMENT, "");

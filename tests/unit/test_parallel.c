@@ -82,7 +82,7 @@ static job *new_job(size_t scratch_bytes) {
     j->scratch_bytes = scratch_bytes;
     for (size_t i = 0; i < most_phases; i++) {
         j->args[i] = (struct job_phase){j, i};
-        j->phases[i] = (fv_phase){run_piece, &j->args[i], pieces_of[i], (int32_t)i};
+        j->phases[i] = (fv_phase){run_piece, &j->args[i], pieces_of[i], (int32_t)i, i % 3 == 1};
     }
     return j;
 }
@@ -149,7 +149,7 @@ START_TEST(many_short_runs) {
             atomic_size_t sum = 0;
             fv_phase phases[3];
             const size_t runs = t == counts - 1 ? 300 : 2000;
-            for (size_t i = 0; i < 3; i++) phases[i] = (fv_phase){tiny_piece, &sum, 4, 0};
+            for (size_t i = 0; i < 3; i++) phases[i] = (fv_phase){tiny_piece, &sum, 4, 0, false};
             for (size_t i = 0; i < runs; i++) fv_parallel_run(team, phases, 3, NULL);
             ck_assert_uint_eq(sum, 30 * runs);
             fv_parallel_free(team);
@@ -185,7 +185,7 @@ START_TEST(teams_may_run_inside_pieces) {
                 state.inner[i] = team_of(b, 100);
                 state.jobs[i] = new_job(100);
             }
-            const fv_phase phase = {nested_piece, &state, 4, 0};
+            const fv_phase phase = {nested_piece, &state, 4, 0, false};
             for (int i = 0; i < 5; i++) fv_parallel_run(team, &phase, 1, NULL);
             ck_assert_int_eq(state.wrong, 0);
             for (int i = 0; i < 4; i++) {
@@ -393,7 +393,7 @@ START_TEST(the_callers_mode_comes_back) {
             fv_context *c = context_of(backends[b], thread_counts[t]);
             fv_parallel *team = team_of(c, 0);
             modes m = {0};
-            const fv_phase phase = {look_at_modes, &m, 50, 0};
+            const fv_phase phase = {look_at_modes, &m, 50, 0, false};
             fesetround(FE_UPWARD);
             feenableexcept(FE_DIVBYZERO | FE_INVALID | FE_OVERFLOW);
             const int before = trapped();

@@ -529,6 +529,45 @@ START_TEST(batches_out_of_range) {
 }
 END_TEST
 
+/* Without all_threads: lenet5 is done before another thread is awake, squeezenet1_1 has phases of both kinds. */
+START_TEST(small_networks_stay_on_few_threads) {
+    static const struct {
+        const char *name;
+        int64_t side, channels, classes;
+        int threads;
+    } nets[] = {{"lenet5", 28, 1, 10, 1}, {"squeezenet1_1", 96, 3, 20, 2}};
+    static float x[3 * 96 * 96], few[20], all[20];
+    for (size_t n = 0; n < 2; n++)
+        for (int every = 0; every < 2; every++) {
+            fv_context_settings s = settings_of(FV_BACKEND_PTHREADS, 2);
+            s.all_threads = every;
+            fv_context *c = context_with(&s);
+            fv_zoo_settings zoo;
+            fv_zoo_settings_default(&zoo);
+            zoo.height = zoo.width = (int32_t)nets[n].side;
+            zoo.classes = (int32_t)nets[n].classes;
+            fv_model *m = NULL;
+            fv_session *session = NULL;
+            ok(fv_model_zoo(c, nets[n].name, &zoo, &m));
+            ok(fv_session_create(m, NULL, &session));
+            fv_cpu_info cpu;
+            ok(fv_context_info(c, &cpu));
+            if (strcmp(cpu.isa, "scalar") != 0) /* everything takes long there */
+                ck_assert_int_eq(fv_session_threads(session), every ? 2 : nets[n].threads);
+            draw_all(x, (size_t)(nets[n].channels * nets[n].side * nets[n].side), 5);
+            const fv_tensor in = maps(x, 1, nets[n].channels, nets[n].side, nets[n].side),
+                            out = rows(every ? all : few, 1, nets[n].classes);
+            for (int again = 0; again < 20; again++) {
+                ok(fv_session_run(session, &in, 1, &out, 1));
+                if (every) ck_assert_int_eq(memcmp(few, all, sizeof *few * (size_t)nets[n].classes), 0);
+            }
+            fv_session_free(session);
+            fv_model_free(m);
+            fv_context_free(c);
+        }
+}
+END_TEST
+
 START_TEST(a_session_has_threads_of_its_own) {
     fv_context *c = context_of(FV_BACKEND_PTHREADS, 2);
     fv_model *m = zoo(c, "cnn");
@@ -607,6 +646,7 @@ int main(void) {
                                   freeing_waits_for_the_run,
                                   nodes_are_described,
                                   batches_out_of_range,
+                                  small_networks_stay_on_few_threads,
                                   a_session_has_threads_of_its_own,
                                   denormals_are_not_slow,
                                   NULL};

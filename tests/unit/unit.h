@@ -73,6 +73,7 @@ static inline fv_context_settings settings_of(fv_backend backend, int threads) {
     fv_context_settings_default(&s);
     s.backend = backend;
     s.threads = threads;
+    s.all_threads = true; /* small networks are what is tested here */
     return s;
 }
 
