@@ -6,22 +6,35 @@
 
 typedef enum pool_step { MAX, MAX_PLACED, SUM, SUM_ABS, SUM_SQUARES, LP, WEIGHTED } pool_step;
 
+/* fixed: of a shape that the compiler knows. */
+typedef struct pool_box {
+    int32_t depth, height, width;
+    bool fixed;
+} pool_box;
+
 /* Windows side by side with boxes of one shape; of more than one row, whole rows of one map. */
 typedef struct pool_run {
     const float *x; /* the first value of the first window */
     float *y;
     int32_t *index;
-    const float *weight;      /* of the first value's position in the window */
-    float p, factor; /* factor: 1 over what an average divides by */
+    const float *weight; /* of the first value's position in the window */
+    float p, factor;     /* factor: 1 over what an average divides by */
     size_t channels, windows, rows;
     ptrdiff_t x_step, y_step, x_row, y_row; /* from window to window, from row to row */
-    int32_t count[3], name, name_step[3]; /* name: what max pooling calls the first value */
-    int32_t names_apart, names_row;       /* from window to window, from row to row */
+    int32_t count[3], name, name_step[3];   /* name: what max pooling calls the first value */
+    int32_t names_apart, names_row;         /* from window to window, from row to row */
+    int32_t names[9];                       /* of the values of a fixed box, from the first value's on */
     int32_t weight_step[3];
     ptrdiff_t step[3];
     /* Elements from x and from y on that whole vectors may read and write, the latter in ascending order. */
     size_t readable, writable;
 } pool_run;
+
+/* p, not to be split into a pointer a load: they would not fit the registers. */
+static inline const float *one_pointer(const float *p) {
+    __asm__("" : "+r"(p));
+    return p;
+}
 
 static inline vf load_channels(const float *p, size_t n) { return n == VW ? v_load(p) : v_load_part(p, n); }
 
@@ -80,60 +93,99 @@ static void take_exact_max(const pool_run *r, const float *x, float *y, int32_t 
     if (index) store_names(index, at, n);
 }
 
-/* The box of one window, `vectors` vectors of channels at once, `apart` from one to the next: one of n lanes, or several
- * whole ones. A maximum's name counts from the first value's as long as it is looked for: names ascend, so that the last
- * that was better is the largest. A sum of the values, added by units that are free, tells whether a NaN is among them
- * (or infinities of both signs). */
-FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index,
-                                  int32_t first_name, const int32_t depth, const int32_t height, const int32_t width,
-                                  const size_t vectors, const size_t apart, const size_t n) {
-    vf acc[4], sum[4];
-    vi at[4];
-    for (size_t k = 0; k < vectors; k++) {
-        acc[k] = sum[k] = step <= MAX_PLACED ? load_channels(x + k * apart, n) : v_zero();
-        at[k] = vi_set(0);
+/* Larger of two maxima and its name; no NaN. A tie leaves the first. */
+FV_ALWAYS_INLINE void max_of_two(const pool_step step, vf v, vi name, vf *best, vi *at) {
+    if (step == MAX) {
+        *best = v_at_least(*best, v);
+        return;
     }
-    for (int32_t z = 0; z < depth; z++)
-        for (int32_t v = 0; v < height; v++) {
-            const float *row = x + z * r->step[0] + v * r->step[1];
-            const int32_t name = z * r->name_step[0] + v * r->name_step[1];
-            const float *weight = step == WEIGHTED ? r->weight + z * r->weight_step[0] + v * r->weight_step[1] : NULL;
-            for (int32_t u = step <= MAX_PLACED && z + v == 0; u < width; u++)
+    const vm better = v_gt(v, *best);
+    *best = v_select(better, v, *best);
+    *at = vi_select(better, name, *at);
+}
+
+/* The box of one window, `vectors` vectors of channels at once, `apart` from one to the next: one of n lanes, or
+ * several whole ones. Each row has a maximum of its own, so that they do not wait for each other; names count from the
+ * first value's as long as they are compared. A sum of the values tells whether a NaN is among them (or infinities of
+ * both signs). */
+FV_ALWAYS_INLINE void take_max_window(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index,
+                                      int32_t first_name, const pool_box b, const size_t vectors, const size_t apart,
+                                      const size_t n) {
+    const vf one = v_set(1.0f);
+    vf best[4] = {v_zero()}, total = v_zero();
+    vi at[4] = {vi_set(0)};
+    const int32_t *fixed_name = r->names;
+    for (int32_t z = 0; z < b.depth; z++)
+        for (int32_t v = 0; v < b.height; v++) {
+            const float *from = x + z * r->step[0] + v * r->step[1];
+            const int32_t named = z * r->name_step[0] + v * r->name_step[1];
+            vf row_best[4] = {v_zero()}, sum[4] = {v_zero()};
+            vi row_at[4] = {vi_set(0)};
+            for (int32_t u = 0; u < b.width; u++, from = one_pointer(from + r->step[2]), fixed_name++) {
+                const vi name = vi_set(b.fixed ? *fixed_name : named + u * r->name_step[2]);
                 for (size_t k = 0; k < vectors; k++) {
-                    const vf value = load_channels(row + u * r->step[2] + (ptrdiff_t)(k * apart), n);
-                    if (step == MAX_PLACED)
-                        at[k] = vi_max(at[k], v_bits(v_where(v_gt(value, acc[k]), vi_floats(vi_set(name + u * r->name_step[2])))));
-                    if (step <= MAX_PLACED) {
-                        acc[k] = v_at_least(acc[k], value); /* a tie leaves the first */
-                        sum[k] = v_add(sum[k], value);
+                    const vf value = v_held(load_channels(from + k * apart, n));
+                    if (u == 0) {
+                        row_best[k] = sum[k] = value;
+                        row_at[k] = name;
+                    } else {
+                        max_of_two(step, value, name, &row_best[k], &row_at[k]);
+                        sum[k] =
+                            step == MAX ? v_fma(value, one, sum[k]) : v_add(sum[k], value); /* on units that are free */
                     }
+                }
+            }
+            for (size_t k = 0; k < vectors; k++) {
+                if (z + v == 0)
+                    best[k] = row_best[k], at[k] = row_at[k];
+                else
+                    max_of_two(step, row_best[k], row_at[k], &best[k], &at[k]);
+                total = step == MAX ? v_fma(sum[k], one, total) : v_add(total, sum[k]);
+            }
+        }
+    for (size_t k = 0; k < vectors; k++) {
+        store_channels(y + k * apart, best[k], n);
+        if (step == MAX_PLACED) store_names(index + k * apart, vi_add(at[k], vi_set(first_name)), n);
+    }
+    if (v_lanes(v_eq(total, total)) == (1u << VW) - 1) return;
+    for (size_t k = 0; k < vectors; k++)
+        take_exact_max(r, x + k * apart, y + k * apart, step == MAX_PLACED ? index + k * apart : NULL, first_name, n);
+}
+
+/* The same of sums. */
+FV_ALWAYS_INLINE void take_window(const pool_step step, const pool_run *r, const float *x, float *y, const pool_box b,
+                                  const size_t vectors, const size_t apart, const size_t n) {
+    vf acc[4];
+    for (size_t k = 0; k < vectors; k++) acc[k] = v_zero();
+    for (int32_t z = 0; z < b.depth; z++)
+        for (int32_t v = 0; v < b.height; v++) {
+            const float *from = x + z * r->step[0] + v * r->step[1];
+            const float *weight = step == WEIGHTED ? r->weight + z * r->weight_step[0] + v * r->weight_step[1] : NULL;
+            for (int32_t u = 0; u < b.width; u++, from = one_pointer(from + r->step[2]))
+                for (size_t k = 0; k < vectors; k++) {
+                    const vf value = load_channels(from + k * apart, n);
                     if (step == SUM) acc[k] = v_add(acc[k], value);
                     if (step == SUM_ABS) acc[k] = v_add(acc[k], v_abs(value));
                     if (step == SUM_SQUARES) acc[k] = v_fma(value, value, acc[k]);
                     if (step == WEIGHTED) acc[k] = v_fma(v_set(weight[u]), value, acc[k]);
                 }
         }
-    for (size_t k = 1; step <= MAX_PLACED && k < vectors; k++) sum[0] = v_add(sum[0], sum[k]);
-    if (step <= MAX_PLACED && v_lanes(v_eq(sum[0], sum[0])) != (1u << VW) - 1) {
-        for (size_t k = 0; k < vectors; k++)
-            take_exact_max(r, x + k * apart, y + k * apart, step == MAX_PLACED ? index + k * apart : NULL, first_name, n);
-        return;
-    }
     for (size_t k = 0; k < vectors; k++) {
         if (step == SUM) acc[k] = v_mul(acc[k], v_set(r->factor));
         if (step == SUM_SQUARES) acc[k] = v_sqrt(acc[k]);
         store_channels(y + k * apart, acc[k], n);
-        if (step == MAX_PLACED) store_names(index + k * apart, vi_add(at[k], vi_set(first_name)), n);
     }
 }
 
 FV_ALWAYS_INLINE void take_vectors(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index,
-                                   int32_t name, const int32_t depth, const int32_t height, const int32_t width,
-                                   const size_t vectors, const size_t apart, const size_t n) {
+                                   int32_t name, const pool_box b, const size_t vectors, const size_t apart,
+                                   const size_t n) {
     if (step == LP)
         store_channels(y, lp_of(r, x, n), n);
+    else if (step <= MAX_PLACED)
+        take_max_window(step, r, x, y, index, name, b, vectors, apart, n);
     else
-        take_window(step, r, x, y, index, name, depth, height, width, vectors, apart, n);
+        take_window(step, r, x, y, b, vectors, apart, n);
 }
 
 /* Of a row's windows of fewer than VW channels, how many of the first may read and write a whole vector. in: from r->x
@@ -147,33 +199,33 @@ static inline size_t whole_windows(const pool_run *r, size_t in, size_t out) {
     return fv_min_size((r->readable - in) / (size_t)r->x_step, (r->writable - out) / (size_t)r->y_step) + 1;
 }
 
-/* All channels of a window. width_class: 1, one vector; 2, two that may overlap; 0, more, of which the last may overlap the
- * one before. */
+/* All channels of a window. width_class: 1, one vector; 2, two that may overlap; 0, more, of which the last may overlap
+ * the one before. */
 FV_ALWAYS_INLINE void take_channels(const pool_step step, const pool_run *r, const float *x, float *y, int32_t *index,
-                                    int32_t name, const int32_t depth, const int32_t height, const int32_t width,
-                                    const int width_class) {
+                                    int32_t name, const pool_box b, const int width_class) {
     if (width_class == 1) {
-        take_vectors(step, r, x, y, index, name, depth, height, width, 1, 0, VW);
+        take_vectors(step, r, x, y, index, name, b, 1, 0, VW);
         return;
     }
     if (width_class == 2) {
-        take_vectors(step, r, x, y, index, name, depth, height, width, 2, r->channels - VW, VW);
+        take_vectors(step, r, x, y, index, name, b, 2, r->channels - VW, VW);
         return;
     }
     size_t c = 0;
-    for (; step != LP && c + 4 * VW <= r->channels; c += 4 * VW)
-        take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 4, VW, VW);
+    const size_t group = step == LP ? 1 : step == MAX_PLACED ? 2 : 4;
+    for (; step != LP && c + group * VW <= r->channels; c += group * VW)
+        take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, b, group, VW, VW);
     for (; c < r->channels; c += VW) {
         c = fv_min_size(c, r->channels - VW);
-        take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, depth, height, width, 1, 0, VW);
+        take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, b, 1, 0, VW);
     }
 }
 
-FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, const int32_t depth,
-                                   const int32_t height, const int32_t width, const int width_class) {
+FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, const pool_box b,
+                                   const int width_class) {
     const pool_run own = *given, *const r = &own; /* stores of vectors may change anything but what is our own */
     const size_t channels = r->channels;
-    const ptrdiff_t last = (depth - 1) * r->step[0] + (height - 1) * r->step[1] + (width - 1) * r->step[2];
+    const ptrdiff_t last = (b.depth - 1) * r->step[0] + (b.height - 1) * r->step[1] + (b.width - 1) * r->step[2];
     int32_t *index = step == MAX_PLACED ? r->index : NULL;
     for (size_t j = 0; j < r->rows; j++) {
         const ptrdiff_t in = (ptrdiff_t)j * r->x_row, out = (ptrdiff_t)j * r->y_row;
@@ -183,45 +235,46 @@ FV_ALWAYS_INLINE void take_windows(const pool_step step, const pool_run *given, 
         size_t whole = r->windows, i = 0;
         if (width_class == 1 && channels < VW) whole = whole_windows(r, (size_t)(in + last), (size_t)out);
         for (; i < whole; i++) {
-            take_channels(step, r, x, y, index, name, depth, height, width, width_class);
+            take_channels(step, r, x, y, index, name, b, width_class);
             x += r->x_step, y += r->y_step, name += r->names_apart;
             if (step == MAX_PLACED) index += channels;
         }
         for (; i < r->windows; i++) {
-            take_vectors(step, r, x, y, index, name, depth, height, width, 1, 0, channels);
+            take_vectors(step, r, x, y, index, name, b, 1, 0, channels);
             x += r->x_step, y += r->y_step, name += r->names_apart;
             if (step == MAX_PLACED) index += channels;
         }
     }
 }
 
-FV_ALWAYS_INLINE void take_widths(const pool_step step, const pool_run *r, const int32_t depth, const int32_t height,
-                                  const int32_t width) {
+FV_ALWAYS_INLINE void take_widths(const pool_step step, const pool_run *r, const pool_box b) {
     if (r->channels <= VW)
-        take_windows(step, r, depth, height, width, 1);
+        take_windows(step, r, b, 1);
     else if (r->channels <= 2 * VW)
-        take_windows(step, r, depth, height, width, step == LP ? 0 : 2);
+        take_windows(step, r, b, step == LP ? 0 : 2);
     else
-        take_windows(step, r, depth, height, width, 0);
+        take_windows(step, r, b, 0);
 }
 
 /* Windows of 2x2 and 3x3 have their loops unrolled. */
 FV_ALWAYS_INLINE void take_shaped(const pool_step step, const pool_run *r) {
     const int32_t *n = r->count;
     if (n[0] == 1 && n[1] == 2 && n[2] == 2)
-        take_widths(step, r, 1, 2, 2);
+        take_widths(step, r, (pool_box){1, 2, 2, true});
     else if (n[0] == 1 && n[1] == 3 && n[2] == 3)
-        take_widths(step, r, 1, 3, 3);
+        take_widths(step, r, (pool_box){1, 3, 3, true});
     else
-        take_widths(step, r, n[0], n[1], n[2]);
+        take_widths(step, r, (pool_box){n[0], n[1], n[2], false});
 }
 
 static void take_max(const pool_run *r) { take_shaped(MAX, r); }
 static void take_max_placed(const pool_run *r) { take_shaped(MAX_PLACED, r); }
 static void take_sum(const pool_run *r) { take_shaped(SUM, r); }
-static void take_abs(const pool_run *r) { take_widths(SUM_ABS, r, r->count[0], r->count[1], r->count[2]); }
+static void take_abs(const pool_run *r) {
+    take_widths(SUM_ABS, r, (pool_box){r->count[0], r->count[1], r->count[2], false});
+}
 static void take_squares(const pool_run *r) { take_shaped(SUM_SQUARES, r); }
-static void take_lp(const pool_run *r) { take_widths(LP, r, r->count[0], r->count[1], r->count[2]); }
+static void take_lp(const pool_run *r) { take_widths(LP, r, (pool_box){r->count[0], r->count[1], r->count[2], false}); }
 static void take_weighted(const pool_run *r) { take_shaped(WEIGHTED, r); }
 
 /* Nothing of the window lies inside: what a maximum or a sum of nothing is. */
@@ -262,7 +315,8 @@ typedef struct pool_call {
 } pool_call;
 
 /* `rows` rows of `windows` windows from output pixel o, the p-th, on, whose boxes are alike. */
-static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o, size_t p, size_t windows, size_t rows) {
+static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o, size_t p, size_t windows,
+                        size_t rows) {
     const fv_pool_desc *d = c->d;
     const fv_pool_tap t = fv_pool_first_tap(d, o);
     const ptrdiff_t out = fv_pool_offset(d->out_pitch, o);
@@ -271,6 +325,8 @@ static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o,
     r->index = c->index ? c->index + p * r->channels : NULL;
     r->windows = windows;
     r->rows = rows;
+    for (int32_t k = 0; k < 9 && c->index && r->count[2] > 0; k++)
+        r->names[k] = k / r->count[2] * r->name_step[1] + k % r->count[2] * r->name_step[2];
     if (c->average) r->factor = 1.0f / (float)fv_pool_divisor(d, o);
     if (!fv_pool_has_tap(&t)) {
         for (size_t i = 0; i < windows; i++, r->y += r->y_step, r->index += r->index ? r->channels : 0)
@@ -289,9 +345,12 @@ static void run_windows(const pool_call *c, pool_run *r, const fv_pool_pixel *o,
 static void pool(pool_call *c, float p, fv_range pixels) {
     const fv_pool_desc *d = c->d;
     int32_t begin[3], end[3];
-    pool_run r = {
-        .p = p, .channels = (size_t)d->channels, .x_step = d->stride[2] * d->in_pitch[3], .y_step = d->out_pitch[3],
-        .x_row = d->stride[1] * d->in_pitch[2], .y_row = d->out_pitch[2]};
+    pool_run r = {.p = p,
+                  .channels = (size_t)d->channels,
+                  .x_step = d->stride[2] * d->in_pitch[3],
+                  .y_step = d->out_pitch[3],
+                  .x_row = d->stride[1] * d->in_pitch[2],
+                  .y_row = d->out_pitch[2]};
     const int32_t places[3] = {d->in[1] * d->in[2], d->in[2], 1};
     for (int a = 0; a < 3; a++) {
         r.weight_step[a] = a == 0 ? d->window[1] * d->window[2] : a == 1 ? d->window[2] : 1;

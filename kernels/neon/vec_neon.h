@@ -32,6 +32,7 @@ static inline vf v_keep(vf a, size_t n, vf rest) {
     static const uint32_t lane[4] = {0, 1, 2, 3};
     return vbslq_f32(vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n)), a, rest);
 }
+static inline vf v_held(vf a) { return a; }
 static inline vf v_set(float x) { return vdupq_n_f32(x); }
 static inline vf v_zero(void) { return vdupq_n_f32(0); }
 static inline vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
