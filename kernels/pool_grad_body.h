@@ -1,7 +1,7 @@
 /* Gradients of pooling, and unpooling, over a vector wrapper; included after pool_body.h. Gather form: the windows that
  * an input pixel lies in are a box of output pixels, of one window where windows lie apart. */
 
-typedef enum grad_step { GRAD_MAX, GRAD_AVERAGE, GRAD_ABS, GRAD_SQUARES, GRAD_LP, GRAD_WEIGHTED } grad_step;
+typedef enum grad_step { GRAD_MAX, GRAD_AVERAGE, GRAD_ABS, GRAD_SQUARES, GRAD_CUBES, GRAD_LP, GRAD_WEIGHTED } grad_step;
 
 typedef struct grad_call {
     const fv_pool_desc *d;
@@ -29,7 +29,7 @@ FV_ALWAYS_INLINE grad_read read_window(const grad_step step, const grad_call *g,
                                        size_t n) {
     grad_read r = {load_channels(g->dy + w->out + (ptrdiff_t)c, n), v_zero(), vi_set(0)};
     if (step == GRAD_MAX) r.at = n == VW ? vi_load(w->index + c) : vi_load_part(w->index + c, n);
-    if (step == GRAD_ABS || step == GRAD_SQUARES || step == GRAD_LP)
+    if (step == GRAD_ABS || step == GRAD_SQUARES || step == GRAD_CUBES || step == GRAD_LP)
         r.y = load_channels(g->y + w->out + (ptrdiff_t)c, n);
     return r;
 }
@@ -44,6 +44,7 @@ FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const gr
     vf part;
     if (step == GRAD_ABS) part = v_sub(v_where(v_gt(x, zero), one), v_where(v_lt(x, zero), one));
     if (step == GRAD_SQUARES) part = v_div(x, r->y);
+    if (step == GRAD_CUBES) part = v_mul(v_div(x, r->y), v_abs(v_div(x, r->y)));
     if (step == GRAD_LP) part = v_or(v_power(v_div(v_abs(x), r->y), v_set(g->p - 1)), v_sign(x));
     return v_fma(r->dy, v_select(v_eq(r->y, zero), zero, part), sum);
 }
@@ -224,30 +225,150 @@ FV_ALWAYS_INLINE void gather_row_apart(const grad_step step, const grad_call *g,
     }
 }
 
+/* ---- windows of 2x2 side by side, with nothing between or beside them ---- */
+
+/* Where a window's values and the first of its pixels stand. */
+typedef struct cell {
+    grad_window window;
+    ptrdiff_t at;
+} cell;
+
+/* n channels from c on of all four pixels. */
+FV_ALWAYS_INLINE void spread_cell(const grad_step step, const grad_call *g, const cell *w, ptrdiff_t row_pitch,
+                                  ptrdiff_t pixel_pitch, const int32_t *names, size_t c, const size_t n) {
+    const grad_read r = read_window(step, g, &w->window, c, n);
+    const ptrdiff_t to = w->at + (ptrdiff_t)c;
+    const vf zero = v_zero();
+    for (int k = 0; k < 4; k++) {
+        const ptrdiff_t k_at = to + (k >> 1) * row_pitch + (k & 1) * pixel_pitch;
+        const vf x = reads_x(step) ? load_channels(g->x + k_at, n) : zero;
+        store_channels(g->dx + k_at, add_share(step, g, &r, w->window.name + names[k], k, w->window.share, x, zero), n);
+    }
+}
+
+static bool in_cells(const fv_pool_desc *d) {
+    return apart(d) && d->window[0] == 1 && d->window[1] == 2 && d->window[2] == 2 && 2 * d->out[2] == d->in[2];
+}
+
+/* `rows` rows of windows from the one on whose first pixel is i. Of fewer than VW channels a row's last window writes
+ * them alone: behind it pixels of the row below stand already. */
+FV_ALWAYS_INLINE void spread_cells(const grad_step step, const grad_call *given, const fv_pool_pixel *i, size_t rows) {
+    const fv_pool_desc *d = given->d;
+    const grad_call own = *given, *const g = &own;
+    const ptrdiff_t pixel_pitch = d->in_pitch[3], out_pitch = d->out_pitch[3], out_row = d->out_pitch[2];
+    const int32_t last = d->out[2] - 1, names_apart = d->places ? 2 : 0, names_row = d->places ? 2 * d->in[2] : 0;
+    const size_t channels = (size_t)d->channels, whole = channels / VW * VW;
+    const ptrdiff_t row_pitch = d->in_pitch[2];
+    const int32_t names[4] = {0, 1, d->places ? d->in[2] : 2, d->places ? d->in[2] + 1 : 3};
+    const bool dense = g->readable && g->writable;
+    const fv_pool_window first = {.at = {i->at[0], i->at[1] / 2, 0}};
+    cell row = {describe(given, i, &first, step == GRAD_AVERAGE), fv_pool_offset(d->in_pitch, i)};
+    for (size_t j = 0; j < rows; j++) {
+        cell w = row;
+        for (int32_t x = 0; x <= last; x++) {
+            if (channels < VW && dense && x < last) {
+                spread_cell(step, g, &w, row_pitch, pixel_pitch, names, 0, VW);
+            } else if (channels < VW) {
+                spread_cell(step, g, &w, row_pitch, pixel_pitch, names, 0, channels);
+            } else {
+                for (size_t c = 0; c < whole; c += VW) spread_cell(step, g, &w, row_pitch, pixel_pitch, names, c, VW);
+                if (whole < channels) spread_cell(step, g, &w, row_pitch, pixel_pitch, names, channels - VW, VW);
+            }
+            w.at += 2 * pixel_pitch;
+            w.window.out += out_pitch;
+            if (step == GRAD_MAX) w.window.index += channels;
+            w.window.name += names_apart;
+        }
+        row.at += 2 * row_pitch;
+        row.window.out += out_row;
+        if (step == GRAD_MAX) row.window.index += (size_t)d->out[2] * channels;
+        row.window.name += names_row;
+    }
+}
+
 /* ---- windows of three at a stride of two along a row: every second pixel lies in two of them, the others in one ----
  */
 
-/* Two pixels side by side from element `at` on; of each of so many rows of windows the left one, which the first pixel
- * alone lies in, and the right one. At least VW channels. */
-FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *g, const grad_window (*w)[2], ptrdiff_t at,
-                                  int32_t name_apart, const int rows) {
-    const size_t channels = (size_t)g->d->channels;
-    const ptrdiff_t other = at + g->d->in_pitch[3];
-    for (size_t begin = 0; begin < channels; begin += VW) {
-        const size_t c = fv_min_size(begin, channels - VW);
-        const vf x = reads_x(step) ? v_load(g->x + at + c) : v_zero(),
-                 x_other = reads_x(step) ? v_load(g->x + other + c) : v_zero();
-        vf sum = v_zero(), sum_other = v_zero();
-        for (int r = 0; r < rows; r++) {
-            const grad_read left = read_window(step, g, &w[r][0], c, VW), right = read_window(step, g, &w[r][1], c, VW);
-            sum = add_share(step, g, &left, w[r][0].name, w[r][0].tap, w[r][0].share, x, sum);
-            sum = add_share(step, g, &right, w[r][1].name, w[r][1].tap, w[r][1].share, x, sum);
-            sum_other = add_share(step, g, &right, w[r][1].name + name_apart, w[r][1].tap + 1, w[r][1].share, x_other,
-                                  sum_other);
+/* The window that lies left of a pair of pixels, in one row of windows; the one to the right stands beside it. */
+typedef struct pair_row {
+    grad_window left;
+    float right_share;
+} pair_row;
+
+/* What a pixel takes of a window, but for the channel. */
+typedef struct window_share {
+    const float *dy, *y;
+    const int32_t *index;
+    vf factor;
+    vi name;
+} window_share;
+
+FV_ALWAYS_INLINE window_share share_of_window(const grad_step step, const grad_call *g, const grad_window *w) {
+    window_share s = {g->dy + w->out, NULL, NULL, v_zero(), vi_set(0)};
+    if (reads_x(step)) s.y = g->y + w->out;
+    if (step == GRAD_MAX) s.index = w->index, s.name = vi_set(w->name);
+    if (step == GRAD_AVERAGE) s.factor = v_set(w->share);
+    if (step == GRAD_WEIGHTED) s.factor = v_set(g->weight[w->tap]);
+    return s;
+}
+
+/* The vector of channels from c on. */
+FV_ALWAYS_INLINE vf gather_vector(const grad_step step, const grad_call *g, const window_share *s, const int count,
+                                  const float *x, size_t c) {
+    vf sum = v_zero();
+    for (int k = 0; k < count; k++) {
+        const vf dy = v_load(s[k].dy + c);
+        if (step == GRAD_MAX) {
+            sum = v_add(sum, v_where(vi_eq(vi_load(s[k].index + c), s[k].name), dy));
+        } else if (reads_x(step)) {
+            const grad_read r = {dy, v_load(s[k].y + c), s[k].name};
+            sum = add_share(step, g, &r, 0, 0, 0, v_load(x + c), sum);
+        } else {
+            sum = v_fma(dy, s[k].factor, sum);
         }
-        v_store(g->dx + at + c, sum);
-        v_store(g->dx + other + c, sum_other);
     }
+    return sum;
+}
+
+/* All channels, VW or more, of the pixel at element `at`: one to four windows. */
+FV_ALWAYS_INLINE void gather_few(const grad_step step, const grad_call *g, const grad_window *windows, const int count,
+                                 ptrdiff_t at) {
+    const size_t channels = (size_t)g->d->channels;
+    const float *x = reads_x(step) ? g->x + at : NULL;
+    float *dx = g->dx + at;
+    window_share s[4];
+    for (int k = 0; k < count; k++) s[k] = share_of_window(step, g, &windows[k]);
+    size_t c = 0;
+    for (; c + 2 * VW <= channels; c += 2 * VW) {
+        v_store(dx + c, gather_vector(step, g, s, count, x, c));
+        v_store(dx + c + VW, gather_vector(step, g, s, count, x, c + VW));
+    }
+    for (; c < channels; c += VW) {
+        c = fv_min_size(c, channels - VW);
+        v_store(dx + c, gather_vector(step, g, s, count, x, c));
+    }
+}
+
+/* Two pixels side by side from element `at` on: the first lies in both windows of each row, the second in the right
+ * one. */
+FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *given, const pair_row *w, ptrdiff_t at,
+                                  const bool places, const int rows) {
+    const grad_call own = *given, *const g = &own; /* stores of vectors may change anything but what is our own */
+    grad_window first[4], second[2];
+    for (int r = 0; r < rows; r++) {
+        first[2 * r] = first[2 * r + 1] = w[r].left;
+        grad_window *right = &first[2 * r + 1];
+        right->out += g->d->out_pitch[3];
+        if (step == GRAD_MAX) right->index += g->d->channels;
+        right->tap -= 2;
+        right->name -= places ? 0 : 2;
+        right->share = w[r].right_share;
+        second[r] = *right;
+        second[r].tap++;
+        second[r].name++;
+    }
+    gather_few(step, g, first, 2 * rows, at);
+    gather_few(step, g, second, rows, at + g->d->in_pitch[3]);
 }
 
 static bool in_pairs(const fv_pool_desc *d) {
@@ -255,44 +376,56 @@ static bool in_pairs(const fv_pool_desc *d) {
            d->window[2] == 3 && d->stride[2] == 2 && d->channels >= VW;
 }
 
+/* 1 over what the average of the window divides by. */
+static float share_of(const fv_pool_desc *d, int32_t row, int32_t column) {
+    return 1.0f / (float)(fv_pool_counted(d, 0, 0) * fv_pool_counted(d, 1, row) * fv_pool_counted(d, 2, column));
+}
+
+/* Pairs from pixel i on until the row's windows or `end` are reached; rows: of windows, from box's first on. */
+FV_ALWAYS_INLINE void gather_pairs_of(const grad_step step, const grad_call *given, fv_pool_pixel *i, int32_t end,
+                                      const fv_pool_window *box, const int rows) {
+    const fv_pool_desc *d = given->d;
+    const grad_call own = *given, *const g = &own; /* stores of vectors may change anything but what is our own */
+    const int32_t first_right = (i->at[2] + d->pad[2]) / 2, windows = d->out[2];
+    const int32_t names_apart = d->places ? 2 : 0;
+    const ptrdiff_t pixels_apart = 2 * d->in_pitch[3], windows_apart = d->out_pitch[3];
+    int32_t inner_begin, inner_end, column = i->at[2], right = first_right;
+    inner_pixels(d, 2, &inner_begin, &inner_end);
+    pair_row w[2];
+    for (int r = 0; r < rows; r++) {
+        fv_pool_window one = {.at = {i->at[0], box->low[1] + r, right - 1}};
+        (void)fv_pool_window_taps(d, i, &one);
+        w[r].left = describe(given, i, &one, step == GRAD_AVERAGE);
+        w[r].right_share = step == GRAD_AVERAGE ? share_of(d, box->low[1] + r, right) : 0;
+    }
+    for (ptrdiff_t at = fv_pool_offset(d->in_pitch, i);; at += pixels_apart) {
+        gather_pair(step, g, w, at, names_apart != 0, rows);
+        column += 2;
+        if (++right >= windows || column + 2 > end) break;
+        for (int r = 0; r < rows; r++) {
+            w[r].left.out += windows_apart;
+            if (step == GRAD_MAX) w[r].left.index += g->d->channels;
+            w[r].left.name += names_apart;
+            w[r].left.share = w[r].right_share;
+            if (step == GRAD_AVERAGE && (right <= inner_begin || right >= inner_end))
+                w[r].right_share = share_of(d, box->low[1] + r, right);
+        }
+    }
+    i->at[2] = column;
+}
+
 /* Pixels of i's row as long as there are pairs before column `end`; returns whether there was one. box: the windows'
  * rows, one or two. */
 FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_pool_pixel *i, int32_t end,
                                    const fv_pool_window *box) {
     const fv_pool_desc *d = g->d;
-    const int32_t reach = i->at[2] + d->pad[2], rows = box->high[1] - box->low[1];
-    int32_t right = reach / 2;
+    const int32_t reach = i->at[2] + d->pad[2], rows = box->high[1] - box->low[1], right = reach / 2;
     if (reach % 2 != 0 || right < 1 || right >= d->out[2] || i->at[2] + 2 > end || rows < 1 || rows > 2) return false;
-    grad_window w[2][2];
-    for (int r = 0; r < rows; r++)
-        for (int k = 0; k < 2; k++) {
-            fv_pool_window one = {.at = {i->at[0], box->low[1] + r, right - 1 + k}};
-            (void)fv_pool_window_taps(d, i, &one);
-            w[r][k] = describe(g, i, &one, step == GRAD_AVERAGE);
-        }
-    ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
-    for (;;) {
-        if (rows == 1)
-            gather_pair(step, g, (const grad_window(*)[2])w, at, 1, 1);
-        else
-            gather_pair(step, g, (const grad_window(*)[2])w, at, 1, 2);
-        i->at[2] += 2;
-        at += 2 * d->in_pitch[3];
-        if (++right >= d->out[2] || i->at[2] + 2 > end) return true;
-        for (int r = 0; r < rows; r++) {
-            const float counted =
-                step == GRAD_AVERAGE
-                    ? 1.0f / (float)(fv_pool_counted(d, 1, box->low[1] + r) * fv_pool_counted(d, 2, right))
-                    : 0;
-            for (int k = 0; k < 2; k++) {
-                w[r][k].out += d->out_pitch[3];
-                if (step == GRAD_MAX) w[r][k].index += d->channels;
-                if (d->places) w[r][k].name += 2;
-            }
-            w[r][0].share = w[r][1].share;
-            w[r][1].share = counted;
-        }
-    }
+    if (rows == 1)
+        gather_pairs_of(step, g, i, end, box, 1);
+    else
+        gather_pairs_of(step, g, i, end, box, 2);
+    return true;
 }
 
 FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given, fv_range pixels) {
@@ -300,11 +433,20 @@ FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given
                                              &desc; /* stores of vectors may change anything but what is our own */
     grad_call own = *given, *const g = &own;
     own.d = d;
-    const bool simple = apart(d), pairs = in_pairs(d), dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
+    const bool simple = apart(d), cells = in_cells(d), pairs = in_pairs(d),
+               dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
     g->readable = dense_size(d->out_pitch, d->out, d->images, d->channels);
     g->writable = dense_size(d->in_pitch, d->in, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
     fv_pool_pixel i = fv_pool_in_pixel(d, pixels.begin);
     for (size_t p = pixels.begin; p < pixels.end; fv_pool_next_row(d->in, &i)) {
+        const size_t two_rows = 2 * (size_t)d->in[2];
+        if (cells && i.at[2] == 0 && i.at[1] % 2 == 0 && i.at[1] < 2 * d->out[1] && pixels.end - p >= two_rows) {
+            const size_t rows = fv_min_size((size_t)(d->out[1] - i.at[1] / 2), (pixels.end - p) / two_rows);
+            spread_cells(step, g, &i, rows);
+            p += rows * two_rows;
+            i.at[1] += 2 * (int32_t)rows - 1;
+            continue;
+        }
         const size_t count = fv_min_size((size_t)(d->in[2] - i.at[2]), pixels.end - p);
         p += count;
         if (simple) {
@@ -343,6 +485,8 @@ static void pool_lp_grad(const fv_pool_desc *d, float p, const float *x, const f
         gather_pixels(GRAD_ABS, &g, pixels);
     else if (p == 2)
         gather_pixels(GRAD_SQUARES, &g, pixels);
+    else if (p == 3)
+        gather_pixels(GRAD_CUBES, &g, pixels);
     else
         gather_pixels(GRAD_LP, &g, pixels);
 }
@@ -358,9 +502,62 @@ static inline bool stays_inside(const fv_unpool_desc *d, int32_t place) {
     return place >= 0 && (size_t)place < d->pixels;
 }
 
+/* A map whose rows and columns are whole multiples of the pooled one's falls apart into cells, one a value. */
+typedef struct unpool_cells {
+    size_t height, width; /* of a cell; 0: no cells */
+} unpool_cells;
+
+static unpool_cells find_cells(const fv_unpool_desc *d) {
+    const unpool_cells none = {0, 0};
+    if (!d->pooled_width || !d->width || d->width % d->pooled_width || d->pixels % d->width || d->pixels > INT32_MAX ||
+        d->pooled % d->pooled_width || !d->pooled)
+        return none;
+    const size_t rows = d->pixels / d->width, pooled_rows = d->pooled / d->pooled_width;
+    const unpool_cells c = {rows / pooled_rows, d->width / d->pooled_width};
+    return rows % pooled_rows || !c.height || c.height * c.width > 16 ? none : c;
+}
+
+/* n channels of one value's cell, whose first pixel is `first`: each of its pixels is the value or 0. Returns whether
+ * every channel has its place in the cell. */
+FV_ALWAYS_INLINE bool fill_cell(const fv_unpool_desc *d, vf x, vi place, float *y, size_t first, const size_t height,
+                                const size_t width, const size_t n) {
+    vm found = v_lt(v_zero(), v_zero());
+    for (size_t v = 0; v < height; v++)
+        for (size_t u = 0; u < width; u++) {
+            const vm here = vi_eq(place, vi_set((int32_t)(first + v * d->width + u)));
+            store_channels(y + (v * d->width + u) * d->channels, v_where(here, x), n);
+            found = v_either(found, here);
+        }
+    const unsigned all = (1u << n) - 1;
+    return (v_lanes(found) & all) == all;
+}
+
+/* One pass that writes every pixel once; false as soon as a value has its place outside its own cell. */
+FV_ALWAYS_INLINE bool unpool_by_cells(const fv_unpool_desc *given, const float *x, const int32_t *place, float *y,
+                                      size_t width, const size_t cell_height, const size_t cell_width) {
+    const fv_unpool_desc own = *given, *const d = &own; /* stores of vectors may change anything but what is our own */
+    for (size_t i = 0; i < d->pooled; i++, x += d->channels, place += d->channels) {
+        const size_t first = i / d->pooled_width * cell_height * d->width + i % d->pooled_width * cell_width;
+        float *to = y + first * d->channels;
+        size_t c = 0;
+        for (; c + VW <= width; c += VW)
+            if (!fill_cell(d, v_load(x + c), vi_load(place + c), to + c, first, cell_height, cell_width, VW))
+                return false;
+        if (c < width && !fill_cell(d, v_load_part(x + c, width - c), vi_load_part(place + c, width - c), to + c, first,
+                                    cell_height, cell_width, width - c))
+            return false;
+    }
+    return true;
+}
+
 static void unpool(const fv_unpool_desc *d, const float *x, const int32_t *place, float *y, fv_range channels) {
     const size_t width = channels.end - channels.begin;
+    const unpool_cells cells = find_cells(d);
     x += channels.begin, place += channels.begin, y += channels.begin;
+    if (cells.height == 2 && cells.width == 2 && unpool_by_cells(d, x, place, y, width, 2, 2)) return;
+    if (cells.height && cells.height * cells.width != 4 &&
+        unpool_by_cells(d, x, place, y, width, cells.height, cells.width))
+        return;
     for (size_t p = 0; p < d->pixels; p++)
         for (size_t c = 0; c < width; c += VW)
             store_channels(y + p * d->channels + c, v_zero(), fv_min_size(width - c, VW));

@@ -162,7 +162,7 @@ static result run_set(fv_context *c, const fv_model *m, const fv_model *again, c
     if (status == FV_OK) status = load_all(c, folder, "output", &want);
     if (status == FV_OK) status = infer(c, m, NULL, in.list, in.count, &done);
     result r = outcome(status, why);
-    if (r == PASS && again && (status = infer(c, again, in.list, in.count, &second)) != FV_OK) {
+    if (r == PASS && again && (status = infer(c, again, NULL, in.list, in.count, &second)) != FV_OK) {
         snprintf(why, 256, "rewritten: %.200s", fv_last_error());
         r = FAIL;
     }

@@ -63,6 +63,7 @@ static inline vm v_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 /* a > b, or a is NaN and b is not. */
 static inline vm v_beats(vf a, vf b) { return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NLE_UQ), _mm256_cmp_ps(b, b, _CMP_ORD_Q)); }
 static inline vm v_both(vm a, vm b) { return _mm256_and_ps(a, b); }
+static inline vm v_either(vm a, vm b) { return _mm256_or_ps(a, b); }
 static inline vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 /* Lane i as bit i. */
 static inline unsigned v_lanes(vm m) { return (unsigned)_mm256_movemask_ps(m); }
@@ -89,6 +90,7 @@ static inline void vi_store_part(int32_t *p, vi a, size_t n) {
 }
 static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+static inline vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
 static inline vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 static inline vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
@@ -101,6 +103,7 @@ static inline vi vi_select(vm m, vi yes, vi no) { return _mm256_blendv_epi8(no, 
 static inline vi v_bits(vf a) { return _mm256_castps_si256(a); }
 static inline vf vi_floats(vi a) { return _mm256_castsi256_ps(a); } /* bits */
 static inline vf vi_to_float(vi a) { return _mm256_cvtepi32_ps(a); }
+static inline vi v_to_int(vf a) { return _mm256_cvtps_epi32(a); } /* of whole numbers */
 static inline vf vi_power_of_two(vi n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }

@@ -57,6 +57,7 @@ static inline vm v_eq(vf a, vf b) { return vceqq_f32(a, b); }
 /* a > b, or a is NaN and b is not. */
 static inline vm v_beats(vf a, vf b) { return vbicq_u32(vceqq_f32(b, b), vcleq_f32(a, b)); }
 static inline vm v_both(vm a, vm b) { return vandq_u32(a, b); }
+static inline vm v_either(vm a, vm b) { return vorrq_u32(a, b); }
 static inline vf v_select(vm m, vf yes, vf no) { return vbslq_f32(m, yes, no); }
 /* Lane i as bit i. */
 static inline unsigned v_lanes(vm m) {
@@ -84,6 +85,7 @@ static inline void vi_store_part(int32_t *p, vi a, size_t n) {
 }
 static inline vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return vsubq_s32(a, b); }
+static inline vi vi_max(vi a, vi b) { return vmaxq_s32(a, b); }
 static inline vi vi_xor(vi a, vi b) { return veorq_s32(a, b); }
 static inline vi vi_and(vi a, vi b) { return vandq_s32(a, b); }
 static inline vi vi_or(vi a, vi b) { return vorrq_s32(a, b); }
@@ -98,6 +100,7 @@ static inline vi vi_select(vm m, vi yes, vi no) { return vbslq_s32(m, yes, no); 
 static inline vi v_bits(vf a) { return vreinterpretq_s32_f32(a); }
 static inline vf vi_floats(vi a) { return vreinterpretq_f32_s32(a); }
 static inline vf vi_to_float(vi a) { return vcvtq_f32_s32(a); }
+static inline vi v_to_int(vf a) { return vcvtq_s32_f32(a); } /* of whole numbers */
 static inline vf vi_power_of_two(vi n) {
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
 }

@@ -20,7 +20,7 @@ static fv_status double_of(const fv_onnx_reader *r, const FvOnnx__Node *n, const
     const FvOnnx__Attribute *a = fv_onnx_attribute(n, name);
     fv_onnx_tensor t;
     if (!a || !a->t) return fv_onnx_refuse(n, "a parameter is missing");
-    FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->file_bytes, r->files, &t));
+    FV_FORWARD(fv_onnx_tensor_view(a->t, r->file, r->files, &t));
     if (t.type != FV_ONNX_DOUBLE || t.count != 1) return fv_onnx_refuse(n, "a parameter is not one number of float64");
     fv_onnx_tensor_copy(&t, out);
     return FV_OK;
