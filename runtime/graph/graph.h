@@ -83,6 +83,8 @@ size_t fv_graph_uses(const fv_graph *g, fv_value v); /* by nodes and as outputs 
 /* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
 fv_status fv_pass_dead(fv_graph *g);                /* nodes no output or effect needs */
 fv_status fv_pass_inference(fv_graph *g);           /* dropout removed, a surrogate gradient forgotten */
+fv_status fv_pass_pad(fv_graph *g);                 /* padding with zeros into the convolution that reads it */
+fv_status fv_pass_transpose(fv_graph *g);           /* there and back is nothing */
 fv_status fv_pass_flatten_linear(fv_graph *g);      /* flatten + linear -> linear over maps */
 fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
 fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */

@@ -231,6 +231,8 @@ fv_status fv_pass_layout_cancel(fv_graph *g) {
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout) {
     FV_FORWARD(fv_pass_dead(g));
     if (!training) FV_FORWARD(fv_pass_inference(g));
+    FV_FORWARD(fv_pass_pad(g));
+    FV_FORWARD(fv_pass_transpose(g));
     FV_FORWARD(fv_pass_flatten_linear(g));
     FV_FORWARD(fv_pass_fuse(g, training));
     if (training) FV_FORWARD(fv_pass_pool_index(g));
