@@ -12,6 +12,8 @@ typedef enum fv_pass_kind {
     FV_PASS_BATCH_NORM,
     FV_PASS_DEAD,
     FV_PASS_TRAINING, /* dropout and the like */
+    FV_PASS_PAD,
+    FV_PASS_TRANSPOSE, /* there and back */
     FV_PASS_FLATTEN,
     FV_PASS_BIAS, /* untied; a tied one is part of its product from the start */
     FV_PASS_ACTIVATION,
@@ -118,6 +120,8 @@ void fv_pass_end(fv_graph *g, fv_pass_kind kind, fv_pass_watch before);
 /* Rewrite passes, in the order they are applied by fv_graph_prepare. Each leaves a graph that computes the same. */
 fv_status fv_pass_dead(fv_graph *g);                /* nodes no output or effect needs */
 fv_status fv_pass_inference(fv_graph *g);           /* dropout removed, a surrogate gradient forgotten */
+fv_status fv_pass_pad(fv_graph *g);                 /* padding with zeros into the convolution that reads it */
+fv_status fv_pass_transpose(fv_graph *g);           /* there and back is nothing */
 fv_status fv_pass_flatten_linear(fv_graph *g);      /* flatten + linear -> linear over maps */
 fv_status fv_pass_fuse(fv_graph *g, bool training); /* conv/linear + relu or clip; inference: + add before it */
 fv_status fv_pass_layout(fv_graph *g, fv_layout input_layout, fv_layout output_layout); /* conversions at the borders */

@@ -3,9 +3,9 @@
 #include "ops/window.h"
 
 static const char *const names[FV_PASS_COUNT] = {"constant folding",  "spelled-out layers", "batch-norm folding", "dead nodes",
-                                                 "training only",     "flatten",            "bias fusion",        "activation fusion",
-                                                 "residual fusion",   "layout",             "layout cancelled",   "joined in place",
-                                                 "in-place reuse"};
+                                                 "training only",     "padding fusion",     "transposes",         "flatten",
+                                                 "bias fusion",       "activation fusion",  "residual fusion",    "layout",
+                                                 "layout cancelled",  "joined in place",    "in-place reuse"};
 
 double fv_graph_node_traffic(const fv_graph *g, const fv_node *n) {
     double bytes = 0;

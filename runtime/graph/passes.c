@@ -254,6 +254,8 @@ static void note_layouts(fv_graph *g) {
 fv_status fv_graph_prepare(fv_graph *g, bool training, fv_layout input_layout, fv_layout output_layout) {
     FV_FORWARD(watched(g, FV_PASS_DEAD, fv_pass_dead));
     if (!training) FV_FORWARD(watched(g, FV_PASS_TRAINING, fv_pass_inference));
+    FV_FORWARD(watched(g, FV_PASS_PAD, fv_pass_pad));
+    FV_FORWARD(watched(g, FV_PASS_TRANSPOSE, fv_pass_transpose));
     FV_FORWARD(watched(g, FV_PASS_FLATTEN, fv_pass_flatten_linear));
     FV_FORWARD(fv_pass_fuse(g, training));
     if (training) FV_FORWARD(fv_pass_pool_index(g));

@@ -1,4 +1,4 @@
-/* Layers that opset 17 spells out become one node again: GELU in both forms, SiLU, mish, softsign. Only what nothing else reads
+/* Layers that opset 17 spells out become one node again: GELU in both forms, SiLU, mish, hard swish, softsign. Only what nothing else reads
  * is taken in. */
 #include "io/onnx_internal.h"
 
@@ -57,6 +57,27 @@ static fv_unary gelu_kind(const fv_graph *g, fv_value factor, fv_value x) {
     return is_erf_sum(g, factor, x) ? FV_UNARY_GELU : is_tanh_sum(g, factor, x) ? FV_UNARY_GELU_TANH : FV_UNARY_COUNT;
 }
 
+/* v = min(max(x + 3, 0), 6), all of it times `scale`, or (scale 1/6) a hard sigmoid that is the same. */
+static bool is_hard_gate(const fv_graph *g, fv_value v, fv_value x, double scale) {
+    const fv_node *gate = maker(g, v, &fv_op_unary, FV_UNARY_HARD_SIGMOID);
+    if (gate && scale != 1) return gate->in[0] == x && is_near(gate->attr.pointwise.a, 1.0 / 6) && is_near(gate->attr.pointwise.b, 0.5);
+    if (scale != 1) v = linear_of(g, v, scale, 0);
+    const fv_node *clamp = v == FV_NONE ? NULL : maker(g, v, &fv_op_unary, FV_UNARY_CLAMP);
+    return clamp && clamp->attr.pointwise.a == 0 && is_near(clamp->attr.pointwise.b, 6) && linear_of(g, clamp->in[0], 1, 3) == x;
+}
+
+/* n = x times the gate over 6, before or after the product. */
+static bool is_hard_swish(const fv_graph *g, const fv_node *n, fv_value *x) {
+    const bool after = is_linear(n, 1.0 / 6, 0);
+    const fv_node *product = after ? maker(g, n->in[0], &fv_op_binary, FV_BINARY_MUL) : n;
+    if (!product || product->op != &fv_op_binary || product->attr.pointwise.kind != FV_BINARY_MUL) return false;
+    for (int side = 0; side < 2; side++) {
+        *x = product->in[side];
+        if (is_hard_gate(g, product->in[1 - side], *x, after ? 1 : 1.0 / 6)) return true;
+    }
+    return false;
+}
+
 /* What node n computes of *x in one step, FV_UNARY_COUNT: nothing known. */
 static fv_unary layer_of(const fv_graph *g, const fv_node *n, fv_value *x) {
     if (is_linear(n, 0.5, 0)) { /* half of x times the factor */
@@ -67,6 +88,7 @@ static fv_unary layer_of(const fv_graph *g, const fv_node *n, fv_value *x) {
             if (kind != FV_UNARY_COUNT) return kind;
         }
     }
+    if (is_hard_swish(g, n, x)) return FV_UNARY_HARD_SWISH;
     if (n->op != &fv_op_binary || n->attr.pointwise.kind != FV_BINARY_MUL) return FV_UNARY_COUNT;
     for (int side = 0; side < 2; side++) {
         const fv_value factor = n->in[1 - side], half = linear_of(g, n->in[side], 0.5, 0);

@@ -1,25 +1,9 @@
 /* Pointwise layers besides those of onnx_write_pointwise.c. What opset 17 has no operator for is written as its nodes, which
  * onnx_fold.c recognizes when read (GELU, SiLU, mish), or as a function (k other than 1). */
 #include "io/onnx_function.h"
-
-#include <stdio.h>
+#include "io/onnx_write_nd.h"
 
 /* ---- layers that are several standard nodes ---- */
-
-/* OP(a, b), b NULL: one input. Node and output are called after the layer's, and are the layer's without a suffix. */
-static char *step(fv_onnx_writer *w, const fv_node *source, const char *op, char *a, char *b, const char *suffix) {
-    char *out = fv_onnx_value_name(w, source->out[0]), *name = source->name, format[32];
-    if (suffix && out) {
-        snprintf(format, sizeof format, "%%s.%s", suffix);
-        out = fv_onnx_text(w, format, out, 0);
-        name = fv_onnx_text(w, format, name, 0);
-    }
-    FvOnnx__Node *n = out && name ? fv_onnx_make_node(w, op, name, b ? 2 : 1, out) : NULL;
-    if (!n) return NULL;
-    n->input[0] = a;
-    if (b) n->input[1] = b;
-    return out;
-}
 
 static char *number(fv_onnx_writer *w, const fv_node *source, const char *suffix, float value) {
     return fv_onnx_make_scalar(w, fv_onnx_value_name(w, source->out[0]), suffix, value);
@@ -27,31 +11,31 @@ static char *number(fv_onnx_writer *w, const fv_node *source, const char *suffix
 
 /* As PyTorch exports it. */
 static void write_gelu(fv_onnx_writer *w, const fv_node *source, char *x) {
-    char *t = step(w, source, "Div", x, number(w, source, "root2", 1.41421356237309505f), "div");
-    t = step(w, source, "Erf", t, NULL, "erf");
-    t = step(w, source, "Add", t, number(w, source, "one", 1), "add");
-    t = step(w, source, "Mul", x, t, "mul");
-    step(w, source, "Mul", t, number(w, source, "half", 0.5f), NULL);
+    char *t = fv_onnx_step(w, source, "Div", x, number(w, source, "root2", 1.41421356237309505f), "div");
+    t = fv_onnx_step(w, source, "Erf", t, NULL, "erf");
+    t = fv_onnx_step(w, source, "Add", t, number(w, source, "one", 1), "add");
+    t = fv_onnx_step(w, source, "Mul", x, t, "mul");
+    fv_onnx_step(w, source, "Mul", t, number(w, source, "half", 0.5f), NULL);
 }
 
 static void write_gelu_tanh(fv_onnx_writer *w, const fv_node *source, char *x) {
-    char *t = step(w, source, "Mul", step(w, source, "Mul", x, x, "square"), x, "cube");
-    t = step(w, source, "Mul", t, number(w, source, "share", 0.044715f), "small");
-    t = step(w, source, "Add", x, t, "add");
-    t = step(w, source, "Mul", t, number(w, source, "scale", 0.797884560802865356f), "scaled");
-    t = step(w, source, "Tanh", t, NULL, "tanh");
-    t = step(w, source, "Add", t, number(w, source, "one", 1), "sum");
-    t = step(w, source, "Mul", x, t, "mul");
-    step(w, source, "Mul", t, number(w, source, "half", 0.5f), NULL);
+    char *t = fv_onnx_step(w, source, "Mul", fv_onnx_step(w, source, "Mul", x, x, "square"), x, "cube");
+    t = fv_onnx_step(w, source, "Mul", t, number(w, source, "share", 0.044715f), "small");
+    t = fv_onnx_step(w, source, "Add", x, t, "add");
+    t = fv_onnx_step(w, source, "Mul", t, number(w, source, "scale", 0.797884560802865356f), "scaled");
+    t = fv_onnx_step(w, source, "Tanh", t, NULL, "tanh");
+    t = fv_onnx_step(w, source, "Add", t, number(w, source, "one", 1), "sum");
+    t = fv_onnx_step(w, source, "Mul", x, t, "mul");
+    fv_onnx_step(w, source, "Mul", t, number(w, source, "half", 0.5f), NULL);
 }
 
 static void write_silu(fv_onnx_writer *w, const fv_node *source, char *x) {
-    step(w, source, "Mul", x, step(w, source, "Sigmoid", x, NULL, "sigmoid"), NULL);
+    fv_onnx_step(w, source, "Mul", x, fv_onnx_step(w, source, "Sigmoid", x, NULL, "sigmoid"), NULL);
 }
 
 static void write_mish(fv_onnx_writer *w, const fv_node *source, char *x) {
-    char *t = step(w, source, "Softplus", x, NULL, "softplus");
-    step(w, source, "Mul", x, step(w, source, "Tanh", t, NULL, "tanh"), NULL);
+    char *t = fv_onnx_step(w, source, "Softplus", x, NULL, "softplus");
+    fv_onnx_step(w, source, "Mul", x, fv_onnx_step(w, source, "Tanh", t, NULL, "tanh"), NULL);
 }
 
 /* ---- functions of k ---- */

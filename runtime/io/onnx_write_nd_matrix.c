@@ -5,6 +5,24 @@
 
 #include <string.h>
 
+/* x with its axes from `mode` on as one. */
+static char *write_rows(fv_onnx_writer *w, const fv_node *source, char *in) {
+    const fv_nd_attr *a = &source->attr.nd;
+    const fv_value_info *x = &w->graph->values[source->in[0]];
+    int64_t shape[FV_MAX_RANK + 1];
+    if (a->count == 0 || a->mode + a->count != x->shape.rank) fv_onnx_cannot(w, source, "axes in the middle as one");
+    for (int32_t i = 0; i < a->mode; i++) shape[i] = x->shape.dim[i];
+    shape[a->mode] = -1;
+    if (a->mode == 1 && x->shape.rank == 4 && x->dtype == FV_REAL_DTYPE) { /* a layer */
+        char *out = fv_onnx_step(w, source, "Flatten", in, NULL, "flatten");
+        if (out) fv_onnx_make_int(w, w->nodes[w->node_count - 1], "axis", 1);
+        return out;
+    }
+    char *made = fv_onnx_value_name(w, source->out[0]);
+    return fv_onnx_step(w, source, "Reshape", in, fv_onnx_make_list(w, made, "flat", (size_t)a->mode + 1, shape),
+                        "flatten");
+}
+
 /* Several axes as one: the rows are made and taken apart again. */
 static void write_softmax(fv_onnx_writer *w, const fv_node *source) {
     static const char *const names[] = {"Softmax", "LogSoftmax", "Hardmax"};
@@ -13,14 +31,7 @@ static void write_softmax(fv_onnx_writer *w, const fv_node *source) {
     char *in = fv_onnx_operand(w, source->in[0]), *out = fv_onnx_value_name(w, source->out[0]);
     char *rows = a->count == 1 ? out : fv_onnx_text(w, "%s.rows", out, 0);
     if (!rows) return;
-    if (a->count != 1) {
-        int64_t shape[FV_MAX_RANK + 1];
-        for (int32_t i = 0; i < a->mode; i++) shape[i] = x->dim[i];
-        shape[a->mode] = -1;
-        if (a->count == 0 || a->mode + a->count != x->rank) fv_onnx_cannot(w, source, "axes in the middle as one");
-        in = fv_onnx_step(w, source, "Reshape", in, fv_onnx_make_list(w, out, "flat", (size_t)a->mode + 1, shape),
-                          "flatten");
-    }
+    if (a->count != 1) in = write_rows(w, source, in);
     FvOnnx__Node *n = fv_onnx_make_node(w, names[a->kind], a->count == 1 ? source->name : rows, 1, rows);
     if (!n) return;
     n->input[0] = in;

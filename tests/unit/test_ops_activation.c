@@ -518,6 +518,40 @@ START_TEST(softsign_in_three_nodes) {
 }
 END_TEST
 
+/* Hard swish as exporters spell it: the gate of a clip or of a hard sigmoid, divided by 6 before or after; with another bound it
+ * stays what it is. */
+START_TEST(hard_swish_in_several_nodes) {
+    const int64_t shape[2] = {0, 6};
+    enter();
+    for (int form = 0; form < 5; form++) {
+        fv_graph *g = NULL;
+        fv_model *m = NULL, *back = NULL;
+        float a[run_most], b[run_most];
+        ok(fv_graph_create(context, &g));
+        const fv_value x = fv_graph_input(g, "x", 2, shape), z = fv_graph_scale(g, x, 4, 0.5f, "z");
+        const fv_value gate = fv_graph_clip(g, fv_graph_scale(g, z, 1, 3, "more"), 0, form == 3 ? 5 : 6, "gate");
+        fv_value y = form == 1   ? fv_graph_scale(g, fv_graph_multiply(g, z, gate, "m"), 1.0f / 6, 0, "sixth")
+                     : form == 2 ? fv_graph_multiply(g, fv_graph_hard_sigmoid(g, z, 1.0f / 6, 0.5f, "gate of one"), z, "m")
+                                 : fv_graph_multiply(g, fv_graph_scale(g, gate, form == 4 ? 0.25f : 1.0f / 6, 0, "sixth"), z, "m");
+        ok(fv_graph_output(g, y, "y"));
+        ok(fv_model_create(g, 1, &m));
+        ok(fv_model_save(m, wire_path));
+        ok(fv_model_load(context, wire_path, &back));
+        size_t found = 0;
+        for (size_t i = 0; i < back->graph->node_count; i++)
+            found += back->graph->nodes[i].op == &fv_op_unary && back->graph->nodes[i].attr.pointwise.kind == FV_UNARY_HARD_SWISH;
+        ck_assert_msg(found == (form < 3), "form %d: %zu hard swishes", form, found);
+        const size_t count = run_model(m, 1, a);
+        ck_assert_uint_eq(run_model(back, 1, b), count);
+        for (size_t i = 0; i < count; i++) ck_assert_float_eq_tol(a[i], b[i], 1e-6f);
+        fv_model_free(back);
+        fv_model_free(m);
+        fv_graph_free(g);
+    }
+    leave();
+}
+END_TEST
+
 /* x sigmoid(x) is one layer, but not where the sigmoid is read by others or of something else. */
 START_TEST(only_whole_patterns_fold) {
     const int64_t shape[2] = {0, 6};
@@ -558,6 +592,7 @@ int main(void) {
                                   layers_come_back_from_files,
                                   operators_of_other_files,
                                   softsign_in_three_nodes,
+                                  hard_swish_in_several_nodes,
                                   only_whole_patterns_fold,
                                   NULL};
     return run_tests("ops_activation", tests, 120);
