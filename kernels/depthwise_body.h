@@ -52,9 +52,10 @@ FV_ALWAYS_INLINE thirds thirds_of(const float *x, ptrdiff_t three) {
 }
 
 /* `columns` kernel columns side by side, `step` input pixels an output pixel, from output ox of the row on; ends: input columns
- * that are padding, at most half a kernel. columns, step and pixels are constants after inlining. */
+ * that are padding, at most half a kernel. columns, step and pixels are constants after inlining. ahead: NULL, or two rows of
+ * input that the next tile reads, whole pixels of them. */
 FV_ALWAYS_INLINE void sliding_vectors(const tile *t, const span *ends, int32_t ox, size_t vector, const int columns,
-                                      const int step, const int pixels) {
+                                      const int step, const int pixels, const float *ahead) {
     const ptrdiff_t column = t->x_column, y_pixel = t->y_pixel, w_column = t->w_column;
     const ptrdiff_t two = 2 * column, three = 3 * column, y_two = 2 * y_pixel, y_three = 3 * y_pixel;
     const float *first = t->x + ox * t->x_pixel + vector * VW, *w_first = t->w + (ptrdiff_t)vector * t->w_vector;
@@ -83,6 +84,13 @@ FV_ALWAYS_INLINE void sliding_vectors(const tile *t, const span *ends, int32_t o
 #undef COLUMN
 #undef ADD
 #undef WEIGHT
+        }
+        if (ahead) {
+            for (int i = 0; i < step * pixels * VW; i += FV_ALIGNMENT / (int)sizeof *ahead) {
+                __builtin_prefetch(ahead + i);
+                __builtin_prefetch(ahead + t->x_row + i);
+            }
+            ahead += step * pixels * VW;
         }
         if (residual) {
 #define ADD_RESIDUAL_THIRD(p)                                                                                                    \
@@ -119,7 +127,7 @@ FV_ALWAYS_INLINE void sliding_tiles(const tile *given, const span *given_span, c
                                     const int pixels) {
     const tile t = *given; /* stores of vectors may change anything but what is our own */
     const span s = *given_span;
-    for (int32_t i = 0; i < s.count; i++) sliding_vectors(&t, &s, s.begin + i * pixels, 0, columns, step, pixels);
+    for (int32_t i = 0; i < s.count; i++) sliding_vectors(&t, &s, s.begin + i * pixels, 0, columns, step, pixels, NULL);
 }
 
 #define PAIR_PIXELS(M) M(0) M(1) M(2) M(3)
@@ -167,7 +175,7 @@ FV_ALWAYS_INLINE void pair_tiles(const tile *given, const span *ends, const int 
             PAIR_PIXELS(FINISH_PAIR)
 #undef FINISH_PAIR
         }
-        sliding_vectors(t, ends, 0, vector, columns, step, pixels);
+        sliding_vectors(t, ends, 0, vector, columns, step, pixels, NULL);
     }
 }
 
@@ -278,14 +286,18 @@ static void run_tail(const void *row, int32_t ox, taps_inside v) {
     tail_vector(&t);
 }
 
-/* row: x at kernel row 0 of the output row and input column `x.first`, w at vector 0 and position (0, 0), rows not yet cut. */
+/* t: x at kernel row 0 of output row oy and input column `x.first`, w at vector 0 and position (0, 0), rows not yet cut. */
+static void cut_rows(const walk *k, tile *t, int32_t oy) {
+    const taps_inside u = inside(&k->y, oy);
+    t->x += u.begin * t->x_row;
+    t->w += u.begin * t->w_row;
+    t->rows = u.end - u.begin;
+    t->columns = k->x.taps;
+}
+
 static void run_row(const walk *k, const tile *row, int32_t oy) {
     tile t = *row;
-    const taps_inside u = inside(&k->y, oy);
-    t.x += u.begin * t.x_row;
-    t.w += u.begin * t.w_row;
-    t.rows = u.end - u.begin;
-    t.columns = k->x.taps;
+    cut_rows(k, &t, oy);
     walk_row(k, &t, &(row_calls){run_span, t.vectors ? run_border : NULL, t.tail ? run_tail : NULL});
 }
 
@@ -327,19 +339,91 @@ static void pack(const fv_depthwise_desc *d, const fv_conv_weights *w, float *pa
         }
 }
 
+typedef struct maps {
+    const fv_depthwise_desc *d;
+    const float *x, *residual;
+    float *y;
+} maps;
+
+/* Moves t to channel c of output row `row` of all images; gives its number in its image. */
+static int32_t place_forward(const maps *m, const walk *k, tile *t, size_t row, size_t c) {
+    const fv_depthwise_desc *d = m->d;
+    const size_t height = (size_t)d->out[0], channels = (size_t)d->channels;
+    const size_t image = (size_t)d->in[0] * (size_t)d->in[1] * channels, y_row = (size_t)d->out[1] * channels;
+    const int32_t oy = (int32_t)(row % height);
+    place_row(k, t, m->x + row / height * image + c, oy);
+    t->y = m->y + row * y_row + c;
+    t->residual = m->residual ? m->residual + row * y_row + c : NULL;
+    return oy;
+}
+
+/* One tile a row; rows whose kernel is all inside go on from the one above. */
+FV_ALWAYS_INLINE void strip_rows(const maps *m, const walk *k, const tile *given, const span *given_span, fv_range rows,
+                                 const int pixels) {
+    const span s = *given_span;
+    const ptrdiff_t y_row = (ptrdiff_t)k->columns * k->y_pixel;
+    const int32_t height = (k->y.in - 3 - k->y.first) / 2 + 1; /* rows after it reach into padding */
+    for (size_t row = rows.begin; row < rows.end;) {
+        tile t = *given; /* and what is so in every strip, said once more for the compiler */
+        t.y_pixel = t.x_column, t.w_column = VW, t.w_row = 3 * VW, t.w_vector = 9 * VW;
+        int32_t oy = place_forward(m, k, &t, row, 0);
+        const float *ahead = t.x + 3 * t.x_row + s.begin * t.x_pixel + t.x_column;
+        cut_rows(k, &t, oy);
+        for (bool next = true; next; oy++, row++) {
+            next = row + 1 < rows.end && oy + 1 < height && oy + 1 < m->d->out[0];
+            if (t.rows == 3 && s.left == 0 && s.right == 0) {
+                t.rows = 3;
+                sliding_vectors(&t, &(const span){0}, s.begin, 0, 3, 2, pixels, next ? ahead : NULL);
+            } else {
+                sliding_vectors(&t, &s, s.begin, 0, 3, 2, pixels, next && s.right == 0 ? ahead : NULL);
+            }
+            ahead += 2 * t.x_row;
+            t.x += 2 * t.x_row;
+            t.y += y_row;
+            if (t.residual) t.residual += y_row;
+            if (t.rows < 3) next = false;
+        }
+    }
+}
+
+#define STRIP_SIZES(M) M(1) M(2) M(3) M(4) M(5)
+#define DEFINE(p)                                                                                                                \
+    static void strip_##p(const maps *m, const walk *k, const tile *t, const span *s, fv_range rows) {                           \
+        strip_rows(m, k, t, s, rows, p);                                                                                         \
+    }
+STRIP_SIZES(DEFINE)
+#undef DEFINE
+
+/* The tiles of all rows, a strip of them after the other. */
+static void forward_strips(const maps *m, const walk *k, const tile *t, fv_range rows) {
+#define ROW_STRIP(p) strip_##p,
+    static void (*const strips[])(const maps *, const walk *, const tile *, const span *, fv_range) = {STRIP_SIZES(ROW_STRIP)};
+#undef ROW_STRIP
+    for (int32_t i = 0; i < k->span_count; i++)
+        for (int32_t j = 0; j < k->spans[i].count; j++) {
+            span one = k->spans[i];
+            one.begin += j * one.size;
+            one.count = 1;
+            strips[one.size - 1](m, k, t, &one, rows);
+        }
+}
+
 static void forward(const fv_depthwise_desc *d, const float *x, const float *packed, const float *bias, const float *residual,
                     float *y, fv_range rows, fv_range channels) {
-    const walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1, true);
-    const size_t image = (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels,
-                 y_row = (size_t)d->out[1] * (size_t)d->channels;
-    const size_t chunk = chunk_of((size_t)d->kernel[0], (size_t)d->in[1], channels.end - channels.begin);
+    const int32_t strip = strip_pixels(d, channels.end - channels.begin);
+    const maps m = {d, x, residual, y};
+    walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1, true, strip);
+    size_t chunk = chunk_of((size_t)d->kernel[0], (size_t)d->in[1], channels.end - channels.begin);
+    if (strip) {
+        const tile t = begin_tile(d, &k, packed, bias, channels);
+        forward_strips(&m, &k, &t, rows);
+        chunk = channels.end - channels.begin;
+        k.span_count = 0; /* what is left are the ends of rows and of vectors */
+    }
     for (size_t c = channels.begin; c < channels.end; c += chunk) {
         tile t = begin_tile(d, &k, packed, bias, (fv_range){c, fv_min_size(c + chunk, channels.end)});
         for (size_t row = rows.begin; row < rows.end; row++) {
-            const int32_t oy = (int32_t)(row % (size_t)d->out[0]);
-            place_row(&k, &t, x + row / (size_t)d->out[0] * image + c, oy);
-            t.y = y + row * y_row + c;
-            t.residual = residual ? residual + row * y_row + c : NULL;
+            const int32_t oy = place_forward(&m, &k, &t, row, c);
             run_row(&k, &t, oy);
         }
     }
@@ -358,7 +442,7 @@ static void data_grad(const fv_depthwise_desc *d, const float *dy, const float *
             const lattice_axis y = gradient_axis(d, 0, iy % d->stride[0]);
             for (int32_t phase = 0; phase < least(d->stride[1], d->in[1]); phase++) {
                 const int32_t columns = (d->in[1] - phase + d->stride[1] - 1) / d->stride[1];
-                const walk k = begin_walk(d, y, gradient_axis(d, 1, phase), columns, d->stride[1], true);
+                const walk k = begin_walk(d, y, gradient_axis(d, 1, phase), columns, d->stride[1], true, 0);
                 tile t = begin_tile(d, &k, packed, bias, (fv_range){c, fv_min_size(c + chunk, channels.end)});
                 place_row(&k, &t, dy + row / (size_t)d->in[0] * image + c, oy);
                 t.y = dx + row * dx_row + (size_t)phase * (size_t)d->channels + c;

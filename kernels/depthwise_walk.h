@@ -7,6 +7,8 @@
 enum {
     TILE = 8,              /* pixels */
     L1_ELEMENTS = 6 << 10, /* of the input rows that an output row reads: three quarters of L1 */
+    L1_STRIP = 7 << 10,    /* of what a strip reads, writes and reads ahead */
+    L2_ELEMENTS = 1 << 18, /* of an image: where it is larger, strips read ahead */
     LEAST_RUN = 128        /* channels taken together: shorter runs of memory cost more than reading from L2 once a kernel row */
 };
 
@@ -135,8 +137,21 @@ static int32_t most_pixels(int kind, int32_t outputs) {
     return kind != KIND_3_S2 || outputs <= TILE ? TILE : outputs <= 2 * TILE ? 5 : 4;
 }
 
-/* pairs: tiles of two vectors are there to be taken. */
-static walk begin_walk(const fv_depthwise_desc *d, lattice_axis y, lattice_axis x, int32_t columns, int32_t spread, bool pairs) {
+/* Pixels of a strip: tiles of one place in rows below each other, which keep the input row that two of them share in L1 and
+ * read the next two rows ahead. 0: no strips. They pay where an image is larger than L2 and tiles of three or four fit L1. */
+static int32_t strip_pixels(const fv_depthwise_desc *d, size_t channels) {
+    const lattice_axis y = forward_axis(d, 0), x = forward_axis(d, 1);
+    const size_t all = (size_t)d->channels;
+    if (kind_of(&y) != KIND_3_S2 || kind_of(&x) != KIND_3_S2 || channels != all || channels < VW) return 0;
+    if ((size_t)d->in[0] * (size_t)d->in[1] * all <= L2_ELEMENTS || pixels_collide(d->channels)) return 0;
+    for (size_t pixels = 4; pixels >= 3; pixels--) /* three rows of 2*pixels + 1, two of 2*pixels, results, nine weights */
+        if ((11 * pixels + 12) * all <= L1_STRIP) return (int32_t)pixels;
+    return 0;
+}
+
+/* pairs: tiles of two vectors are there to be taken; strip: pixels of one, or 0. */
+static walk begin_walk(const fv_depthwise_desc *d, lattice_axis y, lattice_axis x, int32_t columns, int32_t spread, bool pairs,
+                       int32_t strip) {
     walk k = {.y = y,
               .x = x,
               .columns = columns,
@@ -148,9 +163,11 @@ static walk begin_walk(const fv_depthwise_desc *d, lattice_axis y, lattice_axis 
               .middle = tiled(&x, columns)};
     if (pairs && pixels_collide(k.x_pixel))
         k.kind = k.kind == KIND_3_S1 ? KIND_PAIR_S1 : k.kind == KIND_3_S2 ? KIND_PAIR_S2 : k.kind;
-    const int32_t size = even_part(k.middle.end - k.middle.begin, most_pixels(k.kind, k.middle.end - k.middle.begin));
+    const int32_t outputs = k.middle.end - k.middle.begin;
+    const int32_t size = even_part(outputs, strip ? strip : most_pixels(k.kind, outputs));
     for (int32_t at = k.middle.begin; at < k.middle.end && k.span_count < MOST_SPANS;) {
-        const span s = next_span(&x, at, k.middle.end, size);
+        const bool longer = strip && at == k.middle.begin && outputs % size == 1; /* spares a strip of one pixel */
+        const span s = next_span(&x, at, k.middle.end, longer ? size + 1 : size);
         k.spans[k.span_count++] = s;
         at += s.size * s.count;
         if (k.span_count == MOST_SPANS) k.middle.end = at; /* what is left goes by pixels */

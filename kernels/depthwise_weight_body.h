@@ -155,7 +155,7 @@ static void clear(float *row, fv_range channels) {
 
 static void weight_grad(const fv_depthwise_desc *d, const float *x, const float *dy, float *dw, ptrdiff_t dw_pitch, float *db,
                         fv_range rows, fv_range channels) {
-    const walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1, false);
+    const walk k = begin_walk(d, forward_axis(d, 0), forward_axis(d, 1), d->out[1], 1, false, 0);
     const size_t image = (size_t)d->in[0] * (size_t)d->in[1] * (size_t)d->channels,
                  dy_row = (size_t)d->out[1] * (size_t)d->channels;
     const size_t chunk = chunk_of((size_t)d->kernel[0], (size_t)d->in[1], channels.end - channels.begin);

@@ -39,8 +39,30 @@ static void set_sizes(depthwise_case *p) {
     p->y_size = (size_t)d->images * map_size(d->out) * (size_t)d->channels;
 }
 
+/* An image larger than L2 at a stride of two. */
+static void draw_large(fv_check_random *r, depthwise_case *p) {
+    fv_depthwise_desc *d = &p->d;
+    *d = (fv_depthwise_desc){.images = 1,
+                             .channels = check_between(r, 90, 170),
+                             .kernel = {3, 3},
+                             .stride = {2, 2},
+                             .dilation = {1, 1},
+                             .act_low = -INFINITY,
+                             .act_high = INFINITY};
+    for (int i = 0; i < 2; i++) {
+        d->in[i] = check_between(r, 45, 60);
+        d->pad[i] = check_between(r, 0, 3);
+        d->out[i] = (d->in[i] + d->pad[i] + check_between(r, 0, 3) - 3) / 2 + 1;
+    }
+    set_sizes(p);
+}
+
 static void draw_shape(fv_case *c, depthwise_case *p) {
     fv_check_random *r = &c->random;
+    if (check_chance(r, 0.01)) {
+        draw_large(r, p);
+        return;
+    }
     const bool wide = check_chance(r, 0.03); /* pixels a power of two apart */
     const size_t budget = wide || check_chance(r, 0.05) ? 400000 : 30000;
     int32_t most = wide ? 12 : 40;
