@@ -1,4 +1,5 @@
-/* Brightness over a vector wrapper: x^-mu without a quotient or a detour, and windows of maps. Part of contrast_body.h. */
+/* Brightness over a vector wrapper: x^-mu without a quotient or a detour, and windows of maps. Part of contrast_body.h.
+ */
 
 /* ---- x^-mu ---- */
 
@@ -15,7 +16,7 @@ static inline power_plan plan_power(float mu) {
                             : mu == 0.5f  ? POWER_HALF
                             : mu == 0.75f ? POWER_THREE_QUARTERS
                                           : POWER_ANY;
-    const int32_t most = mu > 1 ? (int32_t)fmaxf(125 / mu, 1) : 125;
+    const int32_t most = mu > 1 ? (int32_t)(125 / mu) : 125;
     return (power_plan){v_set(-mu), vi_set((127 - most) << 23), vi_set(2 * most << 23), kind};
 }
 
@@ -57,15 +58,10 @@ FV_ALWAYS_INLINE void powers_by_bits(const vf *x, vf *power, const size_t vector
 
 /* 2^(-mu log2 x). log2 to 2.7e-8 of itself, 2^f to 2e-9. */
 FV_ALWAYS_INLINE void powers_by_logarithm(const vf *x, vf *power, const power_plan *plan, const size_t vectors) {
-    static const float log2[9] = {1.442695004f,   -0.7213473468f, 0.4809106429f, -0.3607036828f, 0.2879162481f,
-                                  -0.2389448218f, 0.2157156068f,  -0.2072697432f, 0.1258370131f},
-                       exp2[7] = {1,
-                                  0.6931472029f,
-                                  0.2402264791f,
-                                  5.550332471e-2f,
-                                  9.618437358e-3f,
-                                  1.339887441e-3f,
-                                  1.535336190e-4f};
+    static const float
+        log2[9] = {1.442695004f,   -0.7213473468f, 0.4809106429f,  -0.3607036828f, 0.2879162481f,
+                   -0.2389448218f, 0.2157156068f,  -0.2072697432f, 0.1258370131f},
+        exp2[7] = {1, 0.6931472029f, 0.2402264791f, 5.550332471e-2f, 9.618437358e-3f, 1.339887441e-3f, 1.535336190e-4f};
     const vi root_half = vi_set(0x3f3504f3), to_one = vi_sub(vi_set(0x3f800000), root_half);
     const vf magic = v_set(12582912.0f);
     vf e[POWERS], m[POWERS], p[POWERS], t[POWERS];
@@ -182,9 +178,9 @@ static void power_grad(const fv_brightness *d, const float *q, const float *s, f
 
 /* ---- windows of maps ---- */
 
-/* Of a block of pixels the squares lie in scratch with zeros around each, so that windows are sums of shifted loads; what
- * the powers are taken of, and the powers, lie without gaps as x does. Three short steps rather than one: their chains of
- * operations are longer than the hardware looks ahead. */
+/* Of a block of pixels the squares lie in scratch with zeros around each, so that windows are sums of shifted loads;
+ * what the powers are taken of, and the powers, lie without gaps as x does. Three short steps rather than one: their
+ * chains of operations are longer than the hardware looks ahead. */
 typedef struct local_plan {
     fv_brightness d;
     power_plan power;
@@ -196,15 +192,9 @@ static inline local_plan plan_local(const fv_brightness *d, void *scratch) {
     const size_t row = fv_local_row(d), part = FV_LOCAL_BLOCK * row;
     float *first = scratch;
     memset(scratch, 0, 2 * part * sizeof(float));
-    return (local_plan){*d,
-                        plan_power(d->mu),
-                        (size_t)d->channels,
-                        (size_t)d->before + (size_t)d->after + 1,
-                        row,
-                        first,
-                        first + part,
-                        first + 2 * part,
-                        first + 3 * part};
+    return (local_plan){
+        *d,           plan_power(d->mu), (size_t)d->channels, (size_t)d->before + (size_t)d->after + 1, row, first,
+        first + part, first + 2 * part,  first + 3 * part};
 }
 
 /* The sum of `count` values that follow each lane's own. */
@@ -232,7 +222,8 @@ FV_ALWAYS_INLINE void put_sums(const local_plan *l, size_t pixels, const size_t 
     const vf kappa = v_set(l->d.kappa), lambda = v_set(l->d.lambda);
     for (size_t p = 0; p < pixels; p++)
         for (size_t c = 0; c < l->channels; c += VW)
-            v_store(l->sums + p * l->channels + c, v_fma(neighbours(l->squares + p * l->row + c, count), lambda, kappa));
+            v_store(l->sums + p * l->channels + c,
+                    v_fma(neighbours(l->squares + p * l->row + c, count), lambda, kappa));
 }
 
 /* b with zeros around each pixel. */

@@ -365,7 +365,8 @@ FV_ALWAYS_INLINE void sigma_grad_step(const fv_sigma *s, const float *x1, const 
     v_store_next(y + i, unless_zero(sigma, v), n);
 }
 
-static void sigma_grad(const fv_sigma *given, const float *x1, const float *x2, const float *k, float factor, float *y) {
+static void sigma_grad(const fv_sigma *given, const float *x1, const float *x2, const float *k, float factor,
+                       float *y) {
     const fv_sigma run = in_runs(given), *const s = &run;
     const vf by = v_set(factor);
     for (size_t i = 0; i < s->pixels * s->channels; i += s->channels) {

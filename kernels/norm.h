@@ -3,7 +3,7 @@
  *
  * The method: with m0 near the mean of a range of pixels, s1 = sum d and s2 = sum d^2 of d = x - m0 give mean = m0 + s1/n and
  * M2 = s2 - s1^2/n: m0's own error cancels (the corrected two-pass sums of Chan, Golub and LeVeque 1983). m0 is the mean of the
- * range; or the mean of some of its pixels, which saves a pass and is near enough where s1^2/n <= M2: else the pass is made
+ * range; or the mean of eight of its pixels, which saves a pass and is near enough where s1^2/n <= M2: else the pass is made
  * again about the mean that it gave. Ranges are joined by Chan's formula. With e the unit roundoff and
  * D = M2 + n*(n*e*mean|x|)^2, |error of M2| <= about 3n*e*D, which grows with mean/deviation in second order only. A value that
  * is not finite makes its channel's moments NaN. */

@@ -20,9 +20,10 @@ enum {
 
 static inline size_t panel_of(size_t channels) { return channels < 32 ? 0 : fv_min_size(channels / VW * VW, PANEL); }
 
-/* The next block's lines of a vector: so many short runs are more than the hardware follows. */
+/* The next block's lines of a vector: so many short runs are more than the hardware follows. Not of runs that are long, nor
+ * of pixels that share their sets of L1, which the lines fetched would leave before they are read. */
 FV_ALWAYS_INLINE void fetch_block(const float *x, ptrdiff_t pitch) {
-    for (size_t p = 0; p < BLOCK; p++) __builtin_prefetch(x + (ptrdiff_t)(BLOCK + p) * pitch);
+    for (size_t p = 0; p < BLOCK && pitch < 512; p++) __builtin_prefetch(x + (ptrdiff_t)(BLOCK + p) * pitch);
 }
 
 /* ---- moments ---- */
@@ -80,7 +81,7 @@ static inline void finish_moments(const float *x, ptrdiff_t pitch, size_t pixels
 
 /* The mean of some pixels. */
 static inline vf sample_mean(const float *x, ptrdiff_t pitch, size_t pixels, size_t part) {
-    const size_t samples = fv_min_size(pixels, fv_max_size(8, fv_min_size(16, pixels / 4))), apart = pixels / samples;
+    const size_t samples = fv_min_size(pixels, 8), apart = pixels / samples;
     vf sum = v_zero();
     for (size_t i = 0; i < samples; i++) sum = v_add(sum, load_some(x + (ptrdiff_t)(i * apart) * pitch, part));
     return v_div(sum, v_set((float)samples));
@@ -276,7 +277,9 @@ static void grad_sums(const fv_norm_map *m, const float *dy, ptrdiff_t dy_pitch,
         sums_with(m, false, dy, dy_pitch, x, x_pitch, channels, pixels, sum, dot);
 }
 
-enum { ROWS = 4 }; /* pixels that share what is loaded of their channels */
+/* Pixels that share what is loaded of their channels. From WIDE channels on a pixel at a time: its lines come faster in
+ * one run than the coefficients cost. */
+enum { ROWS = 4, WIDE = 128 };
 
 /* n channels from c on, of so many pixels. */
 FV_ALWAYS_INLINE void input_step(const fv_norm_map *m, bool clamps, const float *slope, const float *offset,
@@ -308,7 +311,7 @@ FV_ALWAYS_INLINE void input_with(const fv_norm_map *given, bool clamps, const fl
                                  ptrdiff_t dx_pitch, size_t channels, size_t pixels) {
     const fv_norm_map own = *given, *const m = &own; /* stores of vectors may change anything but what is our own */
     size_t p = 0;
-    for (; p + ROWS <= pixels; p += ROWS, dy += ROWS * dy_pitch, x += ROWS * x_pitch, dx += ROWS * dx_pitch)
+    for (; p + ROWS <= pixels && channels < WIDE; p += ROWS, dy += ROWS * dy_pitch, x += ROWS * x_pitch, dx += ROWS * dx_pitch)
         input_rows(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, ROWS);
     for (; p < pixels; p++, dy += dy_pitch, x += x_pitch, dx += dx_pitch)
         input_rows(m, clamps, slope, offset, dy, dy_pitch, x, x_pitch, dx, dx_pitch, channels, 1);
