@@ -40,6 +40,7 @@ typedef struct fv_conv_run {
 typedef struct fv_conv_ahead {
     const char *at, *end;
     size_t per_tile;
+    size_t per_k; /* of the next panel: bytes a value of the sum, for tiles that bring it themselves */
 } fv_conv_ahead;
 
 /* Forward: y[y_pixel[r] + column] for r < rows of the tile function called. Values are added over run[j < runs],
@@ -58,7 +59,7 @@ typedef struct fv_conv_forward_args {
     size_t columns; /* 1 .. shape columns: none past it is read (bias, residual) or written */
     ptrdiff_t panel_pitch; /* of a row of panels */
     fv_real low, high;
-    fv_conv_ahead ahead[2];
+    fv_conv_ahead ahead[2]; /* pixels; the next panel, which is the tile's business. at is never NULL there */
 } fv_conv_forward_args;
 /* So many tiles, one behind the other in the tables; a is left behind the last. Fewer rows than the shape has: one tile. */
 typedef void (*fv_conv_forward_tile)(fv_conv_forward_args *a, size_t tiles);
@@ -73,7 +74,6 @@ static inline void fv_conv_prefetch(fv_conv_ahead *ahead) {
  * into L1 (their lines lie apart, which no processor foresees); after it, a moves on. */
 static inline void fv_conv_begin_tile(fv_conv_forward_args *a, size_t rows, bool last) {
     fv_conv_prefetch(&a->ahead[0]);
-    fv_conv_prefetch(&a->ahead[1]);
     if (last) return;
     for (size_t r = rows; r < 2 * rows; r++) __builtin_prefetch(a->y + a->y_pixel[r], 1, 3);
     if (a->residual)
@@ -86,7 +86,7 @@ static inline void fv_conv_end_tile(fv_conv_forward_args *a, size_t rows) {
     a->residual_pixel += rows;
 }
 
-/* The tile function of a body `tile(const fv_conv_forward_args *, size_t rows)` that inlines into it. Tiles of most rows come one
+/* The tile function of a body `tile(fv_conv_forward_args *, size_t rows)` that inlines into it. Tiles of most rows come one
  * behind the other, and what they share stays in registers; of others there is one. */
 #define FV_CONV_FORWARD_TILES(name, tile, rows, most)                                                                  \
     static void name(fv_conv_forward_args *a, size_t tiles) {                                                          \
@@ -539,7 +539,7 @@ static inline size_t fv_conv_tile_rows(size_t left, size_t most) {
 static inline fv_conv_ahead fv_conv_ahead_of(const fv_real *from, size_t elements, size_t tiles) {
     const char *at = (const char *)from;
     const size_t bytes = elements * sizeof(*from);
-    return (fv_conv_ahead){at, at + bytes, fv_round_up(bytes / fv_max_size(tiles, 1) + 1, 64)};
+    return (fv_conv_ahead){at, at + bytes, fv_round_up(bytes / fv_max_size(tiles, 1) + 1, 64), 0};
 }
 
 /* All tiles of a block and a panel. */
@@ -591,6 +591,7 @@ static inline void fv_conv_set_panel(const fv_conv_desc *d, const fv_conv_panel 
                                      fv_conv_forward_args *a) {
     const size_t channel = p->group * (size_t)d->out_channels + p->first;
     a->panel = packed + p->offset;
+    a->ahead[1] = fv_conv_ahead_of(a->panel, 0, 1);
     a->columns = p->columns;
     a->bias = bias ? bias + channel : NULL;
     a->residual = residual ? residual + channel : NULL;
@@ -628,13 +629,14 @@ static inline fv_conv_ahead fv_conv_next_pixels(const fv_conv_plan *p, const fv_
     return fv_conv_ahead_of(last, fv_min_size(left, b->count) * (size_t)p->x_pitch[3], tiles);
 }
 
-/* Panels of many lines a tile are left to the processor's own prefetching: so many requests at once would hold up the tile. */
-static inline fv_conv_ahead fv_conv_next_panel(const fv_conv_isa *isa, const fv_conv_desc *d, size_t i, const fv_real *packed,
+/* Panels of many lines a tile are not brought between tiles: so many requests at once would hold up the tile. */
+static inline fv_conv_ahead fv_conv_next_panel(const fv_conv_desc *d, const fv_conv_panel *next, const fv_real *packed,
                                                size_t tiles) {
-    const fv_conv_panel p = fv_conv_panel_at(isa, d, i);
-    const size_t elements = p.shape->columns * (size_t)d->taps * (size_t)d->in_channels;
-    if (elements > tiles * FV_CONV_AHEAD_ELEMENTS) return (fv_conv_ahead){0};
-    return fv_conv_ahead_of(packed + p.offset, elements, tiles);
+    const size_t elements = next->shape->columns * (size_t)d->taps * (size_t)d->in_channels;
+    const bool many = elements > tiles * FV_CONV_AHEAD_ELEMENTS;
+    fv_conv_ahead a = fv_conv_ahead_of(packed + next->offset, many ? 0 : elements, tiles);
+    a.per_k = fv_div_up(next->shape->columns * sizeof(*packed), fv_max_size(tiles, 1));
+    return a;
 }
 
 static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_desc *d, const fv_real *x,
@@ -687,7 +689,10 @@ static inline void fv_conv_drive_forward(const fv_conv_isa *isa, const fv_conv_d
                 i += row - 1;
                 continue;
             }
-            if (i + 1 < all_panels) a.ahead[1] = fv_conv_next_panel(isa, d, i + 1, packed, tiles);
+            if (i + 1 < all_panels) {
+                const fv_conv_panel next = fv_conv_panel_at(isa, d, i + 1);
+                a.ahead[1] = fv_conv_next_panel(d, &next, packed, tiles);
+            }
             fv_conv_forward_block(p.shape, &s, b.count, &a);
         }
         begin += b.count;

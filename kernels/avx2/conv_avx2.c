@@ -37,17 +37,21 @@ ALWAYS_INLINE __m256 activate(const fv_conv_forward_args *a, __m256 sum) {
         ROWS(MOST)                                                                                                     \
     }
 
-/* rows pixels x 16 channels: 12 accumulators, 2 weights, 1 broadcast. */
-ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) {
+/* rows pixels x 16 channels: 12 accumulators, 2 weights, 1 broadcast. The next panel comes all the time, so that memory is never
+ * idle. */
+ALWAYS_INLINE void forward_16(fv_conv_forward_args *a, const size_t rows) {
 #define DECLARE(r)                                                                                                     \
     const fv_real *const x##r = a->x + a->pixel[r < rows ? r : 0];                                                     \
     __m256 low##r = _mm256_setzero_ps(), high##r = low##r;
     ROWS_6(DECLARE)
 #undef DECLARE
+    const char *next = a->ahead[1].at;
+    const size_t next_step = a->ahead[1].per_k;
     for (const fv_conv_run *run = a->run, *last = run + a->runs; run < last; run++) {
         const fv_real *panel = a->panel + run->k * 16;
         const ptrdiff_t end = run->x + (ptrdiff_t)run->length;
-        for (ptrdiff_t i = run->x; i < end; i++, panel += 16) {
+        for (ptrdiff_t i = run->x; i < end; i++, panel += 16, next += next_step) {
+            __builtin_prefetch(next, 0, 2);
             const __m256 weight_low = _mm256_load_ps(panel), weight_high = _mm256_load_ps(panel + 8);
 #define MULTIPLY(r)                                                                                                    \
     if (r < rows) {                                                                                                    \
@@ -59,6 +63,7 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
 #undef MULTIPLY
         }
     }
+    a->ahead[1].at = next;
     const __m256i mask = lane_mask(a->columns - 8);
     if (a->bias) {
         const __m256 bias_low = _mm256_loadu_ps(a->bias), bias_high = _mm256_maskload_ps(a->bias + 8, mask);
@@ -113,7 +118,8 @@ ALWAYS_INLINE void forward_16(const fv_conv_forward_args *a, const size_t rows) 
 }
 
 /* rows pixels x 8 channels: 10 accumulators, 1 weight, 1 broadcast. */
-ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
+ALWAYS_INLINE void forward_8(fv_conv_forward_args *a, const size_t rows) {
+    fv_conv_prefetch(&a->ahead[1]);
 #define DECLARE(r)                                                                                                     \
     const fv_real *const x##r = a->x + a->pixel[r < rows ? r : 0];                                                     \
     __m256 sum##r = _mm256_setzero_ps();

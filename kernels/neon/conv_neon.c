@@ -30,7 +30,8 @@ ALWAYS_INLINE vf activate(const fv_conv_forward_args *a, vf sum) {
 }
 
 /* rows pixels x 8 channels: 24 accumulators, 2 weights, 1 value. */
-ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
+ALWAYS_INLINE void forward_8(fv_conv_forward_args *a, const size_t rows) {
+    fv_conv_prefetch(&a->ahead[1]);
 #define DECLARE(r)                                                                                                     \
     const fv_real *const x##r = a->x + a->pixel[r < rows ? r : 0];                                                     \
     vf low##r = v_zero(), high##r = v_zero();
@@ -80,7 +81,8 @@ ALWAYS_INLINE void forward_8(const fv_conv_forward_args *a, const size_t rows) {
 }
 
 /* rows pixels x 4 channels: 12 accumulators, 12 times 4 values, 1 weight. */
-ALWAYS_INLINE void forward_4(const fv_conv_forward_args *a, const size_t rows) {
+ALWAYS_INLINE void forward_4(fv_conv_forward_args *a, const size_t rows) {
+    fv_conv_prefetch(&a->ahead[1]);
 #define DECLARE(r)                                                                                                     \
     const fv_real *const x##r = a->x + a->pixel[r < rows ? r : 0];                                                     \
     vf sum##r = v_zero();
