@@ -88,7 +88,10 @@ static fv_status folded_values(fv_graph *g, const fold *f, fv_packed_cache *pack
     FV_RETURN_IF(!fv_mul_size(f->row + 1, f->rows * sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\" is too large",
                  f->product->name);
     FV_FORWARD(fv_packed_get(packed, g->values[f->product->in[1]].data, &key, sizeof key, bytes, &entry));
-    if (!entry->ready) fill(g, f, entry->data);
+    if (!entry->ready) {
+        fv_small_pages(g->context, entry->data, bytes);
+        fill(g, f, entry->data);
+    }
     *out = entry->data;
     return FV_OK;
 }
