@@ -29,6 +29,9 @@ fv_status fv_alloc_zero(const fv_context *c, size_t bytes, const char *what, voi
 fv_status fv_alloc_array(const fv_context *c, size_t count, size_t element, const char *what, void **out); /* zeroed */
 /* Memory of fv_alloc that nobody reads any more, freed later: its pages go back to the system now where they can. */
 void fv_forget(const fv_context *c, void *data, size_t bytes);
+fv_status fv_alloc_unset(const fv_context *c, size_t count, size_t element, const char *what, void **out); /* not zeroed */
+/* Memory of fv_alloc_large that is written and read once or twice: large pages take longer to come than they save. */
+void fv_small_pages(const fv_context *c, void *memory, size_t bytes);
 fv_status fv_strdup(const fv_context *c, const char *text, char **out);
 /* Grows an array of *capacity elements (doubling) so that it holds at least `need`; old contents move, new ones are zero. */
 fv_status fv_grow(const fv_context *c, void **array, size_t *capacity, size_t need, size_t element, const char *what);

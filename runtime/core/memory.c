@@ -62,6 +62,20 @@ fv_status fv_alloc_array(const fv_context *c, size_t count, size_t element, cons
     return fv_alloc_zero(c, bytes, what, out);
 }
 
+fv_status fv_alloc_unset(const fv_context *c, size_t count, size_t element, const char *what, void **out) {
+    size_t bytes;
+    FV_RETURN_IF(!fv_mul_size(count, element, &bytes), FV_ERR_LIMIT, "%s is too large: %zu elements", what, count);
+    return fv_alloc(c, bytes, what, out);
+}
+
+void fv_small_pages(const fv_context *c, void *memory, size_t bytes) {
+#ifdef MADV_NOHUGEPAGE
+    if (bytes >= LARGE_PAGE && !c->settings.alloc) (void)madvise(memory, bytes / LARGE_PAGE * LARGE_PAGE, MADV_NOHUGEPAGE);
+#else
+    (void)c, (void)memory, (void)bytes;
+#endif
+}
+
 fv_status fv_strdup(const fv_context *c, const char *text, char **out) {
     const size_t bytes = strlen(text) + 1;
     FV_FORWARD(fv_alloc(c, bytes, "a name", (void **)out));

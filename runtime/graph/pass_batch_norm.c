@@ -93,7 +93,10 @@ static fv_status folded_values(fv_graph *g, const fold *f, fv_packed_cache *pack
     FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, bytes, &out->weight));
     memcpy(key.what, "folded bias", sizeof "folded bias");
     FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, f->rows * sizeof(fv_real), &out->bias));
-    if (!out->weight->ready) fill(g, f, out->weight->data, out->bias->data);
+    if (!out->weight->ready) {
+        fv_small_pages(g->context, out->weight->data, bytes);
+        fill(g, f, out->weight->data, out->bias->data);
+    }
     return FV_OK;
 }
 

@@ -65,7 +65,7 @@ fv_value fv_onnx_made_parameter(fv_onnx_reader *r, const fv_onnx_name *entry, co
         if (!fv_mul_size(count, (size_t)shape[i], &count)) return fv_graph_fail(r->graph, FV_ERR_LIMIT, "\"%.200s\" has too many elements", name);
     if (shared)
         status = fill_shared(r, entry, kind, count, FV_REAL_DTYPE, make, arg, &data);
-    else if ((status = fv_alloc_array(r->context, fv_max_size(count, 1), sizeof(fv_real), name, &data)) == FV_OK)
+    else if ((status = fv_alloc_unset(r->context, fv_max_size(count, 1), sizeof(fv_real), name, &data)) == FV_OK)
         make_values(entry, make, arg, data);
     if (status != FV_OK) return fv_build_keep_error(r->graph, status);
     char own[600];
@@ -118,7 +118,7 @@ static fv_status plain_value(fv_onnx_reader *r, const FvOnnx__Node *n, fv_onnx_n
     if (shared)
         FV_FORWARD(fill_shared(r, entry, "own", entry->tensor.count, dtype, NULL, NULL, &data));
     else {
-        FV_FORWARD(fv_alloc_array(r->context, fv_max_size(entry->tensor.count, 1), fv_dtype_bytes(dtype), entry->name, &data));
+        FV_FORWARD(fv_alloc_unset(r->context, fv_max_size(entry->tensor.count, 1), fv_dtype_bytes(dtype), entry->name, &data));
         fv_onnx_tensor_copy(&entry->tensor, data);
     }
     const bool named = fv_graph_find_name(r->graph, entry->name) != FV_NONE;

@@ -22,7 +22,7 @@ fv_status fv_onnx_share(fv_onnx_source *s, const void *of, const char *kind, siz
         }
     void *data = NULL;
     char *name = NULL;
-    fv_status status = fv_alloc_array(s->context, fv_max_size(count, 1), fv_dtype_bytes(dtype), "a parameter", &data);
+    fv_status status = fv_alloc_unset(s->context, fv_max_size(count, 1), fv_dtype_bytes(dtype), "a parameter", &data);
     if (status == FV_OK) status = fv_strdup(s->context, kind, &name);
     if (status == FV_OK) status = fv_alloc_zero(s->context, sizeof *made, "a parameter", (void **)&made);
     if (status != FV_OK) {
