@@ -193,7 +193,8 @@ fv_status fv_check_mapping(const fv_mapping *m, const char *name) {
 }
 
 void fv_mapped_copied(const void *data, size_t bytes) {
-    const uintptr_t page = 4096, begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + bytes) / page * page;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)data + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)data + bytes) / page * page;
     if (bytes > most_copied && end > begin) /* more than a copied file has */
         (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

@@ -29,8 +29,8 @@ fv_status fv_map_open(int file, const char *name, fv_mapping *out);
 /* FV_ERR_IO: the file has another size than when it was mapped. */
 fv_status fv_check_mapping(const fv_mapping *m, const char *name);
 void fv_unmap_file(fv_mapping *m);
-/* `bytes` of a mapping's values were copied: what memory their pages take may be given back (they are read anew if they are wanted
- * again). Data of a file that was copied stay. */
+/* `bytes` of a mapping's values were copied: what memory their pages take may be given back (they are read anew if they are
+ * wanted again). Data of a file that was copied stay. */
 void fv_mapped_copied(const void *data, size_t bytes);
 
 #endif

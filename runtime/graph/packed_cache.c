@@ -93,8 +93,9 @@ fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key,
             *out = e;
             return FV_OK;
         }
-    FV_RETURN_IF(fv_packed_away(p, weight), FV_ERR_STATE,
-                 "the model's weights were packed for a session of FV_PLAN_LEAN and freed: load it again for another plan");
+    FV_RETURN_IF(
+        fv_packed_away(p, weight), FV_ERR_STATE,
+        "the model's weights were packed for a session of FV_PLAN_LEAN and freed: load it again for another plan");
     fv_packed_entry *e = NULL;
     void *data = NULL;
     FV_FORWARD(fv_alloc_large(p->context, bytes, "packed weights", &data));
