@@ -29,7 +29,7 @@ complain "kernels include kernels alone" \
 complain "an ISA folder includes another's" \
     "$(grep -rn 'include "kernels/neon' kernels/avx2 || true; grep -rn 'include "kernels/avx2' kernels/neon || true)"
 complain "tools see fovea.h (and the checks) alone" \
-    "$(grep -rnE '^#[[:space:]]*include "' tools | grep -vE 'include "(fovea\.h|cli\.h|progress\.h|evaluate\.h|picture\.h|restore\.h|spec\.h|serve\.h|infer\.h|kernels/check/|check/)' || true)"
+    "$(grep -rnE '^#[[:space:]]*include "' tools | grep -vE 'include "(fovea\.h|cli\.h|progress\.h|evaluate\.h|picture\.h|restore\.h|spec\.h|serve\.h|infer\.h|roofline\.h|kernels/check/|check/)' || true)"
 complain "omp outside parallel/openmp.c" "$(grep -rnE '#pragma omp|<omp\.h>' kernels runtime tools | grep -v '^runtime/parallel/openmp\.c' || true)"
 complain "the library prints, exits or aborts" \
     "$(grep -rnE '\b(printf|puts|perror|exit|_exit|abort)\(|fprintf\((stderr|stdout)' kernels runtime --include='*.c' --include='*.h' | grep -vE 'sn?printf|vsn?printf|kernels/check|format\(printf|__format__' || true)"

@@ -195,8 +195,7 @@ static int measure(bench *b) {
         return cli_fail(&cmd_bench, "bench runs networks of one input and one output, this one has %zu and %zu",
                         fv_model_input_count(b->model), fv_model_output_count(b->model));
     b->layers = json_array();
-    if (roof_open(&b->roof, b->context) != FV_OK ||
-        (b->train ? bench_train(b) : bench_run(b)) != FV_OK)
+    if (roof_open(&b->roof, b->context) != FV_OK || (b->train ? bench_train(b) : bench_run(b)) != FV_OK)
         return cli_library(&cmd_bench);
     return print_results(b, &b->roof.cpu, &b->roof.peak);
 }

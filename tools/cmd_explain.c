@@ -21,8 +21,8 @@ static bound predicted(roofline *r, const fv_session *s, const fv_node_info *n) 
 
 static fv_status print_nodes(const fv_session *s, roofline *r) {
     double flops = 0, seconds = 0, expected = 0;
-    printf("%-22s %-12s %-16s %-22s %9s %9s %7s %7s %10s %10s %-6s\n", "node", "operator", "output", "algorithm", "MFLOP",
-           "KiB", "pieces", "field", "predicted", "us", "bound");
+    printf("%-22s %-12s %-16s %-22s %9s %9s %7s %7s %10s %10s %-6s\n", "node", "operator", "output", "algorithm",
+           "MFLOP", "KiB", "pieces", "field", "predicted", "us", "bound");
     for (size_t i = 0; i < fv_session_node_count(s); i++) {
         fv_node_info n;
         char shape[96], field[32] = "-";
@@ -31,14 +31,15 @@ static fv_status print_nodes(const fv_session *s, roofline *r) {
         const bound b = predicted(r, s, &n);
         shape_text(&n, shape, sizeof shape);
         if (n.receptive_field[0]) snprintf(field, sizeof field, "%dx%d", n.receptive_field[0], n.receptive_field[1]);
-        printf("%-22.22s %-12.12s %-16.16s %-22.22s %9.3f %9.1f %7zu %7s %10.2f %10.2f %-6s\n", n.name ? n.name : "", n.op,
-               shape, n.algorithm ? n.algorithm : "", 1e-6 * n.flops, n.bytes / 1024, n.pieces, field, 1e6 * b.seconds,
-               1e6 * n.seconds, b.by);
+        printf("%-22.22s %-12.12s %-16.16s %-22.22s %9.3f %9.1f %7zu %7s %10.2f %10.2f %-6s\n", n.name ? n.name : "",
+               n.op, shape, n.algorithm ? n.algorithm : "", 1e-6 * n.flops, n.bytes / 1024, n.pieces, field,
+               1e6 * b.seconds, 1e6 * n.seconds, b.by);
         flops += n.flops;
         seconds += n.seconds;
         expected += b.seconds;
     }
-    printf("\ntotal     %.3f MFLOP, %.1f us predicted, %.1f us measured\n", 1e-6 * flops, 1e6 * expected, 1e6 * seconds);
+    printf("\ntotal     %.3f MFLOP, %.1f us predicted, %.1f us measured\n", 1e-6 * flops, 1e6 * expected,
+           1e6 * seconds);
     return FV_OK;
 }
 
@@ -58,10 +59,12 @@ static fv_status print_plan(const fv_session *s, const char *mode, roofline *r) 
     fv_status status = print_nodes(s, r);
     if (status == FV_OK) status = fv_session_memory(s, &held);
     if (status != FV_OK) return status;
-    printf("plan      %s, on %d of %d threads\narena     %zu bytes\nscratch   %zu bytes\npacked    %zu bytes of weights\n"
-           "weights   %zu bytes beside them\n",
-           mode, fv_session_threads(s), r->cpu.threads, held.arena, held.scratch, held.packed, held.weights);
-    if (fv_session_parts(s) > 1) printf("batch     in %lld equal parts, one after the other\n", (long long)fv_session_parts(s));
+    printf(
+        "plan      %s, on %d of %d threads\narena     %zu bytes\nscratch   %zu bytes\npacked    %zu bytes of weights\n"
+        "weights   %zu bytes beside them\n",
+        mode, fv_session_threads(s), r->cpu.threads, held.arena, held.scratch, held.packed, held.weights);
+    if (fv_session_parts(s) > 1)
+        printf("batch     in %lld equal parts, one after the other\n", (long long)fv_session_parts(s));
     return print_passes(s);
 }
 
@@ -70,10 +73,11 @@ static json_t *nodes_json(const fv_session *s, roofline *r) {
     fv_node_info n;
     for (size_t i = 0; i < fv_session_node_count(s) && fv_session_node(s, i, &n) == FV_OK; i++) {
         const bound b = predicted(r, s, &n);
-        json_array_append_new(nodes, json_pack("{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:s}", "name", n.name ? n.name : "",
-                                               "op", n.op, "algorithm", n.algorithm ? n.algorithm : "", "mflop",
-                                               1e-6 * n.flops, "bytes", n.bytes, "pieces", (json_int_t)n.pieces,
-                                               "predicted_us", 1e6 * b.seconds, "measured_us", 1e6 * n.seconds, "bound", b.by));
+        json_array_append_new(nodes, json_pack("{s:s, s:s, s:s, s:f, s:f, s:I, s:f, s:f, s:s}", "name",
+                                               n.name ? n.name : "", "op", n.op, "algorithm",
+                                               n.algorithm ? n.algorithm : "", "mflop", 1e-6 * n.flops, "bytes",
+                                               n.bytes, "pieces", (json_int_t)n.pieces, "predicted_us", 1e6 * b.seconds,
+                                               "measured_us", 1e6 * n.seconds, "bound", b.by));
     }
     return nodes;
 }
@@ -82,20 +86,22 @@ static json_t *passes_json(const fv_session *s) {
     json_t *passes = json_array();
     fv_pass_info p;
     for (size_t i = 0; i < fv_session_pass_count(s) && fv_session_pass(s, i, &p) == FV_OK; i++)
-        json_array_append_new(passes, json_pack("{s:s, s:I, s:I, s:f}", "name", p.name, "count", (json_int_t)p.count, "nodes",
-                                                (json_int_t)p.nodes, "bytes", p.bytes));
+        json_array_append_new(passes, json_pack("{s:s, s:I, s:I, s:f}", "name", p.name, "count", (json_int_t)p.count,
+                                                "nodes", (json_int_t)p.nodes, "bytes", p.bytes));
     return passes;
 }
 
-static fv_status write_json(const fv_session *s, const char *name, int64_t batch, const char *mode, roofline *r, const char *path) {
+static fv_status write_json(const fv_session *s, const char *name, int64_t batch, const char *mode, roofline *r,
+                            const char *path) {
     fv_memory held;
     const fv_status status = fv_session_memory(s, &held);
     if (status != FV_OK) return status;
-    json_t *all = json_pack("{s:s, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "model", name, "batch",
-                            (json_int_t)batch, "plan", mode, "threads", fv_session_threads(s), "threads_allowed",
-                            r->cpu.threads, "parts", (json_int_t)fv_session_parts(s), "arena_bytes", (json_int_t)held.arena,
-                            "scratch_bytes", (json_int_t)held.scratch, "packed_bytes", (json_int_t)held.packed, "weight_bytes",
-                            (json_int_t)held.weights, "passes", passes_json(s), "nodes", nodes_json(s, r));
+    json_t *all =
+        json_pack("{s:s, s:I, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "model", name, "batch",
+                  (json_int_t)batch, "plan", mode, "threads", fv_session_threads(s), "threads_allowed", r->cpu.threads,
+                  "parts", (json_int_t)fv_session_parts(s), "arena_bytes", (json_int_t)held.arena, "scratch_bytes",
+                  (json_int_t)held.scratch, "packed_bytes", (json_int_t)held.packed, "weight_bytes",
+                  (json_int_t)held.weights, "passes", passes_json(s), "nodes", nodes_json(s, r));
     const int failed = json_dump_file(all, path, JSON_INDENT(1));
     json_decref(all);
     return failed ? FV_ERR_IO : FV_OK;
@@ -193,7 +199,10 @@ static int run(int argc, char **argv) {
 
 const cli_command cmd_explain = {
     "explain", "F.onnx|NETWORK [OPTIONS]",
-    "Shows the plan of a network: algorithm, cut, work, bytes, receptive field, predicted and measured time of every node, and what\n"
-    "bounds it: multiply-adds (FMA) or the bytes it moves once, from L2 or from memory (L3 too). Then the memory it takes, and what\n"
-    "each pass over the graph did and saved: bytes that a run does not move, or (in-place reuse) that the arena does not have.",
+    "Shows the plan of a network: algorithm, cut, work, bytes, receptive field, predicted and measured time of every "
+    "node, and what\n"
+    "bounds it: multiply-adds (FMA) or the bytes it moves once, from L2 or from memory (L3 too). Then the memory it "
+    "takes, and what\n"
+    "each pass over the graph did and saved: bytes that a run does not move, or (in-place reuse) that the arena does "
+    "not have.",
     "  fovea explain lenet5\n  fovea explain m.onnx --batch 16 --threads 2 --trace trace.json\n", run};

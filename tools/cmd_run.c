@@ -66,7 +66,8 @@ static int save_outputs(fv_context *c, const inference *done, const cli_list *li
     return CLI_DONE;
 }
 
-static int run_model(fv_context *c, const fv_session_settings *settings, const char *path, const cli_list *in, const cli_list *out) {
+static int run_model(fv_context *c, const fv_session_settings *settings, const char *path,
+                     const cli_list *in, const cli_list *out) {
     fv_tensor inputs[CLI_LIST_MOST] = {0};
     fv_model *model = NULL;
     inference done = {0};

@@ -41,7 +41,8 @@ void to_probabilities(float *row, int32_t classes, bool already);
 /* The mean squared difference. */
 double squared_error(const float *a, const float *b, size_t count);
 int32_t largest(const float *row, int32_t classes);
-/* base: the session's settings but for batch and layout; NULL: the defaults. The first output for a batch x FV_NHWC: (rows, classes), or maps FV_NHWC; *session and *planned are kept between
+/* base: the session's settings but for batch and layout; NULL: the defaults.
+ * The first output for a batch x FV_NHWC: (rows, classes), or maps FV_NHWC; *session and *planned are kept between
  * calls and remade when the number of images changes. */
 fv_status run_batch(const fv_model *m, const fv_session_settings *base, const fv_tensor *x, fv_session **session,
                     int64_t *planned, float *outputs);

@@ -11,7 +11,8 @@ typedef struct inference {
     size_t count;
 } inference;
 
-/* base: the session's settings but for its inputs; NULL: the defaults. inputs NULL: a session of the model's own sizes alone, nothing is run. On failure nothing is left to free. */
+/* base: the session's settings but for its inputs; NULL: the defaults.
+ * inputs NULL: a session of the model's own sizes alone, nothing is run. On failure nothing is left to free. */
 fv_status infer(fv_context *c, const fv_model *m, const fv_session_settings *base, const fv_tensor *inputs, size_t count,
                 inference *out);
 void inference_free(inference *i);

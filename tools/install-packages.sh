@@ -5,7 +5,7 @@ build='cmake ninja-build gcc libc6-dev pkg-config protobuf-c-compiler libprotobu
 libjansson-dev libmicrohttpd-dev libcairo2-dev fonts-dejavu-core help2man'
 case ${1-build} in
 build) wanted="$build dataset-fashion-mnist" ;;
-test) wanted="$build g++ check libbenchmark-dev clang-14 libomp-14-dev llvm-14 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user git curl python3 libonnx-testdata" ;;
+test) wanted="$build g++ check libbenchmark-dev clang-14 libomp-14-dev llvm-14 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user git curl python3 valgrind libonnx-testdata" ;;
 *) echo "usage: $0 build|test" >&2; exit 2 ;;
 esac
 missing=

@@ -1,4 +1,5 @@
-/* What a layer could take on this machine: its arithmetic at the units' rate, or its bytes once at the rate of a copy of as many. */
+/* What a layer could take on this machine: its arithmetic at the units' rate, or its bytes once at the rate of a copy
+ * of as many. */
 #ifndef FOVEA_TOOLS_ROOFLINE_H
 #define FOVEA_TOOLS_ROOFLINE_H
 

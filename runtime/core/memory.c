@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { LARGE_PAGE = 2 << 20 };
 
@@ -43,7 +44,8 @@ fv_status fv_alloc_large(const fv_context *c, size_t bytes, const char *what, vo
 
 void fv_forget(const fv_context *c, void *data, size_t bytes) {
 #ifdef MADV_DONTNEED
-    const uintptr_t page = 4096, begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + bytes) / page * page;
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)data + page - 1) / page * page;
+    const uintptr_t end = ((uintptr_t)data + bytes) / page * page;
     if (!c->settings.alloc && end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 #else
     (void)c, (void)data, (void)bytes;

@@ -9,7 +9,9 @@ static int larger_first(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static bool alive_together(const fv_arena_item *a, const fv_arena_item *b) { return a->first <= b->last && b->first <= a->last; }
+static bool alive_together(const fv_arena_item *a, const fv_arena_item *b) {
+    return a->first <= b->last && b->first <= a->last;
+}
 
 /* `placed` is sorted by offset and holds only items alive together with `item`. */
 static size_t lowest_place(const fv_arena_item *item, fv_arena_item *const *placed, size_t count) {
@@ -32,7 +34,8 @@ static void insert_by_offset(fv_arena_item **placed, size_t count, fv_arena_item
 /* The size times the life, the larger first. */
 static int heavier_first(const void *a, const void *b) {
     const fv_arena_item *x = *(fv_arena_item *const *)a, *y = *(fv_arena_item *const *)b;
-    const double p = (double)x->bytes * (double)(x->last - x->first + 1), q = (double)y->bytes * (double)(y->last - y->first + 1);
+    const double p = (double)x->bytes * (double)(x->last - x->first + 1),
+                 q = (double)y->bytes * (double)(y->last - y->first + 1);
     return p != q ? (p < q ? 1 : -1) : larger_first(a, b);
 }
 

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char head[] = "fovea choices 1\n# CPU | ISA | threads | version | convolution | algorithm | microseconds of every candidate\n";
+static const char head[] =
+    "fovea choices 1\n# CPU | ISA | threads | version | convolution | algorithm | microseconds of every candidate\n";
 static const char *const names[] = {"indirect", "F(2,3)", "F(4,3)", "F(6,3)"}; /* m = 2 i */
 static const char gap[] = " | ";
 enum { KEY_FIELDS = 5, FIELDS = 7, LINE = 640, MOST_LINES = 100000 };
@@ -69,12 +70,14 @@ int32_t fv_choices_find(const fv_choices *t, const fv_choice_key *key) {
     return c ? c->m : -1;
 }
 
-fv_status fv_choices_add(fv_choices *t, const fv_choice_key *key, const int32_t *m, const double *seconds, size_t count, size_t best) {
+fv_status fv_choices_add(fv_choices *t, const fv_choice_key *key, const int32_t *m, const double *seconds, size_t count,
+                         size_t best) {
     char line[LINE];
     const size_t length = strlen(key->text);
     int used = snprintf(line, sizeof line, "%s%s%s", key->text, gap, names[m[best] / 2]);
     for (size_t i = 0; i < count && used < (int)sizeof line; i++)
-        used += snprintf(line + used, sizeof line - (size_t)used, "%s%s %.1f", i ? ", " : gap, names[m[i] / 2], 1e6 * seconds[i]);
+        used += snprintf(line + used, sizeof line - (size_t)used, "%s%s %.1f", i ? ", " : gap, names[m[i] / 2],
+                         1e6 * seconds[i]);
     t->fresh = true;
     return put(t, line, fv_min_size((size_t)used, sizeof line - 1), length, m[best]);
 }
@@ -102,7 +105,8 @@ static fv_status read_line(fv_choices *t, const char *path, size_t number, const
         key = (size_t)(field[KEY_FIELDS] - line) - strlen(gap);
     }
     FV_RETURN_IF(m < 0, FV_ERR_FORMAT,
-                 "the choices file %.300s, line %zu, is not CPU | ISA | threads | version | convolution | algorithm | times: remove the "
+                 "the choices file %.300s, line %zu, is not CPU | ISA | threads | version | convolution | algorithm | "
+                 "times: remove the "
                  "line, or the file",
                  path, number);
     return put(t, line, length, key, m);
@@ -118,7 +122,8 @@ static fv_status read_lines(fv_choices *t, const char *path, const char *text, s
         const char *stop = memchr(line, '\n', (size_t)(end - line));
         const size_t length = (size_t)((stop ? stop : end) - line);
         next = stop ? stop + 1 : end;
-        FV_RETURN_IF(number > MOST_LINES, FV_ERR_LIMIT, "the choices file %.300s has more than %d lines", path, MOST_LINES);
+        FV_RETURN_IF(number > MOST_LINES, FV_ERR_LIMIT, "the choices file %.300s has more than %d lines", path,
+                     MOST_LINES);
         if (number > 1 && length && *line != '#') FV_FORWARD(read_line(t, path, number, line, length));
     }
     return FV_OK;

@@ -1,6 +1,6 @@
-/* What was measured of convolutions on this machine: an algorithm for each, in memory and in a file that people can read. A line:
- *   CPU | ISA | threads | version | convolution | algorithm | microseconds of every candidate
- * Lines of other machines and versions are kept as they are. Used by one thread at a time (fv_planning_enter). */
+/* What was measured of convolutions on this machine: an algorithm for each, in memory and in a file that people can
+ * read. A line: CPU | ISA | threads | version | convolution | algorithm | microseconds of every candidate Lines of
+ * other machines and versions are kept as they are. Used by one thread at a time (fv_planning_enter). */
 #ifndef FV_GRAPH_CHOICES_H
 #define FV_GRAPH_CHOICES_H
 
@@ -23,6 +23,7 @@ typedef struct fv_choice_key {
 /* The algorithm, as F(m x m, 3x3); 0: the direct sum; -1: not known. */
 int32_t fv_choices_find(const fv_choices *t, const fv_choice_key *key);
 /* m[best] of the candidates, which took so many seconds each. */
-fv_status fv_choices_add(fv_choices *t, const fv_choice_key *key, const int32_t *m, const double *seconds, size_t count, size_t best);
+fv_status fv_choices_add(fv_choices *t, const fv_choice_key *key, const int32_t *m, const double *seconds, size_t count,
+                         size_t best);
 
 #endif

@@ -201,7 +201,7 @@ typedef struct fv_plan_settings {
     bool forced;         /* convolutions are computed with this m, as far as it is one of theirs */
     int32_t forced_m;
     fv_graph *frees; /* FV_PLAN_LEAN: the model's graph, whose weights go once packed; NULL: they stay */
-    void *arena;             /* the caller's, or NULL */
+    void *arena;     /* the caller's, or NULL */
     size_t arena_bytes;
     fv_run_info *run;
     int threads;       /* 0: the context's */

@@ -103,7 +103,8 @@ fv_status fv_model_adopt_source(fv_graph *g, const fv_model_source *source, fv_m
 fv_status fv_model_check_weights(const fv_model *m, const char *what) {
     for (size_t i = 0; i < m->graph->value_count; i++)
         FV_RETURN_IF(m->graph->values[i].away, FV_ERR_STATE,
-                     "%s needs the model's weights; they were packed for a session of FV_PLAN_LEAN and freed: load it again", what);
+                     "%s needs the model's weights; they were packed for a session of FV_PLAN_LEAN and freed: load it again",
+                     what);
     return FV_OK;
 }
 

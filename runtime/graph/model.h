@@ -24,8 +24,8 @@ void fv_packed_lock(fv_packed_cache *p);
 void fv_packed_unlock(fv_packed_cache *p, bool all_ready);
 /* Finds or makes the entry; under the lock. */
 fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes, fv_packed_entry **out);
-/* Under the lock: who holds the numbers `old` (a parameter of the model's graph, or an entry) frees them, and `fresh` is what they are
- * found by from now on. */
+/* Under the lock: who holds the numbers `old` (a parameter of the model's graph, or an entry) frees them, and `fresh` is what
+ * they are found by from now on. */
 void fv_packed_replace(fv_packed_cache *p, fv_graph *g, const void *old, fv_packed_entry *fresh);
 /* The numbers at `data` were freed, and what is there is packed. */
 bool fv_packed_away(const fv_packed_cache *p, const void *data);

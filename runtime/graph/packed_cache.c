@@ -146,8 +146,9 @@ fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key,
             *out = e;
             return FV_OK;
         }
-    FV_RETURN_IF(fv_packed_away(p, weight), FV_ERR_STATE,
-                 "the model's weights were packed for a session of FV_PLAN_LEAN and freed: load it again for another plan");
+    FV_RETURN_IF(
+        fv_packed_away(p, weight), FV_ERR_STATE,
+        "the model's weights were packed for a session of FV_PLAN_LEAN and freed: load it again for another plan");
     fv_packed_entry *e = NULL;
     void *data = NULL;
     const bool shares_slab = fits_slab(p, bytes);

@@ -1,7 +1,7 @@
-/* Batch normalization in graphs. For training: what its gradient needs is kept. For inference: behind a convolution or fully
- * connected layer that nothing else reads, its map goes into the weights and the bias, w' = w * scale / sqrt(variance + epsilon),
- * b' = bias + (b - mean) * scale / sqrt(variance + epsilon), computed in double and rounded once. So a weight is off by half a
- * unit in the last place, as the product's own terms are. */
+/* Batch normalization in graphs. For training: what its gradient needs is kept. For inference: behind a convolution or
+ * fully connected layer that nothing else reads, its map goes into the weights and the bias, w' = w * scale /
+ * sqrt(variance + epsilon), b' = bias + (b - mean) * scale / sqrt(variance + epsilon), computed in double and rounded
+ * once. So a weight is off by half a unit in the last place, as the product's own terms are. */
 #include "graph/model.h"
 #include "ops/window.h"
 
@@ -61,7 +61,8 @@ static void fill(const fv_graph *g, const fold *f, fv_real *weight, fv_real *shi
     const fv_real *b = bias == FV_NONE ? NULL : g->values[bias].data;
     for (int k = 1; k < 5; k++) parameter[k] = g->values[f->norm->in[k]].data;
     for (size_t o = 0; o < f->rows; o++) {
-        const double gain = (double)parameter[1][o] / sqrt((double)parameter[4][o] + (double)f->norm->attr.norm.epsilon);
+        const double gain =
+            (double)parameter[1][o] / sqrt((double)parameter[4][o] + (double)f->norm->attr.norm.epsilon);
         for (size_t k = 0; k < f->row; k++) weight[o * f->row + k] = (fv_real)((double)w[o * f->row + k] * gain);
         shift[o] = (fv_real)((double)parameter[2][o] + ((b ? (double)b[o] : 0) - (double)parameter[3][o]) * gain);
     }
@@ -137,7 +138,8 @@ static fv_status rewrite(fv_graph *g, const fold *f, const folded *numbers, size
 }
 
 /* The values of a weight that was folded live on under its entry: g is a copy that shares them. */
-static void free_unfolded(fv_graph *g, fv_graph *frees, fv_packed_cache *packed, const void *old, const folded *numbers) {
+static void free_unfolded(fv_graph *g, fv_graph *frees, fv_packed_cache *packed, const void *old,
+                          const folded *numbers) {
     numbers->bias->ready = true;
     fv_packed_replace(packed, frees, old, numbers->weight);
     for (size_t i = 0; i < g->value_count; i++)

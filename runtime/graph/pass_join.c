@@ -19,7 +19,8 @@ void fv_pass_join(fv_graph *g) {
         for (int32_t k = 0; k < n->in_count; k++) {
             if (can_lie_inside(g, n->in[k])) {
                 fv_value_info *v = &g->values[n->in[k]];
-                fv_pass_note(g, FV_PASS_JOIN, 1, 0, 2 * (double)fv_shape_count(&v->shape) * (double)fv_dtype_bytes(v->dtype));
+                fv_pass_note(g, FV_PASS_JOIN, 1, 0,
+                             2 * (double)fv_shape_count(&v->shape) * (double)fv_dtype_bytes(v->dtype));
                 v->inside.is = true;
                 v->inside.whole = n->out[0];
                 v->inside.channel = channel;

@@ -11,7 +11,8 @@ double fv_graph_node_traffic(const fv_graph *g, const fv_node *n) {
     double bytes = 0;
     for (int32_t k = 0; k < n->in_count + n->out_count; k++) {
         const fv_value v = k < n->in_count ? n->in[k] : n->out[k - n->in_count];
-        if (v != FV_NONE) bytes += (double)fv_shape_count(&g->values[v].shape) * (double)fv_dtype_bytes(g->values[v].dtype);
+        if (v != FV_NONE)
+            bytes += (double)fv_shape_count(&g->values[v].shape) * (double)fv_dtype_bytes(g->values[v].dtype);
     }
     return bytes;
 }

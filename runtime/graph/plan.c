@@ -51,7 +51,7 @@ struct fv_plan {
     planned_node *nodes; /* [node_count] */
     packing *packings;
     size_t packing_count, packing_capacity;
-    size_t current;      /* node being planned */
+    size_t current; /* node being planned */
     size_t scratch_bytes, arena_bytes, packed_bytes;
     void *arena;
     bool owns_arena;
@@ -196,8 +196,8 @@ static double predicted_seconds(const fv_plan *p, int threads) {
     return seconds;
 }
 
-/* As many threads as make the run faster by a share worth another busy core, and which phases they share. A team that others use
- * too is not made smaller. */
+/* As many threads as make the run faster by a share worth another busy core, and which phases they share. A team that
+ * others use too is not made smaller. */
 static void choose_threads(fv_plan *p) {
     const double worth = 0.9;
     const fv_plan_settings *s = &p->settings;
@@ -348,8 +348,8 @@ static fv_status plan_nodes(fv_plan *p) {
 /* Nobody but this node reads the plain numbers. */
 static bool frees(const fv_plan *p, const packing *at) {
     const fv_node *n = &p->graph->nodes[at->node];
-    return (n->op == &fv_op_conv || n->op == &fv_op_linear) && at->weight == n->in[1] && fv_graph_uses(p->graph, at->weight) == 1 &&
-           p->graph->values[at->weight].data != at->entry->data;
+    return (n->op == &fv_op_conv || n->op == &fv_op_linear) && at->weight == n->in[1] &&
+           fv_graph_uses(p->graph, at->weight) == 1 && p->graph->values[at->weight].data != at->entry->data;
 }
 
 static void free_plain(fv_plan *p, size_t i) {
@@ -371,20 +371,23 @@ static void run_one(void *arg, size_t piece, void *scratch) {
     one->phase->run(one->phase->arg, one->piece, scratch);
 }
 
-/* The packing of node i whose plain numbers, in rows of output channels as its pieces are, go with it; NULL: none is worth it. */
+/* The packing of node i whose plain numbers, in rows of output channels as its pieces are, go with it; NULL: none is
+ * worth it. */
 static const packing *freed_in_parts(const fv_plan *p, size_t i) {
     const size_t least = (size_t)8 << 20;
     const fv_node *n = &p->graph->nodes[i];
     for (size_t k = 0; k < p->packing_count; k++) {
         const packing *at = &p->packings[k];
         const fv_value_info *w = &p->graph->values[at->weight];
-        if (at->node == i && frees(p, at) && w->layout == FV_PLAIN && n->attr.conv.groups == 1 && value_bytes(w) >= least)
+        if (at->node == i && frees(p, at) && w->layout == FV_PLAIN && n->attr.conv.groups == 1 &&
+            value_bytes(w) >= least)
             return at;
     }
     return NULL;
 }
 
-/* A piece at a time, what it has read given back. Pieces are alike but for the last, and each packs as many rows as its share or more. */
+/* A piece at a time, what it has read given back. Pieces are alike but for the last, and each packs as many rows as its
+ * share or more. */
 static void pack_in_parts(fv_plan *p, const fv_phase *phase, const packing *at) {
     const fv_value_info *w = &p->graph->values[at->weight];
     const size_t rows = (size_t)w->shape.dim[0], row = value_bytes(w) / rows;
@@ -398,13 +401,15 @@ static void pack_in_parts(fv_plan *p, const fv_phase *phase, const packing *at) 
     }
 }
 
-/* Node by node where plain numbers are freed, so that never more than one weight is there twice, and a large one in parts. */
+/* Node by node where plain numbers are freed, so that never more than one weight is there twice, and a large one in
+ * parts. */
 static void pack(fv_plan *p) {
     const fv_phase *list = p->prepare.list;
     for (size_t begin = 0, end; begin < p->prepare.count; begin = end) {
         for (end = begin + 1; end < p->prepare.count; end++)
             if (p->settings.frees && list[end].node != list[begin].node) break;
-        const packing *large = p->settings.frees && end == begin + 1 ? freed_in_parts(p, (size_t)list[begin].node) : NULL;
+        const packing *large =
+            p->settings.frees && end == begin + 1 ? freed_in_parts(p, (size_t)list[begin].node) : NULL;
         if (large)
             pack_in_parts(p, &list[begin], large);
         else

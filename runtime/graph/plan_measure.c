@@ -1,5 +1,5 @@
-/* Timing the algorithms of a convolution: for each a graph of that node alone, planned as the network would plan it, on as many
- * threads; rounds are interleaved and the best of each counts. */
+/* Timing the algorithms of a convolution: for each a graph of that node alone, planned as the network would plan it, on
+ * as many threads; rounds are interleaved and the best of each counts. */
 #include "graph/choices.h"
 #include "graph/model.h"
 #include "ops/window.h"
@@ -25,11 +25,12 @@ static fv_choice_key key_of(const fv_plan_op *p, int threads) {
     if (fv_context_info(p->context, &info) == FV_OK && *info.name) snprintf(cpu, sizeof cpu, "%s", info.name);
     for (char *c = cpu; *c; c++)
         if (*c == '|' || *c == '\n') *c = '/';
-    snprintf(key.text, sizeof key.text, "%s | %s | %d | %s | N%lld C%lld %lldx%lld K%lld %lldx%lld pads %d,%d,%d,%d groups %d%s%s", cpu,
-             p->context->settings.isa, threads, FV_VERSION, (long long)x->dim[0], (long long)x->dim[1], (long long)x->dim[2],
-             (long long)x->dim[3], (long long)w->dim[0], (long long)w->dim[2], (long long)w->dim[3], a->window.pad_before[1],
-             a->window.pad_before[2], a->window.pad_after[1], a->window.pad_after[2], a->groups, a->residual ? " + map" : "",
-             a->untied ? " + untied" : "");
+    snprintf(key.text, sizeof key.text,
+             "%s | %s | %d | %s | N%lld C%lld %lldx%lld K%lld %lldx%lld pads %d,%d,%d,%d groups %d%s%s", cpu,
+             p->context->settings.isa, threads, FV_VERSION, (long long)x->dim[0], (long long)x->dim[1],
+             (long long)x->dim[2], (long long)x->dim[3], (long long)w->dim[0], (long long)w->dim[2],
+             (long long)w->dim[3], a->window.pad_before[1], a->window.pad_before[2], a->window.pad_after[1],
+             a->window.pad_after[2], a->groups, a->residual ? " + map" : "", a->untied ? " + untied" : "");
     return key;
 }
 
@@ -51,7 +52,8 @@ static void drop(candidate *c) {
 /* An input in the node's own graph: maps as they lie inside; weights share their numbers. */
 static fv_value take(fv_graph *g, const fv_value_info *from) {
     const bool constant = from->kind == FV_VALUE_PARAMETER && from->data;
-    const fv_value v = fv_graph_new_value(g, constant ? FV_VALUE_PARAMETER : FV_VALUE_INPUT, NULL, from->dtype, &from->shape);
+    const fv_value v =
+        fv_graph_new_value(g, constant ? FV_VALUE_PARAMETER : FV_VALUE_INPUT, NULL, from->dtype, &from->shape);
     if (v == FV_NONE) return v;
     g->values[v].layout = from->layout;
     g->values[v].data = constant ? from->data : NULL;
@@ -69,7 +71,8 @@ static fv_status make(fv_plan_op *p, const fv_plan_settings *s, int32_t m, candi
     FV_FORWARD(fv_graph_output(c->graph, y, NULL));
     FV_FORWARD(fv_graph_status(c->graph));
     FV_FORWARD(fv_packed_create(p->context, &c->packed));
-    fv_plan_settings alone = {.packed = c->packed, .run = s->run, .threads = s->threads, .team = s->team, .forced = true, .forced_m = m};
+    fv_plan_settings alone = {
+        .packed = c->packed, .run = s->run, .threads = s->threads, .team = s->team, .forced = true, .forced_m = m};
     return fv_plan_create(c->graph, &alone, &c->plan);
 }
 

@@ -53,7 +53,8 @@ static fv_status simplify(const fv_model *m, const fv_session_settings *s, fv_gr
 }
 
 /* The model's graph at a batch. */
-static fv_status at_batch(const fv_model *m, const fv_session_settings *s, fv_graph *frees, int64_t batch, fv_graph **out) {
+static fv_status at_batch(const fv_model *m, const fv_session_settings *s, fv_graph *frees, int64_t batch,
+                          fv_graph **out) {
     FV_FORWARD(fv_graph_copy(m->graph, true, out));
     FV_FORWARD(fv_graph_set_batch(*out, batch));
     return simplify(m, s, frees, *out);
@@ -71,8 +72,10 @@ static fv_status choose_part(const fv_model *m, const fv_graph *whole, bool lean
                own = has_own_batch(m->graph) || m->source.lower;
     *images = batch;
     if (batch == 1) return FV_OK;
-    FV_RETURN_IF(invariant && m->source.lower, FV_ERR_UNSUPPORTED,
-                 "the model is planned for a batch of %lld as a whole: with batch_invariant it runs in batches of one alone", (long long)batch);
+    FV_RETURN_IF(
+        invariant && m->source.lower, FV_ERR_UNSUPPORTED,
+        "the model is planned for a batch of %lld as a whole: with batch_invariant it runs in batches of one alone",
+        (long long)batch);
     FV_RETURN_IF(invariant && own, FV_ERR_UNSUPPORTED,
                  "the model's own batch of %lld cannot be run with batch_invariant: export it with a free batch",
                  (long long)batch);
@@ -89,7 +92,8 @@ static fv_status choose_part(const fv_model *m, const fv_graph *whole, bool lean
 }
 
 /* Value for value and node for node the graph and its part are the same. */
-static fv_status make_part(const fv_model *m, const fv_session_settings *s, fv_graph *frees, int64_t batch, fv_planned *p) {
+static fv_status make_part(const fv_model *m, const fv_session_settings *s, fv_graph *frees, int64_t batch,
+                           fv_planned *p) {
     int64_t images;
     FV_FORWARD(choose_part(m, p->graph, s->plan == FV_PLAN_LEAN, batch, &images));
     p->parts = batch / images;

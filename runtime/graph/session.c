@@ -12,7 +12,7 @@ struct fv_session {
     fv_planned *planned; /* the current one first, then those kept */
     uint64_t asked;
     fv_session_settings settings;
-    char *choices; /* settings' */
+    char *choices;     /* settings' */
     fv_parallel *team; /* somebody's, NULL: every plan has its own */
     atomic_flag busy;
     pid_t process; /* that made it */
@@ -256,7 +256,7 @@ const fv_graph *fv_session_graph(const fv_session *s) { return s->planned->graph
 fv_status fv_session_memory(const fv_session *s, fv_memory *out) {
     FV_RETURN_IF(!s || !out, FV_ERR_ARGUMENT, "fv_session_memory needs a session and a place for the answer");
     *out = (fv_memory){fv_session_arena_bytes(s), fv_plan_scratch_bytes(s->planned->plan), fv_session_packed_bytes(s),
-                        fv_model_plain_bytes(s->model)};
+                       fv_model_plain_bytes(s->model)};
     return FV_OK;
 }
 

@@ -71,7 +71,8 @@ START_TEST(lean_holds_every_weight_once) {
         ok(fv_session_memory(second, &less));
         ck_assert_msg(!uses(second, "winograd"), "%s uses Winograd", names[i]);
         ck_assert_msg(less.packed <= held.packed && less.arena <= held.arena, "%s takes more", names[i]);
-        ck_assert_msg(less.weights < held.packed / 4, "%s keeps %zu bytes beside %zu packed", names[i], less.weights, less.packed);
+        ck_assert_msg(less.weights < held.packed / 4, "%s keeps %zu bytes beside %zu packed", names[i], less.weights,
+                      less.packed);
         ck_assert_uint_ge(held.weights, less.weights + less.packed / 2);
         run_on(first, x, 3, fast);
         run_on(second, x, 3, lean);
@@ -206,7 +207,8 @@ static fv_pass_info pass_of(const fv_session *s, const char *name) {
     ck_abort_msg("no pass %s", name);
 }
 
-/* Convolution, normalization, clamp; again; sum with the first clamp's output; softplus in place; a node nobody reads. */
+/* Convolution, normalization, clamp; again; sum with the first clamp's output; softplus in place; a node nobody reads.
+ */
 START_TEST(passes_tell_what_they_did) {
     enum { maps_here = 16, edge = 8, bytes = 4 * maps_here * edge * edge };
     const int64_t shape[4] = {0, maps_here, edge, edge};
@@ -229,9 +231,12 @@ START_TEST(passes_tell_what_they_did) {
         const char *name;
         size_t count, nodes;
         double bytes;
-    } wanted[] = {{"dead nodes", 1, 1, 2 * bytes},        {"batch-norm folding", 1, 1, 2 * bytes + 4 * 4 * maps_here},
-                  {"activation fusion", 1, 1, 2 * bytes}, {"residual fusion", 1, 1, 2 * bytes},
-                  {"layout", 2, 0, 0},                    {"constant folding", 0, 0, 0}};
+    } wanted[] = {{"dead nodes", 1, 1, 2 * bytes},
+                  {"batch-norm folding", 1, 1, 2 * bytes + 4 * 4 * maps_here},
+                  {"activation fusion", 1, 1, 2 * bytes},
+                  {"residual fusion", 1, 1, 2 * bytes},
+                  {"layout", 2, 0, 0},
+                  {"constant folding", 0, 0, 0}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         const fv_pass_info p = pass_of(s, wanted[i].name);
         ck_assert_msg(p.count == wanted[i].count && p.nodes == wanted[i].nodes && p.bytes == wanted[i].bytes,
@@ -246,7 +251,8 @@ START_TEST(passes_tell_what_they_did) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {lean_holds_every_weight_once, passes_tell_what_they_did, a_model_whose_weights_went_says_so,
-                                  measured_choices_are_kept_and_obeyed, a_bad_file_of_choices_is_named, NULL};
+    const TTest *const tests[] = {lean_holds_every_weight_once,       passes_tell_what_they_did,
+                                  a_model_whose_weights_went_says_so, measured_choices_are_kept_and_obeyed,
+                                  a_bad_file_of_choices_is_named,     NULL};
     return run_tests("plan", tests, 120);
 }
