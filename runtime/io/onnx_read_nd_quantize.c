@@ -56,8 +56,13 @@ static fv_status read_dequantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     fv_value x, scale, zero;
     int32_t trailing = 0;
     FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
-    const fv_value y = fv_onnx_cast(r, centred(r, x, zero, trailing), fv_onnx_dtype_of(r, scale), NULL);
-    return fv_onnx_done(r, n, fv_onnx_binary(r, FV_ND_MUL, y, scale, trailing, fv_onnx_node_name(n)));
+    fv_dtype to = fv_onnx_dtype_of(r, scale);
+    const fv_value y = fv_onnx_cast(r, centred(r, x, zero, trailing), to, NULL);
+    const int64_t asked = fv_onnx_attribute_int(n, "output_dtype", 0);
+    if (asked) FV_FORWARD(fv_onnx_type_named(n, asked, &to));
+    const bool same = to == fv_onnx_dtype_of(r, scale);
+    const fv_value real = fv_onnx_binary(r, FV_ND_MUL, y, scale, trailing, same ? fv_onnx_node_name(n) : NULL);
+    return fv_onnx_done(r, n, same ? real : fv_onnx_cast(r, real, to, fv_onnx_node_name(n)));
 }
 
 static fv_value extreme(fv_onnx_reader *r, fv_value x, fv_nd_reduction kind) {
@@ -133,6 +138,7 @@ static fv_status read_qlinear_matmul(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_attributes attr = {0};
     fv_value in[8];
     for (size_t i = 0; i < 8; i++) FV_FORWARD(fv_onnx_value(r, n, i, &in[i]));
+    for (size_t i = 1; i < 8; i += i == 1 ? 3 : 2) in[i] = fv_onnx_cast(r, in[i], FV_F32, NULL); /* the scales */
     const fv_value factors[2] = {centred(r, in[0], in[2], behind(r, in[2], 2, 0)), centred(r, in[3], in[5], 0)};
     FV_FORWARD(fv_graph_status(r->graph));
     const fv_value sum = fv_graph_node(r->graph, &fv_op_nd_matmul, NULL, factors, 2, 1, &attr);
