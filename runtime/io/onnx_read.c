@@ -254,9 +254,9 @@ static fv_status read_outputs(fv_onnx_reader *r) {
 }
 
 static fv_status read_versions(fv_onnx_reader *r) {
-    bool training = false;
-    FV_RETURN_IF(r->model->ir_version < 3 || r->model->ir_version > 13, FV_ERR_UNSUPPORTED,
-                 "the model has ONNX IR version %lld; 3 to 13 are read", (long long)r->model->ir_version);
+    bool training = false, standard = false;
+    FV_RETURN_IF(r->model->ir_version < 3 || r->model->ir_version > 14, FV_ERR_UNSUPPORTED,
+                 "the model has ONNX IR version %lld; 3 to 14 are read", (long long)r->model->ir_version);
     for (size_t i = 0; i < r->model->n_opset_import; i++) {
         const FvOnnx__OperatorSetId *o = r->model->opset_import[i];
         FV_RETURN_IF(o->domain && strcmp(o->domain, FV_ONNX_DOMAIN) == 0 && o->version != FV_ONNX_DOMAIN_VERSION,
@@ -264,13 +264,15 @@ static fv_status read_versions(fv_onnx_reader *r) {
                      (long long)o->version, FV_ONNX_DOMAIN_VERSION);
         training = training || (o->domain && strcmp(o->domain, "ai.onnx.preview.training") == 0);
         if (o->domain && *o->domain && strcmp(o->domain, "ai.onnx") != 0) continue;
-        FV_RETURN_IF(r->opset, FV_ERR_FORMAT, "the model imports the standard operator set twice");
+        FV_RETURN_IF(standard, FV_ERR_FORMAT, "the model imports the standard operator set twice");
+        standard = true;
         r->opset = o->version;
     }
-    if (r->opset == 0 && training) r->opset = FV_ONNX_OPSET; /* of nothing but optimizers */
-    FV_RETURN_IF(r->opset == 0, FV_ERR_FORMAT, "the model imports no operator set");
-    FV_RETURN_IF(r->opset < 1 || r->opset > 22, FV_ERR_UNSUPPORTED,
-                 "the model uses operator set %lld; 1 to 22 are read", (long long)r->opset);
+    if (!standard && training) r->opset = FV_ONNX_OPSET; /* of nothing but optimizers */
+    FV_RETURN_IF(r->model->n_opset_import == 0, FV_ERR_FORMAT, "the model imports no operator set");
+    FV_RETURN_IF(!standard && !training, FV_ERR_UNSUPPORTED, "the model does not import the standard operator set");
+    FV_RETURN_IF(r->opset < 1 || r->opset > 28, FV_ERR_UNSUPPORTED,
+                 "the model uses operator set %lld; 1 to 28 are read", (long long)r->opset);
     return FV_OK;
 }
 

@@ -169,6 +169,7 @@ static fv_status read_lp(fv_onnx_reader *r, const FvOnnx__Node *n) {
     const fv_shape shape = *fv_onnx_shape(r, x);
     FV_FORWARD(fv_nd_axis(fv_onnx_node_name(n), fv_onnx_attribute_int(n, "axis", -1), shape.rank, false, &axis));
     if (p != 1 && p != 2) return fv_onnx_refuse(n, "only the norms p = 1 and p = 2 are defined");
+    if (axis == 0) FV_FORWARD(fv_onnx_known_shape(r, n, &shape)); /* the sum is a mean times the axis's size */
     const fv_value size =
         p == 1 ? fv_onnx_unary(r, FV_ND_ABS, x, 0, 0, NULL) : fv_onnx_binary(r, FV_ND_MUL, x, x, 0, NULL);
     fv_value norm = fv_onnx_unary(r, FV_ND_LINEAR, mean_over(r, size, 1 << axis), (double)shape.dim[axis], 0, NULL);

@@ -104,8 +104,13 @@ static fv_status read_dequantize(fv_onnx_reader *r, const FvOnnx__Node *n) {
     FV_FORWARD(read_scaled(r, n, &x, &scale, &zero, &trailing));
     FV_FORWARD(check_scale(r, n, 1, false));
     FV_FORWARD(fv_onnx_check_point(r, n, x, zero));
-    const fv_value y = fv_onnx_cast(r, centred(r, x, zero, trailing), fv_onnx_dtype_of(r, scale), NULL);
-    return fv_onnx_done(r, n, fv_onnx_binary(r, FV_ND_MUL, y, scale, trailing, fv_onnx_node_name(n)));
+    fv_dtype to = fv_onnx_dtype_of(r, scale);
+    const fv_value y = fv_onnx_cast(r, centred(r, x, zero, trailing), to, NULL);
+    const int64_t asked = fv_onnx_attribute_int(n, "output_dtype", 0);
+    if (asked) FV_FORWARD(fv_onnx_type_named(n, asked, &to));
+    const bool same = to == fv_onnx_dtype_of(r, scale);
+    const fv_value real = fv_onnx_binary(r, FV_ND_MUL, y, scale, trailing, same ? fv_onnx_node_name(n) : NULL);
+    return fv_onnx_done(r, n, same ? real : fv_onnx_cast(r, real, to, fv_onnx_node_name(n)));
 }
 
 static fv_value extreme(fv_onnx_reader *r, fv_value x, fv_nd_reduction kind) {

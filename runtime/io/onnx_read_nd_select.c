@@ -253,14 +253,14 @@ static fv_status count_boxes(fv_onnx_reader *r, const FvOnnx__Node *n, const fv_
     FV_ONNX_REFUSE_IF(!boxes || !scores || boxes->count != settings.batches * settings.boxes * 4 ||
                           boxes->type != FV_ONNX_FLOAT || scores->type != FV_ONNX_FLOAT,
                       n, "its boxes do not fit its scores");
-    const size_t places = (settings.boxes + 1) * sizeof(fv_nd_place), list = (settings.boxes + 1) * sizeof(size_t);
+    const size_t places = (settings.boxes + 1) * sizeof(fv_nd_place), list = (settings.boxes + 1) * sizeof(double[4]);
     const size_t box_bytes = boxes->count * sizeof(float), score_bytes = scores->count * sizeof(float);
     FV_FORWARD(fv_alloc(r->context, places + list + box_bytes + score_bytes, "boxes", (void **)&memory));
     float *copies = (float *)(void *)(memory + places + list);
     memcpy(copies, boxes->data, box_bytes);
     memcpy(copies + boxes->count, scores->data, score_bytes);
     a->b[0] = (int64_t)fv_nms_select(&settings, copies, copies + boxes->count, (fv_nd_place *)(void *)memory,
-                                     (size_t *)(void *)(memory + places), NULL, 0);
+                                     (double(*)[4])(void *)(memory + places), NULL, 0);
     fv_release(r->context, memory);
     return FV_OK;
 }

@@ -178,7 +178,7 @@ static bool has_open_sizes(const FvOnnx__Graph *g) {
         const FvOnnx__TensorType *t = g->input[i]->type ? g->input[i]->type->tensor_type : NULL;
         if (!t || !t->shape) return true;
         for (size_t a = 1; a < t->shape->n_dim; a++)
-            if (!t->shape->dim[a]->has_dim_value || t->shape->dim[a]->dim_value < 0) return true;
+            if (!t->shape->dim[a]->has_dim_value || t->shape->dim[a]->dim_value == -1) return true; /* both say open */
     }
     return false;
 }

@@ -12,9 +12,9 @@ typedef struct fv_nms {
     double overlap, score; /* boxes that overlap more than this, or score no more than this, are left out */
 } fv_nms;
 
-/* Writes the (image, class, box) of those kept, at most `capacity` of them; `heap` has room for `boxes` places. Returns how many
- * there are, which may be more. out NULL: only counts. */
-size_t fv_nms_select(const fv_nms *s, const float *boxes, const float *scores, fv_nd_place *heap, size_t *kept, int64_t *out,
-                     size_t capacity);
+/* Writes the (image, class, box) of those kept, at most `capacity` of them; `heap` has room for `boxes` places, `kept` for the corners
+ * of as many. Returns how many there are, which may be more. out NULL: only counts. */
+size_t fv_nms_select(const fv_nms *s, const float *boxes, const float *scores, fv_nd_place *heap, double (*kept)[4],
+                     int64_t *out, size_t capacity);
 
 #endif

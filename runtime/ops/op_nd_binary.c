@@ -53,7 +53,9 @@ static inline uint64_t power_of(uint64_t x, int64_t y) {
     ROW(or_##S, T, T, SAME, SAME, (T)(x | z))                                                                          \
     ROW(xor_##S, T, T, SAME, SAME, (T)(x ^ z))                                                                         \
     ROW(left_##S, T, T, SAME, SAME, (uint64_t)z >= 8 * sizeof(T) ? 0 : (T)((uint64_t)x << z))                          \
-    ROW(right_##S, T, T, SAME, SAME, (uint64_t)z >= 8 * sizeof(T) ? 0 : (T)(x >> z))                                   \
+    /* All bits out leave copies of the sign. */                                                                       \
+    ROW(right_##S, T, T, SAME, SAME,                                                                                   \
+        (T)((uint64_t)z >= 8 * sizeof(T) ? x >> (8 * sizeof(T) - 1) >> 1 : x >> z))                                    \
     ROW(equal_##S, T, uint8_t, SAME, SAME, x == z)                                                                     \
     ROW(less_##S, T, uint8_t, SAME, SAME, x < z)                                                                       \
     ROW(less_equal_##S, T, uint8_t, SAME, SAME, x <= z)

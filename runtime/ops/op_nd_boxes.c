@@ -14,20 +14,19 @@ static void corners(const float *box, bool centers, double c[4]) {
     }
 }
 
-static bool overlap(const fv_nms *s, const float *first, const float *second) {
-    double a[4], b[4], side[2];
-    corners(first, s->centers, a);
-    corners(second, s->centers, b);
+/* Of corners; most boxes are apart. */
+static bool overlap(const double a[4], const double b[4], double most) {
+    double side[2];
     for (int i = 0; i < 2; i++) {
         side[i] = (a[i + 2] < b[i + 2] ? a[i + 2] : b[i + 2]) - (a[i] > b[i] ? a[i] : b[i]);
         if (!(side[i] > 0)) return false;
     }
     const double both = side[0] * side[1], all = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both;
-    return all > 0 && both / all > s->overlap;
+    return all > 0 && both / all > most;
 }
 
-size_t fv_nms_select(const fv_nms *s, const float *boxes, const float *scores, fv_nd_place *heap, size_t *kept, int64_t *out,
-                     size_t capacity) {
+size_t fv_nms_select(const fv_nms *s, const float *boxes, const float *scores, fv_nd_place *heap, double (*kept)[4],
+                     int64_t *out, size_t capacity) {
     size_t count = 0;
     for (size_t group = 0; group < s->batches * s->classes; group++) {
         const float *own = boxes + group / s->classes * s->boxes * 4, *score = scores + group * s->boxes;
@@ -39,9 +38,10 @@ size_t fv_nms_select(const fv_nms *s, const float *boxes, const float *scores, f
         for (; left && chosen < s->most; left--) {
             const size_t box = fv_nd_heap_take(heap, left).index;
             bool free = true;
-            for (size_t k = 0; k < chosen && free; k++) free = !overlap(s, own + 4 * box, own + 4 * kept[k]);
+            corners(own + 4 * box, s->centers, kept[chosen]);
+            for (size_t k = 0; k < chosen && free; k++) free = !overlap(kept[chosen], kept[k], s->overlap);
             if (!free) continue;
-            kept[chosen++] = box;
+            chosen++;
             if (out && count < capacity) {
                 const int64_t row[3] = {(int64_t)(group / s->classes), (int64_t)(group % s->classes), (int64_t)box};
                 memcpy(out + 3 * count, row, sizeof row);
@@ -87,7 +87,7 @@ static fv_status nms_plan(fv_plan_op *p) {
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     const size_t boxes = (size_t)scores->dim[2];
     FV_FORWARD(fv_plan_workspace(p, (boxes + 1) * sizeof(fv_nd_place), &heap));
-    FV_FORWARD(fv_plan_workspace(p, (boxes + 1) * sizeof(size_t), &kept));
+    FV_FORWARD(fv_plan_workspace(p, (boxes + 1) * sizeof(double[4]), &kept));
     *s = (nms){{(size_t)scores->dim[0], (size_t)scores->dim[1], boxes, a->a[0] > 0 ? (size_t)a->a[0] : 0, a->keep, a->flag,
                 a->alpha, a->beta},
                fv_plan_buffer(p, p->node->in[0]),

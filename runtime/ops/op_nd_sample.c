@@ -28,6 +28,8 @@ static fv_status grid_infer(fv_node *n, fv_value_info *values) {
     const fv_shape *a = &x.shape, *g = &grid.shape;
     FV_RETURN_IF(x.dtype != FV_REAL_DTYPE || grid.dtype != FV_REAL_DTYPE, FV_ERR_UNSUPPORTED, "node \"%s\": maps of %s", n->name,
                  fv_dtype_name(x.dtype));
+    FV_RETURN_IF(a->rank != 4 && a->rank == g->rank, FV_ERR_UNSUPPORTED, "node \"%s\": maps of rank %d, only 4 is sampled",
+                 n->name, a->rank);
     FV_RETURN_IF(a->rank != 4 || g->rank != 4 || g->dim[0] != a->dim[0] || g->dim[3] != 2, FV_ERR_SHAPE,
                  "node \"%s\": a grid %s for maps %s", n->name, fv_shape_print(g).text, fv_shape_print(a).text);
     FV_RETURN_IF(a->dim[2] * a->dim[3] == 0 && g->dim[1] * g->dim[2] > 0, FV_ERR_SHAPE, "node \"%s\": samples of nothing: %s",

@@ -1,5 +1,6 @@
 """Networks of torchvision, with random weights, exported to ONNX with an open batch and run by fovea and by ONNX Runtime:
-max|a-b| must be at most 1e-4 max|b| at batch 1 and 4. Needs torch, torchvision, onnx, onnxruntime.
+max|a-b| must be at most 1e-4 max|b| at batch 1 and 4, and of the detector ssdlite, boxes, scores and labels after suppression, at
+batch 1, which its export is fixed to. Needs torch, torchvision, onnx, onnxruntime.
 
     python tests/golden/torchvision_export.py FOVEA FOLDER [NAME...]
 
@@ -89,12 +90,52 @@ def export(name, path):
     return size
 
 
+def export_ssdlite(path):
+    """The whole detector: resizing, backbone, heads, anchors, suppression."""
+    torch.manual_seed(1)
+    model = models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, score_thresh=0.01)
+    model.train()
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = None
+    with torch.no_grad():
+        model.head(list(model.backbone(torch.randn(4, 3, 320, 320)).values()))
+    model.eval()
+    torch.onnx.export(model, (torch.rand(1, 3, 320, 320),), path, input_names=["x"], output_names=["boxes", "scores", "labels"],
+                      opset_version=17, dynamo=False)
+
+
+def run_ssdlite(fovea, folder):
+    """Whether an output is off."""
+    path, x_path = os.path.join(folder, "ssdlite.onnx"), os.path.join(folder, "x.npy")
+    export_ssdlite(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(1).random((1, 3, 320, 320), dtype=np.float32)
+    np.save(x_path, x)
+    command, wrong = [fovea, "run", path, "--input", "x=" + x_path], False
+    for name in ("boxes", "scores", "labels"):
+        command += ["--output", f"{name}={os.path.join(folder, name)}.npy"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f"ssdlite: {done.stderr.strip()}", flush=True)
+        return True
+    for name, want in zip(("boxes", "scores", "labels"), session.run(None, {"x": x})):
+        got = np.load(os.path.join(folder, name + ".npy"))
+        error = np.abs(got - want).max() / np.abs(want).max() if got.shape == want.shape and want.size else np.inf
+        wrong |= not error <= 1e-4
+        print(f"ssdlite {name} {want.shape}: max|a-b| / max|b| {error:.2g}{'' if error <= 1e-4 else '  FAILED'}", flush=True)
+    return wrong
+
+
 def main():
     fovea, folder = sys.argv[1:3]
-    names = sys.argv[3:] or list(NETWORKS)
+    names = sys.argv[3:] or list(NETWORKS) + ["ssdlite"]
     os.makedirs(folder, exist_ok=True)
     failed = 0
     for name in names:
+        if name == "ssdlite":
+            failed += run_ssdlite(fovea, folder)
+            continue
         path = os.path.join(folder, name + ".onnx")
         export(name, path)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -436,6 +436,45 @@ START_TEST(branches_are_chosen) {
 }
 END_TEST
 
+/* 2^40 paths lead from the condition to its input; a size of -1 is an open one. */
+START_TEST(origins_are_searched_once_a_node) {
+    enter();
+    wire g = {0}, n = node_of("If", "choice", "c40", "y"), then = {0}, otherwise = {0};
+    for (int i = 0; i < 40; i++) {
+        char from[8], to[8];
+        snprintf(from, sizeof from, i ? "c%d" : "which", i);
+        snprintf(to, sizeof to, "c%d", i + 1);
+        wire both = node_of("And", to, from, to);
+        w_text(&both, 1, from);
+        w_message(&g, G_NODE, both);
+    }
+    w_text(&then, 1, "then_branch");
+    w_message(&then, 6, branch_of("Relu"));
+    w_text(&otherwise, 1, "else_branch");
+    w_message(&otherwise, 6, branch_of("Neg"));
+    node_attr(&n, then);
+    node_attr(&n, otherwise);
+    w_message(&g, G_NODE, n);
+    w_message(&g, G_INPUT, value_info_of("x", DIMS(0, -1)));
+    w_message(&g, G_INPUT, typed_info("which", 9, 0, NULL));
+    w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, -1)));
+    float x[6], y[6];
+    draw_all(x, 6, 22);
+    fv_model *m;
+    fv_session *s;
+    uint8_t which = 1;
+    fv_tensor in[2] = {floats(x, 2, (int64_t[]){2, 3}), {.dtype = FV_BOOL, .data = &which}}, out = floats(y, 2, (int64_t[]){2, 3});
+    ok(load_wire(context, model_of(g), &m));
+    const fv_session_settings settings = with_inputs(in, 2);
+    ok(fv_session_create(m, &settings, &s));
+    ok(fv_session_run(s, in, 2, &out, 1));
+    for (int i = 0; i < 6; i++) ck_assert(y[i] == (x[i] > 0 ? x[i] : 0));
+    fv_session_free(s);
+    fv_model_free(m);
+    leave();
+}
+END_TEST
+
 /* ---- values in other files ---- */
 
 static void entry(wire *t, const char *key, const char *value) {
@@ -679,7 +718,7 @@ END_TEST
 
 int main(void) {
     const TTest *const tests[] = {shape_arithmetic_disappears, sizes_of_zero, what_has_no_form_is_named, values_of_inputs_are_pinned, plans_come_back_and_are_bounded,
-                                  weights_are_shared_by_plans, functions_are_opened, branches_are_chosen, external_values,
+                                  weights_are_shared_by_plans, functions_are_opened, branches_are_chosen, origins_are_searched_once_a_node, external_values,
                                   files_may_be_cut_once_a_model_is_loaded, files_may_be_cut_while_a_model_is_loaded, tensors_of_every_type, NULL};
     return run_tests("lowering", tests, 120);
 }

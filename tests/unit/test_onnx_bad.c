@@ -173,7 +173,7 @@ START_TEST(broken_models) {
     w_int(&m, 1, 8);
     w_message(&m, 7, good_graph());
     refused(m, FV_ERR_FORMAT, "no operator set");
-    static const int64_t versions[] = {0, 2, 14, -1, INT64_MAX}, opsets[] = {-2, 23, -1, INT64_MAX, INT64_MIN};
+    static const int64_t versions[] = {0, 2, 15, -1, INT64_MAX}, opsets[] = {-2, 29, -1, INT64_MAX, INT64_MIN};
     for (int i = 0; i < 5; i++) {
         m = (wire){0};
         w_message(&m, 7, good_graph());

@@ -234,12 +234,26 @@ START_TEST(broken_groups) {
 }
 END_TEST
 
+/* The sum over an open first axis is of the batch that runs. */
+START_TEST(norms_over_the_batch) {
+    float y[2];
+    enter();
+    for (int p = 1; p <= 2; p++) {
+        wire n = with_attribute(node_of("LpNormalization", "lp", "x", "y"), attr_int("p", p));
+        accepted(around(with_attribute(n, attr_int("axis", 0)), 22, false), y, 2);
+        for (int i = 0; i < 2; i++) ck_assert_float_eq_tol(fabsf(y[i]), 1, 1e-6f);
+    }
+    leave();
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {batch_normalization_is_the_running_map,
                                   merged_constants_come_apart,
                                   training_mode, broken_batch_normalization,
                                   groups_of_others_are_read,
                                   broken_groups,
+                                  norms_over_the_batch,
                                   NULL};
     return run_tests("onnx_norm", tests, 60);
 }
