@@ -23,17 +23,17 @@ static inline power_plan plan_power(float mu) {
 /* Vectors side by side, so that the steps of one fill the time that those of another take. */
 enum { POWERS = 3, POWER_RUN = 1024 };
 
-/* By pairs of terms: one more product, half as long a chain. */
+/* By pairs of terms, half as long a chain for one product more; the first term last, so that it is rounded once. */
 FV_ALWAYS_INLINE void polynomials(const vf *x, vf *p, const size_t vectors, const float *a, const size_t degree) {
     for (size_t k = 0; k < vectors; k++) {
         const vf square = v_mul(x[k], x[k]);
-        size_t d = degree / 2 * 2;
+        size_t d = 1 + (degree - 1) / 2 * 2;
         vf sum = d < degree ? v_fma(x[k], v_set(a[d + 1]), v_set(a[d])) : v_set(a[d]);
-        while (d > 0) {
+        while (d > 1) {
             d -= 2;
             sum = v_fma(square, sum, v_fma(x[k], v_set(a[d + 1]), v_set(a[d])));
         }
-        p[k] = sum;
+        p[k] = v_fma(x[k], sum, v_set(a[0]));
     }
 }
 
@@ -41,8 +41,8 @@ FV_ALWAYS_INLINE void polynomials(const vf *x, vf *p, const size_t vectors, cons
  * far off it is, and a polynomial, (1 + t)^-1/2 to 2.4e-8 or (1 + t)^-3/4 to 7.2e-8, does the rest: 7 or 10 products
  * instead of two roots and a quotient. */
 FV_ALWAYS_INLINE void powers_by_bits(const vf *x, vf *power, const size_t vectors, const bool three_quarters) {
-    static const float half[5] = {1, -0.4999983465f, 0.3750016916f, -0.3139330561f, 0.2736415684f},
-                       more[6] = {1, -0.7500001303f, 0.6561976691f, -0.6014641749f, 0.5750199208f, -0.5495514939f};
+    static const float half[4] = {-0.4999983465f, 0.3750016916f, -0.3139330561f, 0.2736415684f},
+                       more[5] = {-0.7500001303f, 0.6561976691f, -0.6014641749f, 0.5750199208f, -0.5495514939f};
     vf t[POWERS], p[POWERS];
     for (size_t k = 0; k < vectors; k++) {
         const vi bits = v_bits(x[k]);
@@ -52,8 +52,8 @@ FV_ALWAYS_INLINE void powers_by_bits(const vf *x, vf *power, const size_t vector
         t[k] = v_fma(first, square, v_set(-1));
         power[k] = three_quarters ? v_mul(square, v) : v;
     }
-    polynomials(t, p, vectors, three_quarters ? more : half, three_quarters ? 5 : 4);
-    for (size_t k = 0; k < vectors; k++) power[k] = v_mul(power[k], p[k]);
+    polynomials(t, p, vectors, three_quarters ? more : half, three_quarters ? 4 : 3);
+    for (size_t k = 0; k < vectors; k++) power[k] = v_fma(v_mul(power[k], t[k]), p[k], power[k]);
 }
 
 /* 2^(-mu log2 x). log2 to 2.7e-8 of itself, 2^f to 2e-9. */

@@ -74,8 +74,8 @@ typedef struct fv_brightness {
     int32_t channels;
     int32_t before, after; /* neighbouring maps counted, each less than channels */
 } fv_brightness;
-/* a[i] = (kappa + q[i])^-mu. 1/x for mu = 1; to 3 units of the last place for mu = 1/2 and 3/4; else to 1.2 +
- * 1.5 |mu log x| units where the result is normal. Within an ISA by one and the same steps wherever x stands. With s: b[i] = -2 lambda mu s[i] a[i] /
+/* a[i] = (kappa + q[i])^-mu. 1/x for mu = 1; to 1.3 and 3.5 units of the last place for mu = 1/2 and 3/4; else to
+ * 1.2 + 1.5 |mu log x| units where the result is normal. Within an ISA by one and the same steps wherever x stands. With s: b[i] = -2 lambda mu s[i] a[i] /
  * (kappa + q[i]). */
 typedef void (*fv_power_fn)(const fv_brightness *d, const fv_real *q, fv_real *a, size_t n);
 typedef void (*fv_power_grad_fn)(const fv_brightness *d, const fv_real *q, const fv_real *s, fv_real *a, fv_real *b,
