@@ -391,15 +391,20 @@ static wire branch_of(const char *op) {
     return g;
 }
 
-static wire choosing(bool constant, bool condition) {
-    wire g = {0}, n = node_of("If", "choice", "which", "y"), then = {0}, otherwise = {0};
+static wire choice_by(const char *condition) {
+    wire n = node_of("If", "choice", condition, "y"), then = {0}, otherwise = {0};
     w_text(&then, 1, "then_branch");
     w_message(&then, 6, branch_of("Relu"));
     w_text(&otherwise, 1, "else_branch");
     w_message(&otherwise, 6, branch_of("Neg"));
     node_attr(&n, then);
     node_attr(&n, otherwise);
-    w_message(&g, G_NODE, n);
+    return n;
+}
+
+static wire choosing(bool constant, bool condition) {
+    wire g = {0};
+    w_message(&g, G_NODE, choice_by("which"));
     w_message(&g, G_INPUT, value_info_of("x", DIMS(0, 4)));
     w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, 4)));
     if (constant) {
@@ -439,7 +444,7 @@ END_TEST
 /* 2^40 paths lead from the condition to its input; a size of -1 is an open one. */
 START_TEST(origins_are_searched_once_a_node) {
     enter();
-    wire g = {0}, n = node_of("If", "choice", "c40", "y"), then = {0}, otherwise = {0};
+    wire g = {0};
     for (int i = 0; i < 40; i++) {
         char from[8], to[8];
         snprintf(from, sizeof from, i ? "c%d" : "which", i);
@@ -448,13 +453,7 @@ START_TEST(origins_are_searched_once_a_node) {
         w_text(&both, 1, from);
         w_message(&g, G_NODE, both);
     }
-    w_text(&then, 1, "then_branch");
-    w_message(&then, 6, branch_of("Relu"));
-    w_text(&otherwise, 1, "else_branch");
-    w_message(&otherwise, 6, branch_of("Neg"));
-    node_attr(&n, then);
-    node_attr(&n, otherwise);
-    w_message(&g, G_NODE, n);
+    w_message(&g, G_NODE, choice_by("c40"));
     w_message(&g, G_INPUT, value_info_of("x", DIMS(0, -1)));
     w_message(&g, G_INPUT, typed_info("which", 9, 0, NULL));
     w_message(&g, G_OUTPUT, value_info_of("y", DIMS(0, -1)));
