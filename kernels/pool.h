@@ -23,9 +23,10 @@ typedef void (*fv_pool_max_fn)(const fv_pool_desc *d, const fv_real *x, fv_real 
  * range is written exactly once, windows added in row-major order. pixels: range of images*in. */
 typedef void (*fv_pool_max_grad_fn)(const fv_pool_desc *d, const int32_t *index, const fv_real *dy, fv_real *dx,
                                     fv_range pixels);
-/* y = mean over the window's pixels inside the input (or as count_padding says). pixels: range of images*out. */
+/* y = sum over the window's pixels inside the input, in row-major order, times 1/n; n: how many they are (or as
+ * count_padding says). pixels: range of images*out. */
 typedef void (*fv_pool_average_fn)(const fv_pool_desc *d, const fv_real *x, fv_real *y, fv_range pixels);
-/* dx = sum over the windows containing the pixel of dy / n. pixels: range of images*in. */
+/* dx = sum over the windows containing the pixel of dy * 1/n. pixels: range of images*in. */
 typedef void (*fv_pool_average_grad_fn)(const fv_pool_desc *d, const fv_real *dy, fv_real *dx, fv_range pixels);
 
 /* y = (sum of |x|^p over the window's pixels inside the input)^(1/p), p >= 1. p = 1 and p = 2 as they stand, by sums of |x| and of

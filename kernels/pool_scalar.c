@@ -41,13 +41,13 @@ static void max_grad_scalar(const fv_pool_desc *d, const int32_t *index, const f
 static void average_scalar(const fv_pool_desc *d, const fv_real *x, fv_real *y, fv_range pixels) {
     for (size_t p = pixels.begin; p < pixels.end; p++) {
         const fv_pool_pixel o = fv_pool_out_pixel(d, p);
-        const fv_real n = (fv_real)fv_pool_divisor(d, &o);
+        const fv_real share = 1 / (fv_real)fv_pool_divisor(d, &o);
         fv_real *out = y + fv_pool_offset(d->out_pitch, &o);
         for (int32_t c = 0; c < d->channels; c++) {
             fv_real sum = 0;
             for (fv_pool_tap t = fv_pool_first_tap(d, &o); fv_pool_has_tap(&t); fv_pool_next_tap(d, &t))
                 sum += x[fv_pool_tap_offset(d, &o, &t) + c];
-            out[c] = sum / n;
+            out[c] = sum * share;
         }
     }
 }
@@ -61,7 +61,8 @@ static void average_grad_scalar(const fv_pool_desc *d, const fv_real *dy, fv_rea
             for (fv_pool_window w = fv_pool_first_window(d, &i); fv_pool_has_window(&w); fv_pool_next_window(d, &w)) {
                 if (!fv_pool_window_taps(d, &i, &w)) continue;
                 const fv_pool_pixel o = {i.image, {w.at[0], w.at[1], w.at[2]}};
-                sum += dy[fv_pool_window_offset(d, &i, &w) + c] / (fv_real)fv_pool_divisor(d, &o);
+                const fv_real share = 1 / (fv_real)fv_pool_divisor(d, &o);
+                sum += dy[fv_pool_window_offset(d, &i, &w) + c] * share;
             }
             out[c] = sum;
         }

@@ -37,6 +37,10 @@ static inline void v_store_part(float *p, vf a, size_t n) { /* a masked store ta
 }
 /* The first n lanes of a, the others of rest. */
 static inline vf v_keep(vf a, size_t n, vf rest) { return _mm256_blendv_ps(rest, a, _mm256_castsi256_ps(v_first(n))); }
+static inline vf v_held(vf a) { /* in a register, not loaded again by each use */
+    __asm__("" : "+x"(a));
+    return a;
+}
 static inline vf v_set(float x) { return _mm256_set1_ps(x); }
 static inline vf v_zero(void) { return _mm256_setzero_ps(); }
 static inline vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
@@ -84,6 +88,7 @@ static inline void vi_store_part(int32_t *p, vi a, size_t n) {
 }
 static inline vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+static inline vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
 static inline vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 static inline vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }

@@ -205,14 +205,14 @@ static fv_approx *expect_grad(fv_case *c, const fv_check_pooling *g, const sourc
     float *in_order = fv_check_plain(c, g->x_size * sizeof *in_order);
     for (size_t p = 0; p < g->out_pixels; p++) {
         const fv_check_pixel o = fv_check_pixel_at(d->out, p);
-        const double n = divisor(d, &o);
+        const fv_approx share = approx_div(approx(1), approx(divisor(d, &o)), c->eps);
         for (int32_t k = 0; k < fv_check_pool_window(d); k++) {
             bool counted;
             const ptrdiff_t to = fv_check_pool_source(d, &o, k, &counted);
             for (int32_t channel = 0; to >= 0 && channel < d->channels; channel++) {
                 const double dy = s->dy[fv_check_pixel_offset(d->out_pitch, &o) + channel];
                 if (!s->index)
-                    approx_sum_add(&sum[to + channel], approx(dy / n));
+                    approx_sum_add(&sum[to + channel], approx_mul(approx(dy), share, c->eps));
                 else if (s->index[p * (size_t)d->channels + (size_t)channel] == name_of(d, &o, k))
                     in_order[to + channel] += (float)dy;
             }
@@ -271,7 +271,7 @@ static fv_approx *expect_average(fv_case *c, const fv_check_pooling *g, const fl
     fv_approx *e = fv_check_expected(c, g->y_size);
     for (size_t p = 0; p < g->out_pixels; p++) {
         const fv_check_pixel o = fv_check_pixel_at(d->out, p);
-        const fv_approx n = approx(divisor(d, &o));
+        const fv_approx share = approx_div(approx(1), approx(divisor(d, &o)), c->eps);
         for (int32_t channel = 0; channel < d->channels; channel++) {
             fv_approx_sum sum = {0};
             for (int32_t k = 0; k < fv_check_pool_window(d); k++) {
@@ -279,7 +279,7 @@ static fv_approx *expect_average(fv_case *c, const fv_check_pooling *g, const fl
                 const ptrdiff_t from = fv_check_pool_source(d, &o, k, &counted);
                 if (from >= 0) approx_sum_add(&sum, approx(x[from + channel]));
             }
-            e[fv_check_pixel_offset(d->out_pitch, &o) + channel] = approx_div(approx_sum(&sum, c->eps), n, c->eps);
+            e[fv_check_pixel_offset(d->out_pitch, &o) + channel] = approx_mul(approx_sum(&sum, c->eps), share, c->eps);
         }
     }
     return e;

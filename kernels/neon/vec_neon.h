@@ -32,6 +32,7 @@ static inline vf v_keep(vf a, size_t n, vf rest) {
     static const uint32_t lane[4] = {0, 1, 2, 3};
     return vbslq_f32(vcltq_u32(vld1q_u32(lane), vdupq_n_u32((uint32_t)n)), a, rest);
 }
+static inline vf v_held(vf a) { return a; }
 static inline vf v_set(float x) { return vdupq_n_f32(x); }
 static inline vf v_zero(void) { return vdupq_n_f32(0); }
 static inline vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
@@ -83,6 +84,7 @@ static inline void vi_store_part(int32_t *p, vi a, size_t n) {
 }
 static inline vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return vsubq_s32(a, b); }
+static inline vi vi_max(vi a, vi b) { return vmaxq_s32(a, b); }
 static inline vi vi_xor(vi a, vi b) { return veorq_s32(a, b); }
 static inline vi vi_and(vi a, vi b) { return vandq_s32(a, b); }
 static inline vi vi_or(vi a, vi b) { return vorrq_s32(a, b); }
