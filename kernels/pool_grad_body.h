@@ -224,29 +224,108 @@ FV_ALWAYS_INLINE void gather_row_apart(const grad_step step, const grad_call *g,
     }
 }
 
+/* ---- windows of 2x2 side by side, with nothing between or beside them ---- */
+
+/* Where a window's values and the first of its pixels stand. */
+typedef struct cell {
+    grad_window window;
+    ptrdiff_t at;
+} cell;
+
+/* n channels from c on of all four pixels. */
+FV_ALWAYS_INLINE void spread_cell(const grad_step step, const grad_call *g, const cell *w, ptrdiff_t row_pitch,
+                                  ptrdiff_t pixel_pitch, const int32_t *names, size_t c, const size_t n) {
+    const grad_read r = read_window(step, g, &w->window, c, n);
+    const ptrdiff_t to = w->at + (ptrdiff_t)c;
+    const vf zero = v_zero();
+    for (int k = 0; k < 4; k++) {
+        const ptrdiff_t k_at = to + (k >> 1) * row_pitch + (k & 1) * pixel_pitch;
+        const vf x = reads_x(step) ? load_channels(g->x + k_at, n) : zero;
+        store_channels(g->dx + k_at, add_share(step, g, &r, w->window.name + names[k], k, w->window.share, x, zero), n);
+    }
+}
+
+static bool in_cells(const fv_pool_desc *d) {
+    return apart(d) && d->window[0] == 1 && d->window[1] == 2 && d->window[2] == 2 && 2 * d->out[2] == d->in[2];
+}
+
+/* `rows` rows of windows from the one on whose first pixel is i. Of fewer than VW channels a row's last window writes
+ * them alone: behind it pixels of the row below stand already. */
+FV_ALWAYS_INLINE void spread_cells(const grad_step step, const grad_call *given, const fv_pool_pixel *i, size_t rows) {
+    const fv_pool_desc *d = given->d;
+    const grad_call own = *given, *const g = &own;
+    const ptrdiff_t pixel_pitch = d->in_pitch[3], out_pitch = d->out_pitch[3], out_row = d->out_pitch[2];
+    const int32_t last = d->out[2] - 1, names_apart = d->places ? 2 : 0, names_row = d->places ? 2 * d->in[2] : 0;
+    const size_t channels = (size_t)d->channels, whole = channels / VW * VW;
+    const ptrdiff_t row_pitch = d->in_pitch[2];
+    const int32_t names[4] = {0, 1, d->places ? d->in[2] : 2, d->places ? d->in[2] + 1 : 3};
+    const bool dense = g->readable && g->writable;
+    const fv_pool_window first = {.at = {i->at[0], i->at[1] / 2, 0}};
+    cell row = {describe(given, i, &first, step == GRAD_AVERAGE), fv_pool_offset(d->in_pitch, i)};
+    for (size_t j = 0; j < rows; j++) {
+        cell w = row;
+        for (int32_t x = 0; x <= last; x++) {
+            if (channels < VW && dense && x < last) {
+                spread_cell(step, g, &w, row_pitch, pixel_pitch, names, 0, VW);
+            } else if (channels < VW) {
+                spread_cell(step, g, &w, row_pitch, pixel_pitch, names, 0, channels);
+            } else {
+                for (size_t c = 0; c < whole; c += VW) spread_cell(step, g, &w, row_pitch, pixel_pitch, names, c, VW);
+                if (whole < channels) spread_cell(step, g, &w, row_pitch, pixel_pitch, names, channels - VW, VW);
+            }
+            w.at += 2 * pixel_pitch;
+            w.window.out += out_pitch;
+            if (step == GRAD_MAX) w.window.index += channels;
+            w.window.name += names_apart;
+        }
+        row.at += 2 * row_pitch;
+        row.window.out += out_row;
+        if (step == GRAD_MAX) row.window.index += (size_t)d->out[2] * channels;
+        row.window.name += names_row;
+    }
+}
+
 /* ---- windows of three at a stride of two along a row: every second pixel lies in two of them, the others in one ----
  */
 
-/* Two pixels side by side from element `at` on; of each of so many rows of windows the left one, which the first pixel
- * alone lies in, and the right one. At least VW channels. */
-FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *g, const grad_window (*w)[2], ptrdiff_t at,
-                                  int32_t name_apart, const int rows) {
+/* The window that lies left of a pair of pixels, in one row of windows; the one to the right stands beside it. */
+typedef struct pair_row {
+    grad_window left;
+    float right_share;
+} pair_row;
+
+/* Two pixels side by side from element `at` on: the first lies in both windows of each row, the second in the right
+ * one. At least VW channels. */
+FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *given, const pair_row *rows_given,
+                                  ptrdiff_t at, const bool places, const int rows) {
+    const grad_call own = *given, *const g = &own; /* stores of vectors may change anything but what is our own */
     const size_t channels = (size_t)g->d->channels;
-    const ptrdiff_t other = at + g->d->in_pitch[3];
+    const ptrdiff_t pixel = g->d->in_pitch[3];
+    grad_window left[2], right[2];
+    for (int r = 0; r < rows; r++) {
+        left[r] = right[r] = rows_given[r].left;
+        right[r].out += g->d->out_pitch[3];
+        if (step == GRAD_MAX) right[r].index += channels;
+        right[r].share = rows_given[r].right_share;
+        right[r].tap -= 2;
+        if (!places) right[r].name -= 2;
+    }
     for (size_t begin = 0; begin < channels; begin += VW) {
         const size_t c = fv_min_size(begin, channels - VW);
-        const vf x = reads_x(step) ? v_load(g->x + at + c) : v_zero(),
-                 x_other = reads_x(step) ? v_load(g->x + other + c) : v_zero();
+        const ptrdiff_t to = at + (ptrdiff_t)c;
+        const vf x = reads_x(step) ? v_load(g->x + to) : v_zero(),
+                 x_other = reads_x(step) ? v_load(g->x + to + pixel) : v_zero();
         vf sum = v_zero(), sum_other = v_zero();
         for (int r = 0; r < rows; r++) {
-            const grad_read left = read_window(step, g, &w[r][0], c, VW), right = read_window(step, g, &w[r][1], c, VW);
-            sum = add_share(step, g, &left, w[r][0].name, w[r][0].tap, w[r][0].share, x, sum);
-            sum = add_share(step, g, &right, w[r][1].name, w[r][1].tap, w[r][1].share, x, sum);
-            sum_other = add_share(step, g, &right, w[r][1].name + name_apart, w[r][1].tap + 1, w[r][1].share, x_other,
-                                  sum_other);
+            const grad_read of_left = read_window(step, g, &left[r], c, VW),
+                            of_right = read_window(step, g, &right[r], c, VW);
+            sum = add_share(step, g, &of_left, left[r].name, left[r].tap, left[r].share, x, sum);
+            sum = add_share(step, g, &of_right, right[r].name, right[r].tap, right[r].share, x, sum);
+            sum_other =
+                add_share(step, g, &of_right, right[r].name + 1, right[r].tap + 1, right[r].share, x_other, sum_other);
         }
-        v_store(g->dx + at + c, sum);
-        v_store(g->dx + other + c, sum_other);
+        v_store(g->dx + to, sum);
+        v_store(g->dx + to + pixel, sum_other);
     }
 }
 
@@ -255,42 +334,41 @@ static bool in_pairs(const fv_pool_desc *d) {
            d->window[2] == 3 && d->stride[2] == 2 && d->channels >= VW;
 }
 
+/* 1 over what the average of the window divides by. */
+static float share_of(const fv_pool_desc *d, int32_t row, int32_t column) {
+    return 1.0f / (float)(fv_pool_counted(d, 0, 0) * fv_pool_counted(d, 1, row) * fv_pool_counted(d, 2, column));
+}
+
 /* Pixels of i's row as long as there are pairs before column `end`; returns whether there was one. box: the windows'
  * rows, one or two. */
 FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_pool_pixel *i, int32_t end,
                                    const fv_pool_window *box) {
     const fv_pool_desc *d = g->d;
     const int32_t reach = i->at[2] + d->pad[2], rows = box->high[1] - box->low[1];
-    int32_t right = reach / 2;
+    int32_t right = reach / 2, inner_begin, inner_end;
     if (reach % 2 != 0 || right < 1 || right >= d->out[2] || i->at[2] + 2 > end || rows < 1 || rows > 2) return false;
-    grad_window w[2][2];
-    for (int r = 0; r < rows; r++)
-        for (int k = 0; k < 2; k++) {
-            fv_pool_window one = {.at = {i->at[0], box->low[1] + r, right - 1 + k}};
-            (void)fv_pool_window_taps(d, i, &one);
-            w[r][k] = describe(g, i, &one, step == GRAD_AVERAGE);
-        }
-    ptrdiff_t at = fv_pool_offset(d->in_pitch, i);
-    for (;;) {
+    inner_pixels(d, 2, &inner_begin, &inner_end);
+    pair_row w[2];
+    for (int r = 0; r < rows; r++) {
+        fv_pool_window one = {.at = {i->at[0], box->low[1] + r, right - 1}};
+        (void)fv_pool_window_taps(d, i, &one);
+        w[r].left = describe(g, i, &one, step == GRAD_AVERAGE);
+        w[r].right_share = step == GRAD_AVERAGE ? share_of(d, box->low[1] + r, right) : 0;
+    }
+    for (ptrdiff_t at = fv_pool_offset(d->in_pitch, i);; at += 2 * d->in_pitch[3]) {
         if (rows == 1)
-            gather_pair(step, g, (const grad_window(*)[2])w, at, 1, 1);
+            gather_pair(step, g, w, at, d->places, 1);
         else
-            gather_pair(step, g, (const grad_window(*)[2])w, at, 1, 2);
+            gather_pair(step, g, w, at, d->places, 2);
         i->at[2] += 2;
-        at += 2 * d->in_pitch[3];
         if (++right >= d->out[2] || i->at[2] + 2 > end) return true;
         for (int r = 0; r < rows; r++) {
-            const float counted =
-                step == GRAD_AVERAGE
-                    ? 1.0f / (float)(fv_pool_counted(d, 1, box->low[1] + r) * fv_pool_counted(d, 2, right))
-                    : 0;
-            for (int k = 0; k < 2; k++) {
-                w[r][k].out += d->out_pitch[3];
-                if (step == GRAD_MAX) w[r][k].index += d->channels;
-                if (d->places) w[r][k].name += 2;
-            }
-            w[r][0].share = w[r][1].share;
-            w[r][1].share = counted;
+            w[r].left.out += d->out_pitch[3];
+            if (step == GRAD_MAX) w[r].left.index += d->channels;
+            if (d->places) w[r].left.name += 2;
+            w[r].left.share = w[r].right_share;
+            if (step == GRAD_AVERAGE && (right <= inner_begin || right >= inner_end))
+                w[r].right_share = share_of(d, box->low[1] + r, right);
         }
     }
 }
@@ -300,11 +378,20 @@ FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given
                                              &desc; /* stores of vectors may change anything but what is our own */
     grad_call own = *given, *const g = &own;
     own.d = d;
-    const bool simple = apart(d), pairs = in_pairs(d), dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
+    const bool simple = apart(d), cells = in_cells(d), pairs = in_pairs(d),
+               dilated = d->dilation[0] * d->dilation[1] * d->dilation[2] != 1;
     g->readable = dense_size(d->out_pitch, d->out, d->images, d->channels);
     g->writable = dense_size(d->in_pitch, d->in, d->images, d->channels) ? pixels.end * (size_t)d->channels : 0;
     fv_pool_pixel i = fv_pool_in_pixel(d, pixels.begin);
     for (size_t p = pixels.begin; p < pixels.end; fv_pool_next_row(d->in, &i)) {
+        const size_t two_rows = 2 * (size_t)d->in[2];
+        if (cells && i.at[2] == 0 && i.at[1] % 2 == 0 && i.at[1] < 2 * d->out[1] && pixels.end - p >= two_rows) {
+            const size_t rows = fv_min_size((size_t)(d->out[1] - i.at[1] / 2), (pixels.end - p) / two_rows);
+            spread_cells(step, g, &i, rows);
+            p += rows * two_rows;
+            i.at[1] += 2 * (int32_t)rows - 1;
+            continue;
+        }
         const size_t count = fv_min_size((size_t)(d->in[2] - i.at[2]), pixels.end - p);
         p += count;
         if (simple) {
