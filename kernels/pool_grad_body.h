@@ -294,39 +294,80 @@ typedef struct pair_row {
     float right_share;
 } pair_row;
 
-/* Two pixels side by side from element `at` on: the first lies in both windows of each row, the second in the right
- * one. At least VW channels. */
-FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *given, const pair_row *rows_given,
-                                  ptrdiff_t at, const bool places, const int rows) {
-    const grad_call own = *given, *const g = &own; /* stores of vectors may change anything but what is our own */
-    const size_t channels = (size_t)g->d->channels;
-    const ptrdiff_t pixel = g->d->in_pitch[3];
-    grad_window left[2], right[2];
-    for (int r = 0; r < rows; r++) {
-        left[r] = right[r] = rows_given[r].left;
-        right[r].out += g->d->out_pitch[3];
-        if (step == GRAD_MAX) right[r].index += channels;
-        right[r].share = rows_given[r].right_share;
-        right[r].tap -= 2;
-        if (!places) right[r].name -= 2;
-    }
-    for (size_t begin = 0; begin < channels; begin += VW) {
-        const size_t c = fv_min_size(begin, channels - VW);
-        const ptrdiff_t to = at + (ptrdiff_t)c;
-        const vf x = reads_x(step) ? v_load(g->x + to) : v_zero(),
-                 x_other = reads_x(step) ? v_load(g->x + to + pixel) : v_zero();
-        vf sum = v_zero(), sum_other = v_zero();
-        for (int r = 0; r < rows; r++) {
-            const grad_read of_left = read_window(step, g, &left[r], c, VW),
-                            of_right = read_window(step, g, &right[r], c, VW);
-            sum = add_share(step, g, &of_left, left[r].name, left[r].tap, left[r].share, x, sum);
-            sum = add_share(step, g, &of_right, right[r].name, right[r].tap, right[r].share, x, sum);
-            sum_other =
-                add_share(step, g, &of_right, right[r].name + 1, right[r].tap + 1, right[r].share, x_other, sum_other);
+/* What a pixel takes of a window, but for the channel. */
+typedef struct window_share {
+    const float *dy, *y;
+    const int32_t *index;
+    vf factor;
+    vi name;
+} window_share;
+
+FV_ALWAYS_INLINE window_share share_of_window(const grad_step step, const grad_call *g, const grad_window *w) {
+    window_share s = {g->dy + w->out, NULL, NULL, v_zero(), vi_set(0)};
+    if (reads_x(step)) s.y = g->y + w->out;
+    if (step == GRAD_MAX) s.index = w->index, s.name = vi_set(w->name);
+    if (step == GRAD_AVERAGE) s.factor = v_set(w->share);
+    if (step == GRAD_WEIGHTED) s.factor = v_set(g->weight[w->tap]);
+    return s;
+}
+
+/* The vector of channels from c on. */
+FV_ALWAYS_INLINE vf gather_vector(const grad_step step, const grad_call *g, const window_share *s, const int count,
+                                  const float *x, size_t c) {
+    vf sum = v_zero();
+    for (int k = 0; k < count; k++) {
+        const vf dy = v_load(s[k].dy + c);
+        if (step == GRAD_MAX) {
+            sum = v_add(sum, v_where(vi_eq(vi_load(s[k].index + c), s[k].name), dy));
+        } else if (reads_x(step)) {
+            const grad_read r = {dy, v_load(s[k].y + c), s[k].name};
+            sum = add_share(step, g, &r, 0, 0, 0, v_load(x + c), sum);
+        } else {
+            sum = v_fma(dy, s[k].factor, sum);
         }
-        v_store(g->dx + to, sum);
-        v_store(g->dx + to + pixel, sum_other);
     }
+    return sum;
+}
+
+/* All channels, VW or more, of the pixel at element `at`: one to four windows. */
+FV_ALWAYS_INLINE void gather_few(const grad_step step, const grad_call *g, const grad_window *windows, const int count,
+                                 ptrdiff_t at) {
+    const size_t channels = (size_t)g->d->channels;
+    const float *x = reads_x(step) ? g->x + at : NULL;
+    float *dx = g->dx + at;
+    window_share s[4];
+    for (int k = 0; k < count; k++) s[k] = share_of_window(step, g, &windows[k]);
+    size_t c = 0;
+    for (; c + 2 * VW <= channels; c += 2 * VW) {
+        v_store(dx + c, gather_vector(step, g, s, count, x, c));
+        v_store(dx + c + VW, gather_vector(step, g, s, count, x, c + VW));
+    }
+    for (; c < channels; c += VW) {
+        c = fv_min_size(c, channels - VW);
+        v_store(dx + c, gather_vector(step, g, s, count, x, c));
+    }
+}
+
+/* Two pixels side by side from element `at` on: the first lies in both windows of each row, the second in the right
+ * one. */
+FV_ALWAYS_INLINE void gather_pair(const grad_step step, const grad_call *given, const pair_row *w, ptrdiff_t at,
+                                  const bool places, const int rows) {
+    const grad_call own = *given, *const g = &own; /* stores of vectors may change anything but what is our own */
+    grad_window first[4], second[2];
+    for (int r = 0; r < rows; r++) {
+        first[2 * r] = first[2 * r + 1] = w[r].left;
+        grad_window *right = &first[2 * r + 1];
+        right->out += g->d->out_pitch[3];
+        if (step == GRAD_MAX) right->index += g->d->channels;
+        right->tap -= 2;
+        right->name -= places ? 0 : 2;
+        right->share = w[r].right_share;
+        second[r] = *right;
+        second[r].tap++;
+        second[r].name++;
+    }
+    gather_few(step, g, first, 2 * rows, at);
+    gather_few(step, g, second, rows, at + g->d->in_pitch[3]);
 }
 
 static bool in_pairs(const fv_pool_desc *d) {
@@ -339,38 +380,51 @@ static float share_of(const fv_pool_desc *d, int32_t row, int32_t column) {
     return 1.0f / (float)(fv_pool_counted(d, 0, 0) * fv_pool_counted(d, 1, row) * fv_pool_counted(d, 2, column));
 }
 
-/* Pixels of i's row as long as there are pairs before column `end`; returns whether there was one. box: the windows'
- * rows, one or two. */
-FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_pool_pixel *i, int32_t end,
-                                   const fv_pool_window *box) {
-    const fv_pool_desc *d = g->d;
-    const int32_t reach = i->at[2] + d->pad[2], rows = box->high[1] - box->low[1];
-    int32_t right = reach / 2, inner_begin, inner_end;
-    if (reach % 2 != 0 || right < 1 || right >= d->out[2] || i->at[2] + 2 > end || rows < 1 || rows > 2) return false;
+/* Pairs from pixel i on until the row's windows or `end` are reached; rows: of windows, from box's first on. */
+FV_ALWAYS_INLINE void gather_pairs_of(const grad_step step, const grad_call *given, fv_pool_pixel *i, int32_t end,
+                                      const fv_pool_window *box, const int rows) {
+    const fv_pool_desc *d = given->d;
+    const grad_call own = *given, *const g = &own; /* stores of vectors may change anything but what is our own */
+    const int32_t first_right = (i->at[2] + d->pad[2]) / 2, windows = d->out[2];
+    const int32_t names_apart = d->places ? 2 : 0;
+    const ptrdiff_t pixels_apart = 2 * d->in_pitch[3], windows_apart = d->out_pitch[3];
+    int32_t inner_begin, inner_end, column = i->at[2], right = first_right;
     inner_pixels(d, 2, &inner_begin, &inner_end);
     pair_row w[2];
     for (int r = 0; r < rows; r++) {
         fv_pool_window one = {.at = {i->at[0], box->low[1] + r, right - 1}};
         (void)fv_pool_window_taps(d, i, &one);
-        w[r].left = describe(g, i, &one, step == GRAD_AVERAGE);
+        w[r].left = describe(given, i, &one, step == GRAD_AVERAGE);
         w[r].right_share = step == GRAD_AVERAGE ? share_of(d, box->low[1] + r, right) : 0;
     }
-    for (ptrdiff_t at = fv_pool_offset(d->in_pitch, i);; at += 2 * d->in_pitch[3]) {
-        if (rows == 1)
-            gather_pair(step, g, w, at, d->places, 1);
-        else
-            gather_pair(step, g, w, at, d->places, 2);
-        i->at[2] += 2;
-        if (++right >= d->out[2] || i->at[2] + 2 > end) return true;
+    for (ptrdiff_t at = fv_pool_offset(d->in_pitch, i);; at += pixels_apart) {
+        gather_pair(step, g, w, at, names_apart != 0, rows);
+        column += 2;
+        if (++right >= windows || column + 2 > end) break;
         for (int r = 0; r < rows; r++) {
-            w[r].left.out += d->out_pitch[3];
-            if (step == GRAD_MAX) w[r].left.index += d->channels;
-            if (d->places) w[r].left.name += 2;
+            w[r].left.out += windows_apart;
+            if (step == GRAD_MAX) w[r].left.index += g->d->channels;
+            w[r].left.name += names_apart;
             w[r].left.share = w[r].right_share;
             if (step == GRAD_AVERAGE && (right <= inner_begin || right >= inner_end))
                 w[r].right_share = share_of(d, box->low[1] + r, right);
         }
     }
+    i->at[2] = column;
+}
+
+/* Pixels of i's row as long as there are pairs before column `end`; returns whether there was one. box: the windows'
+ * rows, one or two. */
+FV_ALWAYS_INLINE bool gather_pairs(const grad_step step, const grad_call *g, fv_pool_pixel *i, int32_t end,
+                                   const fv_pool_window *box) {
+    const fv_pool_desc *d = g->d;
+    const int32_t reach = i->at[2] + d->pad[2], rows = box->high[1] - box->low[1], right = reach / 2;
+    if (reach % 2 != 0 || right < 1 || right >= d->out[2] || i->at[2] + 2 > end || rows < 1 || rows > 2) return false;
+    if (rows == 1)
+        gather_pairs_of(step, g, i, end, box, 1);
+    else
+        gather_pairs_of(step, g, i, end, box, 2);
+    return true;
 }
 
 FV_ALWAYS_INLINE void gather_pixels(const grad_step step, const grad_call *given, fv_range pixels) {
