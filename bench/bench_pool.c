@@ -108,7 +108,7 @@ static void run(void *state) {
     pool_state *s = state;
     const fv_pool_kernels *k = &s->k.pool;
     const size_t width = (size_t)s->d.channels, pixels = s->in.end;
-    const fv_unpool_desc u = {s->out.end, s->in.end, width};
+    const fv_unpool_desc u = {s->out.end, s->in.end, width, (size_t)s->d.out[2], (size_t)s->d.in[2]};
     switch (s->row->kind) {
     case AVERAGE:
         k->average(&s->d, s->x, s->y, s->out);

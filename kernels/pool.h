@@ -46,6 +46,7 @@ typedef void (*fv_pool_weighted_grad_fn)(const fv_pool_desc *d, const fv_real *w
 /* Maps of `pooled` pixels whose values go back to places of maps of `pixels`, both dense channels-last, one image. */
 typedef struct fv_unpool_desc {
     size_t pooled, pixels, channels;
+    size_t pooled_width, width; /* of the maps' rows, 0: not known. For speed alone: values mostly lie in their own windows */
 } fv_unpool_desc;
 enum { FV_UNPOOL_CHANNELS = 16 }; /* at most so many a call */
 

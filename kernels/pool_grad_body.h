@@ -499,9 +499,62 @@ static inline bool stays_inside(const fv_unpool_desc *d, int32_t place) {
     return place >= 0 && (size_t)place < d->pixels;
 }
 
+/* A map whose rows and columns are whole multiples of the pooled one's falls apart into cells, one a value. */
+typedef struct unpool_cells {
+    size_t height, width; /* of a cell; 0: no cells */
+} unpool_cells;
+
+static unpool_cells find_cells(const fv_unpool_desc *d) {
+    const unpool_cells none = {0, 0};
+    if (!d->pooled_width || !d->width || d->width % d->pooled_width || d->pixels % d->width || d->pixels > INT32_MAX ||
+        d->pooled % d->pooled_width || !d->pooled)
+        return none;
+    const size_t rows = d->pixels / d->width, pooled_rows = d->pooled / d->pooled_width;
+    const unpool_cells c = {rows / pooled_rows, d->width / d->pooled_width};
+    return rows % pooled_rows || !c.height || c.height * c.width > 16 ? none : c;
+}
+
+/* n channels of one value's cell, whose first pixel is `first`: each of its pixels is the value or 0. Returns whether
+ * every channel has its place in the cell. */
+FV_ALWAYS_INLINE bool fill_cell(const fv_unpool_desc *d, vf x, vi place, float *y, size_t first, const size_t height,
+                                const size_t width, const size_t n) {
+    vm found = v_lt(v_zero(), v_zero());
+    for (size_t v = 0; v < height; v++)
+        for (size_t u = 0; u < width; u++) {
+            const vm here = vi_eq(place, vi_set((int32_t)(first + v * d->width + u)));
+            store_channels(y + (v * d->width + u) * d->channels, v_where(here, x), n);
+            found = v_either(found, here);
+        }
+    const unsigned all = (1u << n) - 1;
+    return (v_lanes(found) & all) == all;
+}
+
+/* One pass that writes every pixel once; false as soon as a value has its place outside its own cell. */
+FV_ALWAYS_INLINE bool unpool_by_cells(const fv_unpool_desc *given, const float *x, const int32_t *place, float *y,
+                                      size_t width, const size_t cell_height, const size_t cell_width) {
+    const fv_unpool_desc own = *given, *const d = &own; /* stores of vectors may change anything but what is our own */
+    for (size_t i = 0; i < d->pooled; i++, x += d->channels, place += d->channels) {
+        const size_t first = i / d->pooled_width * cell_height * d->width + i % d->pooled_width * cell_width;
+        float *to = y + first * d->channels;
+        size_t c = 0;
+        for (; c + VW <= width; c += VW)
+            if (!fill_cell(d, v_load(x + c), vi_load(place + c), to + c, first, cell_height, cell_width, VW))
+                return false;
+        if (c < width && !fill_cell(d, v_load_part(x + c, width - c), vi_load_part(place + c, width - c), to + c, first,
+                                    cell_height, cell_width, width - c))
+            return false;
+    }
+    return true;
+}
+
 static void unpool(const fv_unpool_desc *d, const float *x, const int32_t *place, float *y, fv_range channels) {
     const size_t width = channels.end - channels.begin;
+    const unpool_cells cells = find_cells(d);
     x += channels.begin, place += channels.begin, y += channels.begin;
+    if (cells.height == 2 && cells.width == 2 && unpool_by_cells(d, x, place, y, width, 2, 2)) return;
+    if (cells.height && cells.height * cells.width != 4 &&
+        unpool_by_cells(d, x, place, y, width, cells.height, cells.width))
+        return;
     for (size_t p = 0; p < d->pixels; p++)
         for (size_t c = 0; c < width; c += VW)
             store_channels(y + p * d->channels + c, v_zero(), fv_min_size(width - c, VW));

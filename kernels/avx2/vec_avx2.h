@@ -62,6 +62,7 @@ static inline vm v_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 /* a > b, or a is NaN and b is not. */
 static inline vm v_beats(vf a, vf b) { return _mm256_and_ps(_mm256_cmp_ps(a, b, _CMP_NLE_UQ), _mm256_cmp_ps(b, b, _CMP_ORD_Q)); }
 static inline vm v_both(vm a, vm b) { return _mm256_and_ps(a, b); }
+static inline vm v_either(vm a, vm b) { return _mm256_or_ps(a, b); }
 static inline vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 /* Lane i as bit i. */
 static inline unsigned v_lanes(vm m) { return (unsigned)_mm256_movemask_ps(m); }

@@ -190,19 +190,48 @@ static int32_t draw_place(fv_check_random *r, size_t pixels) {
     return check_chance(r, 0.05) ? (int32_t)pixels : (int32_t)check_below(r, pixels);
 }
 
+/* Any numbers of pixels, or a pooled map and one of windows side by side. */
+static fv_unpool_desc draw_unpool(fv_check_random *r) {
+    fv_unpool_desc d = {fv_check_length(r, 30), fv_check_length(r, 90), fv_check_length(r, 40), 0, 0};
+    if (check_chance(r, 0.4)) return d;
+    const size_t height = 1 + check_below(r, 4), width = 1 + check_below(r, 5);
+    d.pooled_width = width;
+    d.pooled = height * width;
+    d.width = width * (1 + check_below(r, 3)) + check_chance(r, 0.1);
+    d.pixels = d.width * (height * (1 + check_below(r, 3)) + check_chance(r, 0.1));
+    return d;
+}
+
+/* Mostly every value to a pixel of its own window, as pooling leaves them. */
+static void draw_places(fv_check_random *r, const fv_unpool_desc *d, int32_t *place) {
+    const bool own = d->width && check_chance(r, 0.7);
+    const double strays = check_chance(r, 0.7) ? 0 : 0.02;
+    for (size_t i = 0; i < d->pooled * d->channels; i++) {
+        const size_t at = i / d->channels;
+        if (!own || check_chance(r, strays)) {
+            place[i] = draw_place(r, d->pixels);
+            continue;
+        }
+        const size_t rows = d->pixels / d->width / (d->pooled / d->pooled_width), columns = d->width / d->pooled_width;
+        const size_t y = at / d->pooled_width * rows + check_below(r, rows),
+                     x = at % d->pooled_width * columns + check_below(r, columns);
+        place[i] = (int32_t)(y * d->width + x);
+    }
+}
+
 void fv_check_unpool(fv_case *c) {
     fv_check_random *r = &c->random;
-    const fv_unpool_desc d = {fv_check_length(r, 30), fv_check_length(r, 90), fv_check_length(r, 40)};
+    const fv_unpool_desc d = draw_unpool(r);
     const bool back = c->argument;
     const size_t small = d.pooled * d.channels, large = d.pixels * d.channels, from_size = back ? large : small,
                  to_size = back ? small : large;
     int32_t *place = fv_check_place(c, "place", small * sizeof *place, sizeof *place, true);
-    for (size_t i = 0; i < small; i++) place[i] = draw_place(r, d.pixels);
+    draw_places(r, &d, place);
     const float *from = fv_check_input(c, back ? "dy" : "x", from_size);
     const size_t first = check_below(r, d.channels);
     const fv_range channels = {first, first + 1 + check_below(r, fv_min_size(d.channels - first, FV_UNPOOL_CHANNELS))};
-    fv_check_shape(c, "pooled %zu pixels %zu channels %zu: %zu to %zu", d.pooled, d.pixels, d.channels, channels.begin,
-                   channels.end);
+    fv_check_shape(c, "pooled %zu (rows of %zu) pixels %zu (of %zu) channels %zu: %zu to %zu", d.pooled, d.pooled_width,
+                   d.pixels, d.width, d.channels, channels.begin, channels.end);
     fv_check_freeze(c);
     fv_approx *e = fv_check_expected(c, to_size);
     for (size_t k = channels.begin; k < channels.end; k++) {

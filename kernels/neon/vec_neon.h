@@ -57,6 +57,7 @@ static inline vm v_eq(vf a, vf b) { return vceqq_f32(a, b); }
 /* a > b, or a is NaN and b is not. */
 static inline vm v_beats(vf a, vf b) { return vbicq_u32(vceqq_f32(b, b), vcleq_f32(a, b)); }
 static inline vm v_both(vm a, vm b) { return vandq_u32(a, b); }
+static inline vm v_either(vm a, vm b) { return vorrq_u32(a, b); }
 static inline vf v_select(vm m, vf yes, vf no) { return vbslq_f32(m, yes, no); }
 /* Lane i as bit i. */
 static inline unsigned v_lanes(vm m) {

@@ -59,7 +59,8 @@ static fv_status plan(fv_plan_op *p, fv_piece_fn run, size_t map) {
     unpool *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     s->kernels = p->kernels;
-    s->desc = (fv_unpool_desc){(size_t)(pooled->dim[2] * pooled->dim[3]), map, (size_t)pooled->dim[1]};
+    s->desc = (fv_unpool_desc){(size_t)(pooled->dim[2] * pooled->dim[3]), map, (size_t)pooled->dim[1],
+                               (size_t)pooled->dim[3], (size_t)n->attr.map.width};
     s->in = fv_plan_buffer(p, n->in[0]);
     s->positions = fv_plan_buffer(p, n->in[1]);
     s->out = fv_plan_buffer(p, n->out[0]);
@@ -123,7 +124,7 @@ static fv_status plan_border(fv_plan_op *p, fv_piece_fn run) {
     unpool *s;
     FV_FORWARD(fv_plan_state(p, sizeof *s, (void **)&s));
     s->desc = (fv_unpool_desc){(size_t)(shape->dim[2] * shape->dim[3]),
-                               (size_t)n->attr.map.height * (size_t)n->attr.map.width, 0};
+                               (size_t)n->attr.map.height * (size_t)n->attr.map.width, 0, 0, 0};
     s->channels = (size_t)shape->dim[1];
     s->in = fv_plan_buffer(p, n->in[0]);
     s->out = fv_plan_buffer(p, n->out[0]);
