@@ -30,10 +30,11 @@ typedef void (*fv_pool_average_fn)(const fv_pool_desc *d, const fv_real *x, fv_r
 typedef void (*fv_pool_average_grad_fn)(const fv_pool_desc *d, const fv_real *dy, fv_real *dx, fv_range pixels);
 
 /* y = (sum of |x|^p over the window's pixels inside the input)^(1/p), p >= 1. p = 1 and p = 2 as they stand, by sums of |x| and of
- * squares. Any other p: m (sum (|x|/m)^p)^(1/p) with m the largest |x| and r^p = exp(p log r), which cannot overflow; y = m where m is 0,
- * infinite or NaN. pixels: range of images*out. */
+ * squares. p = 3: cbrt(sum (|x| k)^3) / k, k the power of two that brings the largest |x| into [1, 2). Any other p:
+ * m (sum (|x|/m)^p)^(1/p) with m the largest |x| and r^p = exp(p log r). Neither overflows before y does; y = m where m is 0, infinite
+ * or NaN. pixels: range of images*out. */
 typedef void (*fv_pool_lp_fn)(const fv_pool_desc *d, fv_real p, const fv_real *x, fv_real *y, fv_range pixels);
-/* dx = sum over the windows containing the pixel of dy sgn(x) (|x|/y)^(p-1), 0 where y = 0; sgn is 0 at 0 and, for p = 1, at NaN.
+/* dx = sum over the windows containing the pixel of dy sgn(x) (|x|/y)^(p-1), by products where p is 1, 2 or 3, 0 where y = 0; sgn is 0 at 0 and, for p = 1, at NaN.
  * x and dx lie alike, y and dy too. pixels: range of images*in. */
 typedef void (*fv_pool_lp_grad_fn)(const fv_pool_desc *d, fv_real p, const fv_real *x, const fv_real *y, const fv_real *dy, fv_real *dx,
                                    fv_range pixels);

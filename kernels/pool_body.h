@@ -4,7 +4,7 @@
 #include "kernels/pool_cursor.h"
 #include "kernels/vec_math.h"
 
-typedef enum pool_step { MAX, MAX_PLACED, SUM, SUM_ABS, SUM_SQUARES, LP, WEIGHTED } pool_step;
+typedef enum pool_step { MAX, MAX_PLACED, SUM, SUM_ABS, SUM_SQUARES, CUBES, LP, WEIGHTED } pool_step;
 
 /* fixed: of a shape that the compiler knows. */
 typedef struct pool_box {
@@ -77,6 +77,27 @@ static vf lp_of(const pool_run *r, const float *x, size_t n) {
                 }
     const vf root = v_mul(m, v_exp(v_div(v_log(sum), v_set(r->p))));
     return v_select(v_both(v_gt(m, v_zero()), v_lt(m, v_set(INFINITY))), root, m);
+}
+
+/* p = 3 (pool.h). A NaN makes the sum one, and an infinity makes it infinite: the sum is the answer then, as where all
+ * is 0. */
+FV_ALWAYS_INLINE vf cubes_of(const pool_run *r, const float *x, const pool_box b, size_t n) {
+    vf m = v_zero(), sum = v_zero(), k = v_zero();
+    for (int pass = 0; pass < 2; pass++) {
+        for (int32_t z = 0; z < b.depth; z++)
+            for (int32_t v = 0; v < b.height; v++)
+                for (int32_t u = 0; u < b.width; u++) {
+                    const vf value = v_abs(load_channels(x + z * r->step[0] + v * r->step[1] + u * r->step[2], n));
+                    const vf scaled = v_mul(value, k);
+                    if (pass == 0)
+                        m = v_at_least(m, value);
+                    else
+                        sum = v_fma(v_mul(scaled, scaled), scaled, sum);
+                }
+        if (pass == 0) k = v_scale_of(m);
+    }
+    const vf root = v_mul(v_cbrt(sum), v_scale_of(k));
+    return v_select(v_both(v_gt(m, v_zero()), v_lt(m, v_set(INFINITY))), root, sum);
 }
 
 /* The box of one window: its maxima and their names, by comparisons that tell NaN apart. For the few windows that may
@@ -182,6 +203,8 @@ FV_ALWAYS_INLINE void take_vectors(const pool_step step, const pool_run *r, cons
                                    const size_t n) {
     if (step == LP)
         store_channels(y, lp_of(r, x, n), n);
+    else if (step == CUBES)
+        store_channels(y, cubes_of(r, x, b, n), n);
     else if (step <= MAX_PLACED)
         take_max_window(step, r, x, y, index, name, b, vectors, apart, n);
     else
@@ -212,8 +235,8 @@ FV_ALWAYS_INLINE void take_channels(const pool_step step, const pool_run *r, con
         return;
     }
     size_t c = 0;
-    const size_t group = step == LP ? 1 : step == MAX_PLACED ? 2 : 4;
-    for (; step != LP && c + group * VW <= r->channels; c += group * VW)
+    const size_t group = step == LP || step == CUBES ? 1 : step == MAX_PLACED ? 2 : 4;
+    for (; group > 1 && c + group * VW <= r->channels; c += group * VW)
         take_vectors(step, r, x + c, y + c, step == MAX_PLACED ? index + c : NULL, name, b, group, VW, VW);
     for (; c < r->channels; c += VW) {
         c = fv_min_size(c, r->channels - VW);
@@ -251,7 +274,7 @@ FV_ALWAYS_INLINE void take_widths(const pool_step step, const pool_run *r, const
     if (r->channels <= VW)
         take_windows(step, r, b, 1);
     else if (r->channels <= 2 * VW)
-        take_windows(step, r, b, step == LP ? 0 : 2);
+        take_windows(step, r, b, step == LP || step == CUBES ? 0 : 2);
     else
         take_windows(step, r, b, 0);
 }
@@ -274,6 +297,7 @@ static void take_abs(const pool_run *r) {
     take_widths(SUM_ABS, r, (pool_box){r->count[0], r->count[1], r->count[2], false});
 }
 static void take_squares(const pool_run *r) { take_shaped(SUM_SQUARES, r); }
+static void take_cubes(const pool_run *r) { take_shaped(CUBES, r); }
 static void take_lp(const pool_run *r) { take_widths(LP, r, (pool_box){r->count[0], r->count[1], r->count[2], false}); }
 static void take_weighted(const pool_run *r) { take_shaped(WEIGHTED, r); }
 
@@ -395,7 +419,13 @@ static void pool_average(const fv_pool_desc *d, const float *x, float *y, fv_ran
 }
 
 static void pool_lp(const fv_pool_desc *d, float p, const float *x, float *y, fv_range pixels) {
-    pool_call c = {.d = d, .x = x, .y = y, .take = p == 1 ? take_abs : p == 2 ? take_squares : take_lp};
+    pool_call c = {.d = d,
+                   .x = x,
+                   .y = y,
+                   .take = p == 1   ? take_abs
+                           : p == 2 ? take_squares
+                           : p == 3 ? take_cubes
+                                    : take_lp};
     pool(&c, p, pixels);
 }
 

@@ -1,7 +1,7 @@
 /* Gradients of pooling, and unpooling, over a vector wrapper; included after pool_body.h. Gather form: the windows that
  * an input pixel lies in are a box of output pixels, of one window where windows lie apart. */
 
-typedef enum grad_step { GRAD_MAX, GRAD_AVERAGE, GRAD_ABS, GRAD_SQUARES, GRAD_LP, GRAD_WEIGHTED } grad_step;
+typedef enum grad_step { GRAD_MAX, GRAD_AVERAGE, GRAD_ABS, GRAD_SQUARES, GRAD_CUBES, GRAD_LP, GRAD_WEIGHTED } grad_step;
 
 typedef struct grad_call {
     const fv_pool_desc *d;
@@ -29,7 +29,7 @@ FV_ALWAYS_INLINE grad_read read_window(const grad_step step, const grad_call *g,
                                        size_t n) {
     grad_read r = {load_channels(g->dy + w->out + (ptrdiff_t)c, n), v_zero(), vi_set(0)};
     if (step == GRAD_MAX) r.at = n == VW ? vi_load(w->index + c) : vi_load_part(w->index + c, n);
-    if (step == GRAD_ABS || step == GRAD_SQUARES || step == GRAD_LP)
+    if (step == GRAD_ABS || step == GRAD_SQUARES || step == GRAD_CUBES || step == GRAD_LP)
         r.y = load_channels(g->y + w->out + (ptrdiff_t)c, n);
     return r;
 }
@@ -44,6 +44,7 @@ FV_ALWAYS_INLINE vf add_share(const grad_step step, const grad_call *g, const gr
     vf part;
     if (step == GRAD_ABS) part = v_sub(v_where(v_gt(x, zero), one), v_where(v_lt(x, zero), one));
     if (step == GRAD_SQUARES) part = v_div(x, r->y);
+    if (step == GRAD_CUBES) part = v_mul(v_div(x, r->y), v_abs(v_div(x, r->y)));
     if (step == GRAD_LP) part = v_or(v_power(v_div(v_abs(x), r->y), v_set(g->p - 1)), v_sign(x));
     return v_fma(r->dy, v_select(v_eq(r->y, zero), zero, part), sum);
 }
@@ -484,6 +485,8 @@ static void pool_lp_grad(const fv_pool_desc *d, float p, const float *x, const f
         gather_pixels(GRAD_ABS, &g, pixels);
     else if (p == 2)
         gather_pixels(GRAD_SQUARES, &g, pixels);
+    else if (p == 3)
+        gather_pixels(GRAD_CUBES, &g, pixels);
     else
         gather_pixels(GRAD_LP, &g, pixels);
 }

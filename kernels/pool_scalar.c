@@ -87,10 +87,12 @@ static fv_real norm(const fv_pool_desc *d, const fv_pool_pixel *o, const fv_real
     const fv_real m = p == 1 || p == 2 ? 1 : largest(d, o, x);
     fv_real sum = 0;
     if (!(m > 0 && m < INFINITY)) return m;
+    const fv_real k = fv_scale_of(m);
     for (fv_pool_tap t = fv_pool_first_tap(d, o); fv_pool_has_tap(&t); fv_pool_next_tap(d, &t)) {
         const fv_real v = fv_abs(x[fv_pool_tap_offset(d, o, &t)]);
-        sum += p == 1 ? v : p == 2 ? v * v : power(v / m, p);
+        sum += p == 1 ? v : p == 2 ? v * v : p == 3 ? v * k * (v * k * (v * k)) : power(v / m, p);
     }
+    if (p == 3) return fv_cbrt(sum) / k;
     return p == 1 ? sum : p == 2 ? fv_sqrt(sum) : m * fv_exp(fv_log(sum) / p);
 }
 
@@ -105,6 +107,7 @@ static fv_real lp_share(fv_real x, fv_real y, fv_real p) {
     if (y == 0) return 0;
     if (p == 1) return (fv_real)((x > 0) - (x < 0));
     if (p == 2) return x / y;
+    if (p == 3) return x / y * fv_abs(x / y);
     const fv_real r = power(fv_abs(x) / y, p - 1);
     return x < 0 ? -r : r;
 }

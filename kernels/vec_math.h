@@ -93,6 +93,20 @@ static inline vf v_log(vf x) {
     return v_select(v_gt(x, v_zero()), v_select(v_lt(x, v_set(INFINITY)), result, x), not_positive);
 }
 
+static inline vf v_scale_of(vf x) {
+    const vi exponent = vi_max(vi_exponent(v_bits(x)), vi_set(1));
+    return vi_power_of_two(vi_max(vi_sub(vi_set(127), exponent), vi_set(-126)));
+}
+
+static inline vf v_cbrt(vf x) {
+    const vf one = v_set(1.0f);
+    vf r = vi_floats(v_to_int(v_sub(v_set(1419902976.0f), v_mul(vi_to_float(v_bits(x)), v_set(0.333333343f)))));
+    const vf h = v_fma(v_sub(v_zero(), v_mul(x, r)), v_mul(r, r), one);
+    r = v_fma(v_mul(r, h), v_fma(h, v_set(0.222222224f), v_set(0.333333343f)), r);
+    const vf y = v_mul(x, v_mul(r, r)), rest = v_fma(v_sub(v_zero(), y), r, one);
+    return v_fma(v_mul(y, rest), v_fma(rest, v_set(0.555555582f), v_set(0.666666687f)), y);
+}
+
 static inline vf v_tanh(vf x) {
     const vf a = v_abs(x), z = v_mul(a, a), one = v_set(1.0f);
     vf p = v_set(-5.70498872745e-3f);

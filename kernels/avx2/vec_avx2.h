@@ -100,6 +100,7 @@ static inline vi vi_select(vm m, vi yes, vi no) { return _mm256_blendv_epi8(no, 
 static inline vi v_bits(vf a) { return _mm256_castps_si256(a); }
 static inline vf vi_floats(vi a) { return _mm256_castsi256_ps(a); } /* bits */
 static inline vf vi_to_float(vi a) { return _mm256_cvtepi32_ps(a); }
+static inline vi v_to_int(vf a) { return _mm256_cvtps_epi32(a); } /* of whole numbers */
 static inline vf vi_power_of_two(vi n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }

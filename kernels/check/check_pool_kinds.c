@@ -33,11 +33,15 @@ static fv_approx norm(const double *x, size_t n, double p, double eps) {
         const fv_approx v = approx(fabs(x[i]));
         approx_sum_add(&sum, p == 1   ? v
                              : p == 2 ? approx_mul(v, v, eps)
+                             : p == 3 ? approx_mul(v, approx_mul(v, v, 0), 2 * eps)
                                       : power(approx_div(v, approx(m), eps), p, eps));
     }
     const fv_approx total = approx_sum(&sum, eps);
     if (p == 1) return total;
     if (p == 2) return approx_sqrt(total, eps);
+    if (p == 3)
+        return approx_round(cbrt(total.value), total.error / (3 * pow(total.value, 2.0 / 3)),
+                            4 * eps); /* a cube root of 1.5 ULP */
     const fv_approx root = approx_div(approx_log(total, eps), approx(p), eps);
     const double value = exp(root.value);
     return approx_mul(approx(m), approx_round(value, value * expm1(root.error), 1.1 * eps), eps);
@@ -126,7 +130,7 @@ static fv_approx share(double x, double y, double p, double eps) {
     if (y == 0) return approx(0);
     if (p == 1) return approx((x > 0) - (x < 0));
     const fv_approx ratio = approx_div(approx(fabs(x)), approx(y), eps);
-    fv_approx r = p == 2 ? ratio : power(ratio, p - 1, eps);
+    fv_approx r = p == 2 ? ratio : p == 3 ? approx_mul(ratio, ratio, eps) : power(ratio, p - 1, eps);
     if (x < 0) r.value = -r.value;
     return r;
 }

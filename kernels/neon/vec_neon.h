@@ -96,6 +96,7 @@ static inline vi vi_select(vm m, vi yes, vi no) { return vbslq_s32(m, yes, no); 
 static inline vi v_bits(vf a) { return vreinterpretq_s32_f32(a); }
 static inline vf vi_floats(vi a) { return vreinterpretq_f32_s32(a); }
 static inline vf vi_to_float(vi a) { return vcvtq_f32_s32(a); }
+static inline vi v_to_int(vf a) { return vcvtq_s32_f32(a); } /* of whole numbers */
 static inline vf vi_power_of_two(vi n) {
     return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
 }
