@@ -279,6 +279,71 @@ FV_ALWAYS_INLINE void take_widths(const pool_step step, const pool_run *r, const
         take_windows(step, r, b, 0);
 }
 
+/* ---- sums of large windows: several values at once, all their channels, so that each is read in one stream ---- */
+
+enum { STREAMS = 8, MANY = 16 }; /* values at once; from so many on it pays */
+
+/* `count` values, `step` apart: y = (what stands there, or 0) + their sum in order, times factor. */
+FV_ALWAYS_INLINE void add_streams(const float *x, ptrdiff_t step, const int count, float *y, size_t channels,
+                                  bool first, float factor) {
+    const vf scale = v_set(factor);
+    for (size_t c = 0; c + VW <= channels; c += VW) {
+        vf sum = first ? v_zero() : v_load(y + c);
+        for (int k = 0; k < count; k++) sum = v_add(sum, v_load(x + k * step + (ptrdiff_t)c));
+        v_store(y + c, v_mul(sum, scale));
+    }
+}
+
+static void add_some_streams(const float *x, ptrdiff_t step, size_t count, float *y, size_t channels, bool first,
+                             float factor) {
+    switch (count) {
+    case 8:
+        add_streams(x, step, 8, y, channels, first, factor);
+        break;
+    case 7:
+        add_streams(x, step, 7, y, channels, first, factor);
+        break;
+    case 4:
+        add_streams(x, step, 4, y, channels, first, factor);
+        break;
+    default:
+        for (size_t k = 0; k < count; k++, x += step, first = false)
+            add_streams(x, step, 1, y, channels, first, k + 1 == count ? factor : 1.0f);
+    }
+}
+
+/* The window of r's first output; whole vectors of channels. Rows without a gap between them are one. */
+static void sum_large_window(const pool_run *r, const float *x, float *y) {
+    const bool joined = r->count[0] == 1 && r->step[1] == r->count[2] * r->step[2];
+    const size_t rows = joined ? 1 : (size_t)(r->count[0] * r->count[1]);
+    const size_t width = joined ? (size_t)(r->count[1] * r->count[2]) : (size_t)r->count[2];
+    for (size_t row = 0; row < rows; row++) {
+        const size_t z = row / (size_t)r->count[1], v = row % (size_t)r->count[1];
+        const float *from = x + (ptrdiff_t)z * r->step[0] + (ptrdiff_t)v * r->step[1];
+        const size_t most = fv_div_up(width, fv_div_up(width, STREAMS)); /* runs of one length but for the last */
+        for (size_t u = 0; u < width; u += most) {
+            const size_t count = fv_min_size(most, width - u);
+            const bool last = row + 1 == rows && u + count == width;
+            add_some_streams(from + (ptrdiff_t)u * r->step[2], r->step[2], count, y, r->channels, row + u == 0,
+                             last ? r->factor : 1.0f);
+        }
+    }
+}
+
+static bool sum_large_windows(const pool_run *r) {
+    if (r->count[0] * r->count[1] * r->count[2] < MANY || r->channels < 4 * VW) return false;
+    for (size_t j = 0; j < r->rows; j++)
+        for (size_t i = 0; i < r->windows; i++) {
+            const float *x = r->x + (ptrdiff_t)j * r->x_row + (ptrdiff_t)i * r->x_step;
+            float *y = r->y + (ptrdiff_t)j * r->y_row + (ptrdiff_t)i * r->y_step;
+            sum_large_window(r, x, y);
+            const size_t rest = r->channels % VW, at = r->channels - VW;
+            const pool_box box = {r->count[0], r->count[1], r->count[2], false};
+            if (rest) take_window(SUM, r, x + at, y + at, box, 1, 0, VW);
+        }
+    return true;
+}
+
 /* Windows of 2x2 and 3x3 have their loops unrolled. */
 FV_ALWAYS_INLINE void take_shaped(const pool_step step, const pool_run *r) {
     const int32_t *n = r->count;
@@ -292,7 +357,9 @@ FV_ALWAYS_INLINE void take_shaped(const pool_step step, const pool_run *r) {
 
 static void take_max(const pool_run *r) { take_shaped(MAX, r); }
 static void take_max_placed(const pool_run *r) { take_shaped(MAX_PLACED, r); }
-static void take_sum(const pool_run *r) { take_shaped(SUM, r); }
+static void take_sum(const pool_run *r) {
+    if (!sum_large_windows(r)) take_shaped(SUM, r);
+}
 static void take_abs(const pool_run *r) {
     take_widths(SUM_ABS, r, (pool_box){r->count[0], r->count[1], r->count[2], false});
 }
