@@ -34,8 +34,8 @@ typedef void (*fv_pool_average_grad_fn)(const fv_pool_desc *d, const fv_real *dy
  * m (sum (|x|/m)^p)^(1/p) with m the largest |x| and r^p = exp(p log r). Neither overflows before y does; y = m where m is 0, infinite
  * or NaN. pixels: range of images*out. */
 typedef void (*fv_pool_lp_fn)(const fv_pool_desc *d, fv_real p, const fv_real *x, fv_real *y, fv_range pixels);
-/* dx = sum over the windows containing the pixel of dy sgn(x) (|x|/y)^(p-1), by products where p is 1, 2 or 3, 0 where y = 0; sgn is 0 at 0 and, for p = 1, at NaN.
- * x and dx lie alike, y and dy too. pixels: range of images*in. */
+/* dx = sum over the windows containing the pixel of dy sgn(x) (|x|/y)^(p-1), by products where p is 1, 2 or 3, 0 where y = 0; sgn is 0
+ * at 0 and, for p = 1, at NaN. x and dx lie alike, y and dy too. pixels: range of images*in. */
 typedef void (*fv_pool_lp_grad_fn)(const fv_pool_desc *d, fv_real p, const fv_real *x, const fv_real *y, const fv_real *dy, fv_real *dx,
                                    fv_range pixels);
 /* y = sum over the window's pixels inside the input of weight[window position] * x; padding counts as 0. weight: one a position, z, y, x.
@@ -47,7 +47,7 @@ typedef void (*fv_pool_weighted_grad_fn)(const fv_pool_desc *d, const fv_real *w
 /* Maps of `pooled` pixels whose values go back to places of maps of `pixels`, both dense channels-last, one image. */
 typedef struct fv_unpool_desc {
     size_t pooled, pixels, channels;
-    size_t pooled_width, width; /* of the maps' rows, 0: not known. For speed alone: values mostly lie in their own windows */
+    size_t pooled_width, width; /* of the maps' rows; 0: not known. For speed alone, y does not depend on them */
 } fv_unpool_desc;
 enum { FV_UNPOOL_CHANNELS = 16 }; /* at most so many a call */
 
