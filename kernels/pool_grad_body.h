@@ -261,12 +261,13 @@ FV_ALWAYS_INLINE void spread_cells(const grad_step step, const grad_call *given,
     const ptrdiff_t row_pitch = d->in_pitch[2];
     const int32_t names[4] = {0, 1, d->places ? d->in[2] : 2, d->places ? d->in[2] + 1 : 3};
     const bool dense = g->readable && g->writable;
+    const size_t row_values = (size_t)(last + 1) * channels; /* of windows: a vector that ends there ends in its row of pixels too */
     const fv_pool_window first = {.at = {i->at[0], i->at[1] / 2, 0}};
     cell row = {describe(given, i, &first, step == GRAD_AVERAGE), fv_pool_offset(d->in_pitch, i)};
     for (size_t j = 0; j < rows; j++) {
         cell w = row;
         for (int32_t x = 0; x <= last; x++) {
-            if (channels < VW && dense && x < last) {
+            if (channels < VW && dense && (size_t)x * channels + VW <= row_values) {
                 spread_cell(step, g, &w, row_pitch, pixel_pitch, names, 0, VW);
             } else if (channels < VW) {
                 spread_cell(step, g, &w, row_pitch, pixel_pitch, names, 0, channels);
