@@ -10,7 +10,13 @@ class ContextSettings(ctypes.Structure):
 
 
 class SessionSettings(ctypes.Structure):
-    _fields_ = [("batch", ctypes.c_int64), ("input_layout", ctypes.c_int), ("output_layout", ctypes.c_int), ("rest", ctypes.c_uint8 * 256)]
+    _fields_ = [("batch", ctypes.c_int64), ("input_layout", ctypes.c_int), ("output_layout", ctypes.c_int), ("arena", ctypes.c_void_p),
+                ("arena_bytes", ctypes.c_size_t), ("profile", ctypes.c_bool), ("threads", ctypes.c_int32), ("plan_cache", ctypes.c_int32),
+                ("inputs", ctypes.c_void_p), ("input_count", ctypes.c_size_t), ("plan", ctypes.c_int), ("choices", ctypes.c_char_p),
+                ("rest", ctypes.c_uint8 * 256)]
+
+
+PLANS = {"fast": 0, "lean": 1}
 
 
 class TrainerSettings(ctypes.Structure):
@@ -75,11 +81,11 @@ class Fovea:
         self.call("fv_measure_peak", self.context, ctypes.c_double(0.1), ctypes.byref(peak))
         return peak.gflops if peak.valid else None
 
-    def session(self, path, x, y):
+    def session(self, path, x, y, plan="fast"):
         """A function that runs the model on array x and writes array y; the work it does in GFLOP, direct products counted."""
         settings, model = SessionSettings(), self.made("fv_model_load", self.context, path.encode())
         self.library.fv_session_settings_default(ctypes.byref(settings))
-        settings.batch = x.shape[0]
+        settings.batch, settings.plan = x.shape[0], PLANS[plan]
         session = self.made("fv_session_create", model, ctypes.byref(settings))
         self.library.fv_model_free(model)
         gflop = 0.0

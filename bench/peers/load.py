@@ -1,4 +1,4 @@
-"""load.py --library LIBFOVEA [NETWORK | FILE.onnx ...]: the time from a file to a session that can run, and the memory of load and one
+"""load.py --library LIBFOVEA [--plan lean] [NETWORK | FILE.onnx ...]: the time from a file to a session that can run, and the memory of load and one
 run, of fovea and ONNX Runtime, in turns, each time in a fresh process. Memory is the peak of resident memory (VmHWM) less that of the
 same process before, with the runtime loaded. The file is read once before, so that it is in the page cache for both."""
 import argparse
@@ -34,26 +34,26 @@ def time_onnxruntime(path, threads, shape):
     return seconds, peak_mib() - idle
 
 
-def time_fovea(library, path, threads, shape, outputs):
+def time_fovea(library, path, threads, shape, outputs, plan):
     runtime = fovea.Fovea(library, threads)
     x, y = fovea.draw(shape, 1), numpy.zeros([shape[0], outputs], numpy.float32)
     idle, before = peak_mib(), time.perf_counter()
-    run, _ = runtime.session(path, x, y)
+    run, _ = runtime.session(path, x, y, plan)
     seconds = time.perf_counter() - before
     run()
     return seconds, peak_mib() - idle
 
 
-def child(engine, library, path, threads, shape, outputs):
+def child(engine, library, path, threads, shape, outputs, plan):
     """In the fresh process: two numbers on standard output."""
     if engine == "fovea":
-        print(*time_fovea(library, path, threads, shape, outputs))
+        print(*time_fovea(library, path, threads, shape, outputs, plan))
     else:
         print(*time_onnxruntime(path, threads, shape))
 
 
 def measure(engine, args, path, shape, outputs):
-    command = [sys.executable, os.path.abspath(__file__), "--library", args.library, "--threads", str(args.threads), "--child", engine,
+    command = [sys.executable, os.path.abspath(__file__), "--library", args.library, "--threads", str(args.threads), "--plan", args.plan, "--child", engine,
                "--shape", *map(str, shape), "--outputs", str(outputs), path]
     return tuple(map(float, subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.split()))
 
@@ -81,13 +81,14 @@ def main():
     parser.add_argument("--library", required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--plan", choices=list(fovea.PLANS), default="fast", help="of fovea's sessions")
     parser.add_argument("--child", choices=["fovea", "onnxruntime"])
     parser.add_argument("--shape", type=int, nargs=4)
     parser.add_argument("--outputs", type=int)
     parser.add_argument("networks", nargs="*", default=["resnet50", "mobilenet_v2", "vgg16"])
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.library, args.networks[0], args.threads, args.shape, args.outputs)
+        child(args.child, args.library, args.networks[0], args.threads, args.shape, args.outputs, args.plan)
         return
     print("network         file MiB  fovea ms   ORT ms   ratio fovea MiB  ORT MiB   ratio   (medians)")
     with tempfile.TemporaryDirectory() as folder:

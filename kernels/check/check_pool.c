@@ -15,12 +15,14 @@ ptrdiff_t fv_check_pixel_offset(const ptrdiff_t pitch[4], const fv_check_pixel *
     return p->image * pitch[0] + p->at[0] * pitch[1] + p->at[1] * pitch[2] + p->at[2] * pitch[3];
 }
 
+/* Half of all dense, as graphs have them: kernels write whole vectors there that reach into the pixels behind. */
 static size_t make_pitches(fv_check_random *r, ptrdiff_t pitch[4], int32_t images, const int32_t size[3],
                            int32_t channels) {
-    pitch[3] = channels + (check_chance(r, 0.5) ? 0 : check_between(r, 0, 5));
-    pitch[2] = pitch[3] * size[2] + check_between(r, 0, 2);
-    pitch[1] = pitch[2] * size[1] + check_between(r, 0, 2);
-    pitch[0] = pitch[1] * size[0] + check_between(r, 0, 2);
+    const int32_t room = check_chance(r, 0.5) ? 0 : 2;
+    pitch[3] = channels + (check_chance(r, 0.5) ? 0 : check_between(r, 0, 2 * room));
+    pitch[2] = pitch[3] * size[2] + check_between(r, 0, room);
+    pitch[1] = pitch[2] * size[1] + check_between(r, 0, room);
+    pitch[0] = pitch[1] * size[0] + check_between(r, 0, room);
     return (size_t)((images - 1) * pitch[0] + (size[0] - 1) * pitch[1] + (size[1] - 1) * pitch[2] +
                     (size[2] - 1) * pitch[3] + channels);
 }
@@ -84,6 +86,18 @@ static void count_pixels(fv_check_pooling *g) {
     g->in_pixels = (size_t)(d->images * d->in[0] * d->in[1] * d->in[2]);
 }
 
+/* 2x2 windows side by side of a few maps: rows of these have ways of their own, which end within a pixel's few channels. */
+static void draw_cells(fv_check_random *r, fv_pool_desc *d) {
+    for (int i = 1; i < 3; i++) {
+        d->in[i] = check_between(r, 2, 24);
+        d->window[i] = d->stride[i] = 2;
+        d->dilation[i] = 1;
+        d->pad[i] = d->pad_after[i] = 0;
+        d->out[i] = d->in[i] / 2;
+    }
+    d->channels = check_between(r, 1, 20);
+}
+
 static void draw_random(fv_check_random *r, fv_check_pooling *g, bool average) {
     do {
         *g = (fv_check_pooling){.d = {.pad = {0}}};
@@ -93,6 +107,7 @@ static void draw_random(fv_check_random *r, fv_check_pooling *g, bool average) {
         for (int i = 0; i < 3; i++) draw_axis(r, d, i, i >= 3 - rank, rank == 3 ? 5 : 11, ceil_mode);
         d->images = check_chance(r, 0.6) ? 1 : check_between(r, 1, 3);
         d->channels = (int32_t)fv_check_length(r, rank == 1 ? 150 : 40);
+        if (rank == 2 && check_chance(r, 0.25)) draw_cells(r, d);
         d->count_padding = check_chance(r, 0.5);
         d->places = check_chance(r, 0.3);
         count_pixels(g);
