@@ -65,16 +65,15 @@ static fv_status run_once(void *arg) {
     return fv_session_run(r->session, &r->in, 1, &r->out, 1);
 }
 
-/* Values between 0 and 1 that are no two alike: a fixed linear congruence. */
-static fv_status filled(fv_tensor *t, int64_t batch) {
+/* Values between 0 and 1 that are no two alike: a fixed linear congruence. Zeros for other types than float. */
+static fv_status filled(fv_tensor *t) {
     size_t count;
-    t->shape[0] = batch;
     const fv_status status = fv_tensor_count(t, &count);
     if (status != FV_OK) return status;
-    float *values = malloc(count ? count * sizeof *values : 1);
+    float *values = calloc(count + 1, fv_dtype_bytes(t->dtype));
     if (!values) return FV_ERR_MEMORY;
     uint32_t state = 1;
-    for (size_t i = 0; i < count; i++) values[i] = (float)((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f;
+    for (size_t i = 0; t->dtype == FV_F32 && i < count; i++) values[i] = (float)((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f;
     t->data = values;
     return FV_OK;
 }
@@ -101,11 +100,11 @@ static fv_status bench_run(bench *b) {
     inference r = {0}, profiled;
     fv_session_settings s = b->settings;
     s.batch = b->batch;
-    fv_status status = fv_model_input(b->model, 0, NULL, &r.in);
-    if (status == FV_OK) status = fv_model_output(b->model, 0, NULL, &r.out);
-    if (status == FV_OK) status = filled(&r.in, b->batch);
-    if (status == FV_OK) status = filled(&r.out, b->batch);
-    if (status == FV_OK) status = fv_session_create(b->model, &s, &r.session);
+    fv_status status = fv_session_create(b->model, &s, &r.session);
+    if (status == FV_OK) status = fv_session_input(r.session, 0, NULL, &r.in);
+    if (status == FV_OK) status = fv_session_output(r.session, 0, NULL, &r.out);
+    if (status == FV_OK) status = filled(&r.in);
+    if (status == FV_OK) status = filled(&r.out);
     if (status == FV_OK) status = time_rounds(b, run_once, &r);
     profiled = r;
     profiled.session = NULL;
@@ -140,7 +139,8 @@ static fv_status bench_train(bench *b) {
     fv_tensor out;
     fv_status status = fv_model_input(b->model, 0, NULL, &t.x);
     if (status == FV_OK) status = fv_model_output(b->model, 0, NULL, &out);
-    if (status == FV_OK) status = filled(&t.x, b->batch);
+    t.x.shape[0] = b->batch;
+    if (status == FV_OK) status = filled(&t.x);
     t.x.layout = FV_NHWC;
     int32_t *labels = calloc((size_t)b->batch, sizeof *labels);
     if (status == FV_OK && !labels) status = FV_ERR_MEMORY;

@@ -131,19 +131,17 @@ static fv_status write_trace(const fv_session *s, const char *path) {
 }
 
 /* Runs on zeros until half a second has passed (5 runs at least): the measured column. */
-static fv_status exercise(const fv_model *m, fv_session *s, int64_t batch) {
+static fv_status exercise(fv_session *s) {
     fv_tensor in, out;
     size_t in_count, out_count;
-    fv_status status = fv_model_input(m, 0, NULL, &in);
-    if (status == FV_OK) status = fv_model_output(m, 0, NULL, &out);
-    if (status != FV_OK) return status;
-    if (fv_model_input_count(m) != 1 || fv_model_output_count(m) != 1) return FV_OK; /* plan only */
-    in.shape[0] = out.shape[0] = batch;
-    status = fv_tensor_count(&in, &in_count);
+    if (fv_session_input_count(s) != 1 || fv_session_output_count(s) != 1) return FV_OK; /* plan only */
+    fv_status status = fv_session_input(s, 0, NULL, &in);
+    if (status == FV_OK) status = fv_session_output(s, 0, NULL, &out);
+    if (status == FV_OK) status = fv_tensor_count(&in, &in_count);
     if (status == FV_OK) status = fv_tensor_count(&out, &out_count);
     if (status != FV_OK) return status;
-    in.data = calloc(in_count, sizeof(float));
-    out.data = calloc(out_count, sizeof(float));
+    in.data = calloc(in_count + 1, fv_dtype_bytes(in.dtype));
+    out.data = calloc(out_count + 1, fv_dtype_bytes(out.dtype));
     const double began = cli_seconds();
     for (int i = 0; in.data && out.data && status == FV_OK && (i < 5 || cli_seconds() - began < 0.5); i++)
         status = fv_session_run(s, &in, 1, &out, 1);
@@ -183,7 +181,7 @@ static int run(int argc, char **argv) {
     status = cli_model(&cmd_explain, context, argv[1], &zoo, &model);
     if (status < 0) {
         status = CLI_DONE;
-        if (fv_session_create(model, &settings, &session) != FV_OK || exercise(model, session, batch) != FV_OK ||
+        if (fv_session_create(model, &settings, &session) != FV_OK || exercise(session) != FV_OK ||
             roof_open(&roof, context) != FV_OK || print_plan(session, mode, &roof) != FV_OK)
             status = cli_library(&cmd_explain);
         else if (json && write_json(session, argv[1], batch, mode, &roof, json) != FV_OK)
