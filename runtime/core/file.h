@@ -15,8 +15,8 @@ fv_status fv_writer_commit(fv_writer *w);
 void fv_writer_abandon(fv_writer *w); /* removes the temporary file; NULL allowed */
 
 /* A regular file to be read (empty files: data NULL, bytes 0). Refuses directories, FIFOs and devices.
- * A process that touches a mapped page which its file no longer has dies of SIGBUS: nothing is mapped, all of it is read. A file cut
- * or changed in size meanwhile is an error. */
+ * A process that touches a mapped page which its file no longer has dies of SIGBUS: nothing is mapped, all of it is read. A file
+ * that is cut meanwhile is an error. */
 typedef struct fv_mapping {
     const uint8_t *data;
     size_t bytes;

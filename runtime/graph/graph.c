@@ -328,6 +328,7 @@ static fv_status copy_value(fv_graph *to, const fv_value_info *from, bool share_
     v->data = NULL;
     v->edges = NULL;
     v->shared = false;
+    v->away = share_data && from->away;
     to->value_count++;
     if (from->name) FV_FORWARD(fv_strdup(to->context, from->name, &v->name));
     if (share_data) v->data = from->data, v->edges = from->edges;
@@ -434,6 +435,15 @@ size_t fv_graph_uses(const fv_graph *g, fv_value v) {
         for (int32_t k = 0; k < g->nodes[i].in_count; k++) uses += g->nodes[i].in[k] == v;
     for (size_t i = 0; i < g->output_count; i++) uses += g->outputs[i] == v;
     return uses;
+}
+
+size_t fv_graph_readers(const fv_graph *g, const void *data) {
+    size_t count = 0;
+    for (size_t i = 0; i < g->node_count; i++)
+        for (int32_t k = 0; k < g->nodes[i].in_count; k++)
+            count += g->nodes[i].in[k] != FV_NONE && g->values[g->nodes[i].in[k]].data == data;
+    for (size_t i = 0; i < g->output_count; i++) count += g->values[g->outputs[i]].data == data;
+    return count;
 }
 
 void fv_graph_remove(fv_graph *g, const bool *dead) {

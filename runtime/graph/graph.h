@@ -105,6 +105,8 @@ void fv_graph_replace(fv_graph *g, fv_value old, fv_value fresh);
 void fv_graph_remove(fv_graph *g, const bool *dead);
 bool fv_graph_is_output(const fv_graph *g, fv_value v);
 size_t fv_graph_uses(const fv_graph *g, fv_value v); /* by nodes and as outputs */
+/* The same of all values whose numbers lie at `data`. */
+size_t fv_graph_readers(const fv_graph *g, const void *data);
 
 /* Bytes of a node's inputs and outputs. */
 double fv_graph_node_traffic(const fv_graph *g, const fv_node *n);

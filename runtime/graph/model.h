@@ -1,5 +1,5 @@
-/* Packed weights shared by the sessions of a model. Plans are made one at a time a model (fv_packed_lock), so that a weight is
- * packed once; entries of a plan that failed go with it. */
+/* Packed weights shared by the sessions of a model. Plans are made one at a time a model (fv_planning_enter), so that a weight
+ * is packed once; entries of a plan that failed go with it. */
 #ifndef FV_GRAPH_MODEL_H
 #define FV_GRAPH_MODEL_H
 
@@ -22,8 +22,9 @@ void fv_packed_free(fv_packed_cache *p);
 void fv_packed_lock(fv_packed_cache *p);
 /* all_ready: the plan was made and its prepare phases have run. */
 void fv_packed_unlock(fv_packed_cache *p, bool all_ready);
-/* Finds or makes the entry; under the lock. */
-fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes, fv_packed_entry **out);
+/* Finds or makes the entry; under the lock. plain: of numbers that are packed next and may then be freed, in memory of their own. */
+fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes, bool plain,
+                        fv_packed_entry **out);
 /* Under the lock: who holds the numbers `old` (a parameter of the model's graph, or an entry) frees them, and `fresh` is what
  * they are found by from now on. */
 void fv_packed_replace(fv_packed_cache *p, fv_graph *g, const void *old, fv_packed_entry *fresh);

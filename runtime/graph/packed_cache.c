@@ -139,7 +139,7 @@ void fv_packed_replace(fv_packed_cache *p, fv_graph *g, const void *old, fv_pack
 }
 
 fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key, size_t key_bytes, size_t bytes,
-                        fv_packed_entry **out) {
+                        bool plain, fv_packed_entry **out) {
     for (fv_packed_entry *e = p->first; e; e = e->next)
         if (e->weight == weight && e->key_bytes == key_bytes && e->bytes == bytes &&
             memcmp(e->key, key, key_bytes) == 0) {
@@ -150,12 +150,12 @@ fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key,
         fv_packed_away(p, weight), FV_ERR_STATE,
         "the model's weights were packed for a session of FV_PLAN_LEAN and freed: load it again for another plan");
     fv_packed_entry *e = NULL;
-    void *data = NULL;
-    const bool shares_slab = fits_slab(p, bytes);
-    FV_FORWARD(shares_slab ? take_slab(p, bytes, &data) : fv_alloc_large(p->context, bytes, "packed weights", &data));
-    const fv_status status = fv_alloc_zero(p->context, sizeof *e + key_bytes, "packed weights", (void **)&e);
+    FV_FORWARD(fv_alloc_zero(p->context, sizeof *e + key_bytes, "packed weights", (void **)&e));
+    const bool shares_slab = !plain && fits_slab(p, bytes);
+    const fv_status status =
+        shares_slab ? take_slab(p, bytes, &e->data) : fv_alloc_large(p->context, bytes, "packed weights", &e->data);
     if (status != FV_OK) {
-        if (!shares_slab) fv_release(p->context, data);
+        fv_release(p->context, e);
         return status;
     }
     e->weight = weight;
@@ -163,7 +163,6 @@ fv_status fv_packed_get(fv_packed_cache *p, const void *weight, const void *key,
     p->bytes += bytes;
     e->key_bytes = key_bytes;
     e->bytes = bytes;
-    e->data = data;
     memcpy(e->key, key, key_bytes);
     e->next = p->first;
     p->first = e;

@@ -91,9 +91,9 @@ static fv_status folded_values(fv_graph *g, const fold *f, fv_packed_cache *pack
     key.epsilon = (double)f->norm->attr.norm.epsilon;
     FV_RETURN_IF(!fv_mul_size(f->row, f->rows * sizeof(fv_real), &bytes), FV_ERR_LIMIT, "node \"%s\" is too large",
                  f->product->name);
-    FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, bytes, &out->weight));
+    FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, bytes, true, &out->weight));
     memcpy(key.what, "folded bias", sizeof "folded bias");
-    FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, f->rows * sizeof(fv_real), &out->bias));
+    FV_FORWARD(fv_packed_get(packed, weight, &key, sizeof key, f->rows * sizeof(fv_real), true, &out->bias));
     if (!out->weight->ready) {
         fv_small_pages(g->context, out->weight->data, bytes);
         fill(g, f, out->weight->data, out->bias->data);
@@ -146,14 +146,6 @@ static void free_unfolded(fv_graph *g, fv_graph *frees, fv_packed_cache *packed,
         if (g->values[i].data == old) g->values[i].data = numbers->weight->data;
 }
 
-static size_t readers(const fv_graph *g, const void *data) {
-    size_t count = 0;
-    for (size_t i = 0; i < g->node_count; i++)
-        for (int32_t k = 0; k < g->nodes[i].in_count; k++)
-            count += g->nodes[i].in[k] != FV_NONE && g->values[g->nodes[i].in[k]].data == data;
-    return count;
-}
-
 static fv_status fold_all(fv_graph *g, fv_packed_cache *packed, fv_graph *frees, bool *dead) {
     for (size_t i = 0; i < g->node_count; i++) {
         fold f;
@@ -162,7 +154,7 @@ static fv_status fold_all(fv_graph *g, fv_packed_cache *packed, fv_graph *frees,
         const void *weight = g->values[f.product->in[1]].data;
         FV_FORWARD(folded_values(g, &f, packed, &numbers));
         FV_FORWARD(rewrite(g, &f, &numbers, (size_t)(f.product - g->nodes)));
-        if (frees && weight != numbers.weight->data && readers(g, weight) == 0)
+        if (frees && weight != numbers.weight->data && fv_graph_readers(g, weight) == 0)
             free_unfolded(g, frees, packed, weight, &numbers);
         dead[i] = true;
     }

@@ -133,7 +133,7 @@ fv_status fv_plan_packed(fv_plan_op *p, fv_value weight, const void *key, size_t
         *out = buffer;
         return FV_OK;
     }
-    FV_FORWARD(fv_packed_get(p->plan->settings.packed, w->data, key, key_bytes, bytes, &entry));
+    FV_FORWARD(fv_packed_get(p->plan->settings.packed, w->data, key, key_bytes, bytes, false, &entry));
     entry->packed = true;
     FV_FORWARD(note_packing(p, weight, entry));
     *buffer = (fv_buffer){entry->data, bytes};
@@ -349,7 +349,7 @@ static fv_status plan_nodes(fv_plan *p) {
 static bool frees(const fv_plan *p, const packing *at) {
     const fv_node *n = &p->graph->nodes[at->node];
     return (n->op == &fv_op_conv || n->op == &fv_op_linear) && at->weight == n->in[1] &&
-           fv_graph_uses(p->graph, at->weight) == 1 && p->graph->values[at->weight].data != at->entry->data;
+           fv_graph_readers(p->graph, p->graph->values[at->weight].data) == 1 && p->graph->values[at->weight].data != at->entry->data;
 }
 
 static void free_plain(fv_plan *p, size_t i) {

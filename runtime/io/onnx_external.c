@@ -1,4 +1,4 @@
-/* Values in files beside the model: opened below its folder without following a link, regular, with one name, and mapped once each. */
+/* Values in files beside the model: opened below its folder without following a link, regular, with one name, and read. */
 #include "io/onnx_scope.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ struct fv_onnx_files {
     pthread_mutex_t lock; /* sessions read at the same time */
     size_t count;
     external *first;
-    bool ended; /* no mapping outlives the load */
+    bool ended; /* nothing is read once a model is loaded */
 };
 
 fv_status fv_onnx_files_open(const fv_context *c, const char *model_path, fv_onnx_files **out) {

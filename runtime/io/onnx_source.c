@@ -68,7 +68,7 @@ static fv_status check_files(const fv_onnx_source *s) {
     return fv_onnx_files_check(s->files);
 }
 
-/* A deferred model holds no mapping, which its file could be cut under: its tensors get memory of their own. */
+/* A deferred model holds none of its file: its tensors get memory of their own. */
 static fv_status keep_tensor(fv_onnx_source *s, FvOnnx__Tensor *t) {
     fv_onnx_parsed parsed = {.context = s->context};
     ProtobufCAllocator allocator = fv_onnx_parse_memory(&parsed);

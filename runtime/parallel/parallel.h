@@ -2,8 +2,8 @@
  *
  * A phase is `pieces` independent calls of one function; a barrier separates phases. A phase marked `alone` is run by whoever
  * finished the one before it, without telling the others; the first ones by the caller, who does not even wake them when that is all.
- * Results never depend on which thread runs a piece. Denormals are flushed (FTZ/DAZ, FZ) while a run lasts, on every thread, and the caller's mode is
- * restored. */
+ * Results never depend on which thread runs a piece. Denormals are flushed (FTZ/DAZ, FZ) while a run lasts, on every thread, and
+ * the caller's mode is restored. */
 #ifndef FV_PARALLEL_PARALLEL_H
 #define FV_PARALLEL_PARALLEL_H
 

@@ -165,6 +165,7 @@ static fv_session_settings session_settings(const fv_batcher *b, int64_t items) 
     s.batch = b->fixed_batch ? b->fixed_batch : items;
     s.input_layout = b->settings.input_layout;
     s.output_layout = b->settings.output_layout;
+    s.threads = b->settings.threads;
     s.plan = b->settings.plan;
     s.choices = b->settings.choices;
     return s;

@@ -176,6 +176,7 @@ START_TEST(values_of_inputs_are_pinned) {
     fv_model *again; /* no one graph: written as it was read */
     ok(fv_model_save(m, "reshaping.onnx"));
     ok(fv_model_load(context, "reshaping.onnx", &again));
+    (void)unlink("reshaping.onnx");
     ck_assert_uint_eq(fv_model_input_count(again), 2);
     fv_model_free(again);
     fails(fv_model_save(m, "no/such/folder.onnx"), FV_ERR_NOT_FOUND, "no/such/folder");

@@ -91,6 +91,72 @@ START_TEST(lean_holds_every_weight_once) {
 }
 END_TEST
 
+/* Two layers of the same numbers, batch normalization folded into both: what is folded is held once, by two values. */
+static fv_model *twins(fv_context *c, int64_t channels) {
+    fv_graph *g;
+    fv_model *m;
+    const int64_t in[4] = {0, 3, side, side}, first[4] = {channels, 3, 3, 3}, w[4] = {channels, channels, 3, 3}, each[1] = {channels};
+    fv_conv_settings s;
+    fv_conv_settings_default(&s);
+    s.padding = FV_PAD_SAME_UPPER;
+    ok(fv_graph_create(c, &g));
+    fv_value y = fv_graph_input(g, "x", 4, in);
+    const fv_value shared = fv_graph_parameter(g, "w", 4, w, NULL, FV_INIT_HE, true),
+                   gain = fv_graph_parameter(g, "gain", 1, each, NULL, FV_INIT_ONES, true),
+                   shift = fv_graph_parameter(g, "shift", 1, each, NULL, FV_INIT_ZEROS, true),
+                   mean = fv_graph_parameter(g, "mean", 1, each, NULL, FV_INIT_ZEROS, false),
+                   variance = fv_graph_parameter(g, "variance", 1, each, NULL, FV_INIT_ONES, false);
+    y = fv_graph_conv_with(g, y, fv_graph_parameter(g, "first", 4, first, NULL, FV_INIT_HE, true), FV_NONE, &s, NULL);
+    for (int i = 0; i < 2; i++) {
+        y = fv_graph_conv_with(g, y, shared, FV_NONE, &s, NULL);
+        y = fv_graph_relu(g, fv_graph_batch_norm_with(g, y, gain, shift, mean, variance, NULL, NULL), NULL);
+    }
+    ok(fv_graph_output(g, fv_graph_linear(g, fv_graph_flatten(g, y, NULL), classes, true, FV_INIT_HE, NULL), "y"));
+    ok(fv_model_create(g, 7, &m));
+    fv_graph_free(g);
+    return m;
+}
+
+START_TEST(lean_frees_nothing_that_another_layer_reads) {
+    static float x[values], fast[classes], lean[classes];
+    fv_context *c = context_here();
+    draw_all(x, values, 3);
+    fv_model *a = twins(c, 64), *b = twins(c, 64);
+    fv_session *first = session_of(a, FV_PLAN_FAST, NULL, 1), *second = session_of(b, FV_PLAN_LEAN, NULL, 1);
+    run_on(first, x, 1, fast);
+    run_on(second, x, 1, lean);
+    float most = 0;
+    for (int i = 0; i < classes; i++) most = fmaxf(most, fabsf(fast[i]));
+    ck_assert_float_gt(most, 0.01f);
+    ck_assert_float_le(largest_difference(fast, lean, classes), 1e-3f * most);
+    fv_session_free(first);
+    fv_session_free(second);
+    fv_model_free(a);
+    fv_model_free(b);
+    fv_context_free(c);
+}
+END_TEST
+
+/* Its weights are its own, whatever became of those it began with. */
+START_TEST(a_trained_model_is_whole) {
+    fv_context *c = context_here();
+    fv_model *m = net(c, "lenet5"), *trained = NULL;
+    fv_trainer_settings settings;
+    fv_trainer_settings_default(&settings);
+    fv_trainer *t = NULL;
+    ok(fv_trainer_create(m, &settings, &t));
+    fv_session *s = session_of(m, FV_PLAN_LEAN, NULL, 1);
+    ok(fv_trainer_model(t, &trained));
+    ok(fv_model_save(trained, "trained.onnx"));
+    (void)unlink("trained.onnx");
+    fv_session_free(s);
+    fv_model_free(trained);
+    fv_trainer_free(t);
+    fv_model_free(m);
+    fv_context_free(c);
+}
+END_TEST
+
 START_TEST(a_model_whose_weights_went_says_so) {
     fv_context *c = context_here();
     fv_model *m = net(c, "resnet18-cifar"), *other = NULL;
@@ -251,7 +317,7 @@ START_TEST(passes_tell_what_they_did) {
 END_TEST
 
 int main(void) {
-    const TTest *const tests[] = {lean_holds_every_weight_once,       passes_tell_what_they_did,
+    const TTest *const tests[] = {lean_holds_every_weight_once, lean_frees_nothing_that_another_layer_reads, a_trained_model_is_whole, passes_tell_what_they_did,
                                   a_model_whose_weights_went_says_so, measured_choices_are_kept_and_obeyed,
                                   a_bad_file_of_choices_is_named,     NULL};
     return run_tests("plan", tests, 120);
