@@ -10,7 +10,7 @@
 
 static const char head[] =
     "fovea choices 1\n# CPU | ISA | threads | version | convolution | algorithm | microseconds of every candidate\n";
-static const char *const names[] = {"indirect", "F(2,3)", "F(4,3)", "F(6,3)"}; /* m = 2 i */
+static const char *const names[] = {"indirect", "F(2,3)", "F(4,3)", "F(6,3)"}; /* m = 2 i; one that plans do not offer is measured anew */
 static const char gap[] = " | ";
 enum { KEY_FIELDS = 5, FIELDS = 7, LINE = 640, MOST_LINES = 100000 };
 

@@ -2,13 +2,14 @@
  * as many threads; rounds are interleaved and the best of each counts. */
 #include "graph/choices.h"
 #include "graph/model.h"
+#include "ops/conv_choice.h"
 #include "ops/window.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-enum { ROUNDS = 7, CANDIDATES = 4 };
+enum { ROUNDS = 7 };
 
 static double now(void) {
     struct timespec t;
@@ -103,7 +104,7 @@ static void time_all(const candidate *c, size_t count, double *seconds) {
 }
 
 static fv_status measure(fv_plan_op *p, const fv_plan_settings *s, const int32_t *m, size_t count, double *seconds) {
-    candidate c[CANDIDATES] = {{0}};
+    candidate c[FV_CONV_ALGORITHMS] = {{0}};
     void *input = NULL;
     fv_status status = make_inputs(p, &input);
     for (size_t i = 0; i < count && status == FV_OK; i++) {
@@ -120,7 +121,7 @@ fv_status fv_plan_measure(fv_plan_op *p, const fv_plan_settings *s, const int32_
     const double worth_an_error = 0.9; /* as fv_conv_choose: larger tiles round more */
     const int threads = s->team ? fv_parallel_threads(s->team) : fv_parallel_count(p->context, s->threads);
     const fv_choice_key key = key_of(p, threads);
-    double seconds[CANDIDATES];
+    double seconds[FV_CONV_ALGORITHMS];
     size_t best = 0;
     *out = fv_choices_find(s->choices, &key);
     for (size_t i = 0; i < count; i++)

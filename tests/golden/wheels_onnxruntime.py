@@ -1,6 +1,6 @@
 """Trained files that PyPI packages ship, run by fovea and by ONNX Runtime on images of text at several sizes: max|a-b| must be at
-most 1e-4 max|b|, or three times what ONNX Runtime's own levels of optimization differ by: PP-OCRv4's last sigmoid is steep. Needs
-numpy, onnxruntime, pillow and the packages' wheels.
+most 1e-4 max|b|. Where it is not, what ONNX Runtime's own levels of optimization differ by stands beside it (PP-OCRv4's last sigmoid is
+steep). Needs numpy, onnxruntime, pillow and the packages' wheels.
 
     pip download --no-deps -d WHEELS rapidocr-onnxruntime rapidocr ddddocr silero-vad magika
     python tests/golden/wheels_onnxruntime.py FOVEA WHEELS FOLDER [NAME...]
@@ -109,7 +109,7 @@ def compare(fovea, folder, path, session, shapes):
     if worst <= 1e-4:
         return None, f"max|a-b| / max|b| {worst:.2g}"
     own = own_difference(path, feeds, want)
-    return (None if worst <= 3 * own else "FAILED"), f"max|a-b| / max|b| {worst:.2g}, ONNX Runtime's from itself {own:.2g}"
+    return "FAILED", f"max|a-b| / max|b| {worst:.2g}, ONNX Runtime's from itself {own:.2g}"
 
 
 def main():
